@@ -1,0 +1,1 @@
+//! The smallest lvh example; see `tests/hello.rs`.

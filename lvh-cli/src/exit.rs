@@ -1,0 +1,33 @@
+//! Exit codes, and the report that goes with a failure.
+
+use std::process::ExitCode;
+
+use lvh_core::{Error, ErrorKind};
+
+use crate::terminal;
+
+/// The codes as `--help` shows them.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0    success
+  2    usage: a wrong flag, name or lvh.toml
+  125  setup failed: no QEMU, no kernel, no boot, a guest that died
+  `lvh exec` passes on the code of its command, with 124 for one that took too long, 127 for one that did not start and
+  128+N for one that signal N killed; `lvh doctor` exits with 1 where lvh cannot run.";
+
+/// The code that clap uses as well.
+const USAGE: u8 = 2;
+/// As with `docker run` and `timeout`: the tool failed, not what it should run.
+const SETUP: u8 = 125;
+
+/// Prints why the command failed, and says with which code to exit.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let core = error.downcast_ref::<Error>();
+    let text = core.map_or_else(|| format!("{error:#}"), Error::report);
+    terminal::error(&format!("error: {text}\n"));
+    ExitCode::from(code(core.map(Error::kind)))
+}
+
+fn code(kind: Option<ErrorKind>) -> u8 {
+    if kind == Some(ErrorKind::Usage) { USAGE } else { SETUP }
+}

@@ -1,0 +1,42 @@
+//! The `lvh` command: programs on Linux kernels in throw-away VMs.
+
+mod doctor;
+mod exec;
+mod exit;
+mod relay;
+mod terminal;
+mod update;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Run programs on Linux kernels in throw-away VMs.
+#[derive(Debug, Parser)]
+#[command(name = "lvh", version, after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Exec(exec::Args),
+    Doctor(doctor::Args),
+    Update(update::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => exit::report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Exec(args) => exec::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Update(args) => update::run(args),
+    }
+}

@@ -1,0 +1,149 @@
+//! Carries a guest command's streams and signals, so that it looks local.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use lvh_core::guest::client::{Happening, Process, Stdin};
+use lvh_core::guest::protocol::{Exit, Stream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// What a shell says of a command that could not be started.
+const NOT_STARTED: u8 = 127;
+/// What timeout(1) says of a command that took too long.
+const TIMED_OUT: u8 = 124;
+/// What a shell adds to the number of the signal that killed a command.
+const SIGNALED: i32 = 128;
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code as a shell would tell it; none if the guest died.
+    pub(crate) code: Option<u8>,
+    /// The user asked for the end.
+    pub(crate) interrupted: bool,
+}
+
+/// The user's wish that we end, from before the first VM on: a handler that stands only while a command runs would
+/// swallow the signals at other times.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Takes the signals from now on.
+    pub(crate) fn take() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one.
+    pub(crate) async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => libc::SIGINT,
+            _ = self.terminate.recv() => libc::SIGTERM,
+        }
+    }
+}
+
+/// What a shell says of a command that `signal` killed.
+pub(crate) fn code_of_signal(signal: i32) -> u8 {
+    u8::try_from(SIGNALED + signal).unwrap_or(u8::MAX)
+}
+
+/// Relays until the command ends, for at most `limit`.
+pub(crate) async fn run(
+    mut process: Process,
+    limit: Option<Duration>,
+    signals: &mut Signals,
+) -> std::io::Result<Ended> {
+    let mut stdin = Input::open(&process);
+    let deadline = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(deadline);
+    let (mut timed_out, mut interrupted) = (false, false);
+    let code = loop {
+        tokio::select! {
+            happening = process.next() => match happening {
+                Some(Happening::Exited(_)) if timed_out => break Some(TIMED_OUT),
+                Some(Happening::Exited(exit)) => break Some(code(exit)),
+                Some(Happening::Taken(bytes)) => stdin.feed.taken(bytes),
+                // Whoever closed our output wants no more of it, and the command is to hear of it as it would here.
+                Some(happening) => if show(happening).is_err() { process.signal(libc::SIGPIPE).await? },
+                None => break None,
+            },
+            () = stdin.pass_on() => {}
+            signal = signals.next() => {
+                interrupted = true;
+                process.signal(signal).await?;
+            }
+            () = &mut deadline, if !timed_out => {
+                timed_out = true;
+                crate::terminal::error(&format!("lvh: timed out after {:?}\n", limit.unwrap_or_default()));
+                process.kill().await?;
+            }
+        }
+    };
+    Ok(Ended { code, interrupted })
+}
+
+/// Our standard input on its way to the guest.
+struct Input {
+    feed: Stdin,
+    chunks: mpsc::Receiver<Vec<u8>>,
+    ended: bool,
+}
+
+impl Input {
+    fn open(process: &Process) -> Self {
+        let (sender, chunks) = mpsc::channel(1);
+        // Blocking reads: a terminal or a pipe of ours may be shared with others, who would see it non-blocking.
+        std::thread::spawn(move || {
+            let mut chunk = vec![0; 16 << 10];
+            while let Ok(len @ 1..) = std::io::stdin().read(&mut chunk) {
+                if sender.blocking_send(chunk[..len].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { feed: process.stdin(), chunks, ended: false }
+    }
+
+    /// Sends the next bytes, once there are some and the guest has room; never returns after the end.
+    async fn pass_on(&mut self) {
+        if self.ended || self.feed.room() < 16 << 10 {
+            return std::future::pending().await;
+        }
+        let chunk = self.chunks.recv().await;
+        self.ended = chunk.is_none();
+        // A guest that is gone is seen on the other side.
+        let _ = self.feed.send(&chunk.unwrap_or_default()).await;
+    }
+}
+
+fn show(happening: Happening) -> std::io::Result<()> {
+    match happening {
+        Happening::Output(Stream::Stdout {}, data) => {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(&data).and_then(|()| stdout.flush())
+        }
+        Happening::Output(Stream::Stderr {}, data) => std::io::stderr().write_all(&data),
+        _ => Ok(()),
+    }
+}
+
+fn code(exit: Exit) -> u8 {
+    match exit {
+        Exit::Code { code } => u8::try_from(code).unwrap_or(u8::MAX),
+        Exit::Signal { signal, .. } => code_of_signal(signal),
+        Exit::NotStarted { error } => {
+            crate::terminal::error(&format!("lvh: the command did not start in the guest: {error}\n"));
+            NOT_STARTED
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `lvh exec` in VMs: what comes out, with which code, and who hears a signal.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+fn lvh(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
+    command.arg("exec").args(args).stdin(Stdio::null());
+    command
+}
+
+fn sh(script: &str) -> Command {
+    lvh(&["--", "sh", "-c", script])
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Asserts the code and what is on stdout; gives stderr.
+#[track_caller]
+fn check(output: &Output, code: i32, stdout: &str) -> String {
+    let stderr = text(&output.stderr);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(code), stdout), "{stderr}");
+    stderr
+}
+
+fn spawn(mut command: Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn streams_and_code_are_the_commands() {
+    let stderr = check(&sh("echo out; echo err >&2; exit 7").output().unwrap(), 7, "out\n");
+    assert!(stderr.ends_with("\nerr\n"), "{stderr}");
+    check(&sh("kill -SEGV $$").output().unwrap(), 128 + libc::SIGSEGV, "");
+    let stderr = check(&lvh(&["no-such-program"]).output().unwrap(), 127, "");
+    assert!(stderr.contains("the command did not start in the guest: No such file"), "{stderr}");
+}
+
+#[test]
+fn flags_behind_the_command_are_its_own() {
+    let output = lvh(&["--memory", "512M", "--cpus", "1", "echo", "-k", "--timeout", "6.7"]).output().unwrap();
+    check(&output, 0, "-k --timeout 6.7\n");
+}
+
+#[test]
+fn standard_input_arrives_as_it_is() {
+    let sent: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
+    let mut child = spawn(lvh(&["cat"]));
+    let mut stdin = child.stdin.take().unwrap();
+    let bytes = sent.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.stdout == sent, "{} bytes; {}", output.stdout.len(), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+/// Starts a command on two kernels and waits until it says `ready` on the first.
+fn start_on_two(script: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = spawn(lvh(&["-k", "6.12", "-k", "6.1", "--", "sh", "-c", script]));
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    (child, stdout)
+}
+
+#[test]
+fn an_interrupt_reaches_the_command_and_ends_the_round() {
+    let (child, mut stdout) = start_on_two("trap 'echo caught; exit 42' INT; echo ready; while :; do sleep 0.1; done");
+    // SAFETY: kill takes plain numbers; the child is not reaped yet.
+    assert_eq!(unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) }, 0);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!((output.status.code(), rest.as_str()), (Some(42), "caught\n"), "{stderr}");
+    assert!(stderr.contains("kernel `6.12`: exit code 42") && !stderr.contains("kernel `6.1`"), "{stderr}");
+}
+
+#[test]
+fn a_signal_while_the_vm_boots_ends_us() {
+    let mut child = spawn(lvh(&["true"]));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains(": booting (")));
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) }, 0);
+    assert_eq!(child.wait().unwrap().code(), Some(128 + libc::SIGTERM));
+}
+
+#[test]
+fn several_kernels_with_a_summary() {
+    let script = "case $(uname -r) in 6.1.*) exit 3;; *) echo passed;; esac";
+    let output = lvh(&["-k", "6.1", "-k", "6.12", "--", "sh", "-c", script]).output().unwrap();
+    let stderr = check(&output, 3, "passed\n");
+    let (_, rest) = stderr.split_once("lvh: kernel `6.1`: exit code 3\n").expect(&stderr);
+    assert!(rest.ends_with("lvh: kernel `6.12`: exit code 0\n"), "{stderr}");
+}
+
+#[test]
+fn time_is_up() {
+    let output = lvh(&["--timeout", "1s", "--", "sh", "-c", "trap '' TERM; echo so far; sleep 3600"]).output().unwrap();
+    let stderr = check(&output, 124, "so far\n");
+    assert!(stderr.ends_with("\nlvh: timed out after 1s\n"), "{stderr}");
+}
+
+#[test]
+fn a_dead_guest_is_a_failure_of_the_setup() {
+    let stderr = check(&sh("echo last words; echo c > /proc/sysrq-trigger").output().unwrap(), 125, "last words\n");
+    let died = "\nerror: the guest died: the kernel panicked: ";
+    assert!(stderr.contains(died) && stderr.contains("---- output ----\n"), "{stderr}");
+    assert!(stderr.contains("write_sysrq_trigger"), "{stderr}");
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_command() {
+    let mut child = spawn(lvh(&["yes"]));
+    let mut line = [0; 2];
+    child.stdout.take().unwrap().read_exact(&mut line).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(128 + libc::SIGPIPE), "{}", text(&output.stderr));
+}

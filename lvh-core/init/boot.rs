@@ -1,0 +1,41 @@
+//! From the kernel's hand-over to the message loop.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::guest::protocol::{self, ToGuest, ToHost, VERSION};
+use crate::link::{self, Sender};
+use crate::{kmsg, modules, mounts, serve, world};
+
+/// Brings the guest up and serves the host until it is done.
+pub fn run() -> io::Result<()> {
+    mounts::early()?;
+    modules::load_all(Path::new("/lvh/channel"))?;
+    let name = channel_name()?;
+    let mut channel = link::open(&name)?;
+    let sender = Sender::new(channel.try_clone()?);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim_end().to_owned();
+    sender.send(&ToHost::Hello { version: VERSION, release });
+    // The host reads this while it prepares its answer.
+    modules::load_all(Path::new("/lvh/modules"))?;
+
+    let Some(ToGuest::Setup { setup }) = protocol::receive(&mut channel)? else {
+        return Err(io::Error::other("the host did not begin with Setup"));
+    };
+    let built = world::build(&setup);
+    let log = kmsg::follow(&sender, !name.starts_with("tty:"))?;
+    match built {
+        Ok(warnings) => sender.send(&ToHost::Ready { warnings }),
+        // Power-off would drop what the device has not passed on: the host ends the VM when it has read this.
+        Err(error) => sender.send(&ToHost::Failed { message: error.to_string() }),
+    }
+    serve::run(channel, &sender, &log)
+}
+
+/// What follows `--` on the kernel's command line reaches us as arguments.
+fn channel_name() -> io::Result<String> {
+    std::env::args()
+        .find_map(|argument| argument.strip_prefix("channel=").map(str::to_owned))
+        .ok_or_else(|| io::Error::other("no channel= on the kernel command line"))
+}

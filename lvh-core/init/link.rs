@@ -1,0 +1,82 @@
+//! The channel to the host, whichever rung of the ladder it is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::guest::protocol::{self, MAGIC, ToHost};
+use crate::sys;
+
+/// How long the kernel may take to show the channel's device after its driver was loaded.
+const DEVICE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Opens the channel that the kernel's command line names: `vsock:PORT`, `port:NAME` or `tty:PATH`.
+pub fn open(name: &str) -> io::Result<File> {
+    let mut file = match name.split_once(':') {
+        Some(("vsock", port)) => connect_vsock(port)?,
+        Some(("port", port)) => open_port(port)?,
+        Some(("tty", path)) => open_tty(path)?,
+        _ => return Err(io::Error::other(format!("unknown channel `{name}`"))),
+    };
+    file.write_all(MAGIC)?;
+    Ok(file)
+}
+
+fn connect_vsock(port: &str) -> io::Result<File> {
+    let port = port.parse().map_err(io::Error::other)?;
+    retry(|| sys::connect_vsock(port).map(File::from))
+}
+
+/// Opens the virtio-serial port called `name`. There is no udev, so `/dev/virtio-ports` does not exist.
+fn open_port(name: &str) -> io::Result<File> {
+    retry(|| OpenOptions::new().read(true).write(true).open(find_port(name)?))
+}
+
+fn find_port(name: &str) -> io::Result<PathBuf> {
+    for entry in fs::read_dir("/sys/class/virtio-ports")? {
+        let entry = entry?;
+        if fs::read_to_string(entry.path().join("name")).is_ok_and(|found| found.trim_end() == name) {
+            return Ok(PathBuf::from("/dev").join(entry.file_name()));
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("no virtio-serial port `{name}`")))
+}
+
+fn open_tty(path: &str) -> io::Result<File> {
+    let tty = OpenOptions::new().read(true).write(true).open(path)?;
+    sys::make_raw(&tty)?;
+    Ok(tty)
+}
+
+/// Devices appear some time after their driver was loaded.
+fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if start.elapsed() > DEVICE_DEADLINE => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            done => return done,
+        }
+    }
+}
+
+/// The sending side, shared by all threads.
+#[derive(Clone)]
+pub struct Sender(Arc<Mutex<File>>);
+
+impl Sender {
+    pub fn new(channel: File) -> Self {
+        Self(Arc::new(Mutex::new(channel)))
+    }
+
+    /// Sends one message. Without a host there is nobody to run for: a failure ends the VM.
+    pub fn send(&self, message: &ToHost) {
+        let mut channel = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Err(error) = protocol::send(&mut *channel, message) {
+            crate::complain(&format!("lost the channel to the host: {error}"));
+            crate::power_off();
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! lvh-init: PID 1 of every VM.
+//!
+//! 1. Mounts what it needs itself, loads the modules that its channel needs, connects to the host, says `Hello`.
+//! 2. Waits for `Setup`; builds the root that commands see and enters it; says `Ready`.
+//! 3. Runs commands for the host until `Shutdown` or until the channel closes.
+//!
+//! Nothing test-specific happens before the host says so. It depends on nothing but `std`: `lvh-core/build.rs` makes it
+//! with one call of rustc. Every path out ends in [`power_off`]; PID 1 must never return.
+
+mod boot;
+mod collect;
+mod command;
+mod kmsg;
+mod link;
+mod modules;
+mod mounts;
+mod reaper;
+mod serve;
+mod sys;
+mod world;
+
+#[path = "../src/guest"]
+mod guest {
+    pub mod protocol;
+    pub mod wire;
+}
+
+use std::fs;
+use std::io::Write;
+
+fn main() {
+    // A panic of PID 1, in whatever thread, would be a kernel panic that hides its own cause.
+    std::panic::set_hook(Box::new(|panic| {
+        complain(&panic.to_string());
+        power_off();
+    }));
+    if let Err(error) = boot::run() {
+        complain(&error.to_string());
+    }
+    power_off();
+}
+
+/// Tells the console why the VM ends; the host quotes the console when it has nothing better.
+fn complain(why: &str) {
+    if let Ok(mut console) = fs::OpenOptions::new().write(true).open("/dev/console") {
+        let _ = writeln!(console, "lvh-init: {why}");
+    }
+}
+
+/// Ends the VM.
+fn power_off() -> ! {
+    sys::sync();
+    sys::power_off();
+    // Only a kernel without any way to power off gets here; the host ends QEMU.
+    loop {
+        std::thread::park();
+    }
+}

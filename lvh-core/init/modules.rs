@@ -1,0 +1,26 @@
+//! Loading the modules that the initramfs brought, already in order and decompressed.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::sys;
+
+/// Loads every module of `dir` in the order of its file names. A module that is there already is fine; one that does
+/// not load is not fatal here: what needs it says so better.
+pub fn load_all(dir: &Path) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    for path in &paths {
+        match sys::load_module(&File::open(path)?) {
+            Err(error) if error.raw_os_error() != Some(sys::EEXIST) => {
+                crate::complain(&format!("failed to load `{}`: {error}", path.display()));
+            }
+            _ => {}
+        }
+        // The initramfs lives in guest memory.
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}

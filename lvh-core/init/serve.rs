@@ -1,0 +1,63 @@
+//! The message loop.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::collect::Collector;
+use crate::command::Running;
+use crate::guest::protocol::{self, Command, Exit, ToGuest, ToHost};
+use crate::kmsg::Log;
+use crate::link::Sender;
+use crate::{reaper, sys};
+
+type Commands = Arc<Mutex<HashMap<u32, Running>>>;
+
+/// Does what the host asks until it says `Shutdown` or closes the channel.
+pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
+    reaper::run();
+    let commands = Commands::default();
+    let mut collector = Collector::default();
+    while let Some(message) = protocol::receive(&mut channel)? {
+        match message {
+            ToGuest::Setup { .. } => return Err(io::Error::other("a second Setup")),
+            ToGuest::Run { id, command } => start(id, &command, &commands, sender, log),
+            ToGuest::Stdin { id, data } => with(&commands, id, |running| running.stdin(data)),
+            ToGuest::Signal { id, signal } => with(&commands, id, |running| running.signal(signal)),
+            ToGuest::Kill { id } => with(&commands, id, |running| running.kill()),
+            ToGuest::Collect { dir } => collector.send(&dir, sender),
+            ToGuest::Shutdown {} => {
+                lock(&commands).values().for_each(Running::kill);
+                sys::sync();
+                log.pass_on(sender);
+                sender.send(&ToHost::Bye {});
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lock(commands: &Commands) -> MutexGuard<'_, HashMap<u32, Running>> {
+    commands.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A message for a command that has just ended is no error: they cross on the way.
+fn with(commands: &Commands, id: u32, act: impl FnOnce(&mut Running)) {
+    if let Some(running) = lock(commands).get_mut(&id) {
+        act(running);
+    }
+}
+
+fn start(id: u32, command: &Command, commands: &Commands, sender: &Sender, log: &Log) {
+    // Held until the command is entered, so that its end cannot be handled before.
+    let mut entered = lock(commands);
+    let on_end = {
+        let commands = commands.clone();
+        move || drop(lock(&commands).remove(&id))
+    };
+    match Running::start(id, command, sender, log, on_end) {
+        Ok(running) => drop(entered.insert(id, running)),
+        Err(error) => sender.send(&ToHost::Exited { id, exit: Exit::NotStarted { error: error.to_string() } }),
+    }
+}

@@ -1,0 +1,242 @@
+//! The system calls that `std` does not offer.
+
+use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+pub const MS_RDONLY: c_ulong = 1;
+pub const MS_NOSUID: c_ulong = 2;
+pub const MS_NODEV: c_ulong = 4;
+pub const MS_NOEXEC: c_ulong = 8;
+pub const MS_BIND: c_ulong = 4096;
+pub const MS_MOVE: c_ulong = 8192;
+
+pub const EBUSY: i32 = 16;
+pub const EEXIST: i32 = 17;
+pub const EPIPE: i32 = 32;
+pub const SIGKILL: c_int = 9;
+
+const AF_VSOCK: c_int = 40;
+const VMADDR_CID_HOST: c_uint = 2;
+
+unsafe extern "C" {
+    fn mount(
+        source: *const c_char,
+        target: *const c_char,
+        fstype: *const c_char,
+        flags: c_ulong,
+        data: *const c_void,
+    ) -> c_int;
+    fn umount2(target: *const c_char, flags: c_int) -> c_int;
+    fn chroot(path: *const c_char) -> c_int;
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn setpgid(pid: c_int, group: c_int) -> c_int;
+    fn dup2(from: c_int, to: c_int) -> c_int;
+    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn waitid(kind: c_int, id: c_uint, info: *mut c_void, options: c_int) -> c_int;
+    fn reboot(how: c_int) -> c_int;
+    fn sethostname(name: *const c_char, len: usize) -> c_int;
+    fn clock_settime(clock: c_int, time: *const [c_long; 2]) -> c_int;
+    fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
+    fn connect(fd: c_int, address: *const c_void, len: c_uint) -> c_int;
+    fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
+    fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
+    fn tcgetattr(fd: c_int, termios: *mut c_void) -> c_int;
+    fn tcsetattr(fd: c_int, when: c_int, termios: *const c_void) -> c_int;
+    fn cfmakeraw(termios: *mut c_void);
+    #[link_name = "sync"]
+    fn sync_all();
+}
+
+#[repr(C)]
+struct PollFd {
+    fd: c_int,
+    events: i16,
+    revents: i16,
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// mount(2).
+pub fn mount_at(source: &Path, target: &Path, fstype: &str, flags: c_ulong, data: &str) -> io::Result<()> {
+    let (source, target) = (c_path(source)?, c_path(target)?);
+    let (fstype, data) = (CString::new(fstype)?, CString::new(data)?);
+    // SAFETY: four NUL-terminated strings that outlive the call.
+    check(unsafe { mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast()) })?;
+    Ok(())
+}
+
+/// Detaches a mount and all below it; what still uses it keeps it.
+pub fn detach(target: &Path) {
+    const MNT_DETACH: c_int = 2;
+    if let Ok(target) = c_path(target) {
+        // SAFETY: a NUL-terminated string that outlives the call.
+        unsafe { umount2(target.as_ptr(), MNT_DETACH) };
+    }
+}
+
+/// chroot(2).
+pub fn chroot_to(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: a NUL-terminated string that outlives the call.
+    check(unsafe { chroot(path.as_ptr()) })?;
+    Ok(())
+}
+
+/// kill(2); a negative `pid` names a process group.
+pub fn send_signal(pid: i32, signal: c_int) {
+    // SAFETY: no memory is involved.
+    unsafe { kill(pid, signal) };
+}
+
+/// Makes the calling process the leader of a new group, but not of a session: the first terminal that a session leader
+/// opens becomes its controlling terminal, whose end then kills it. Safe between fork and exec.
+pub fn new_process_group() -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { setpgid(0, 0) }).map(drop)
+}
+
+/// Makes `to` a copy of `from` that survives exec. Safe between fork and exec.
+pub fn place_fd(from: RawFd, to: RawFd) -> io::Result<()> {
+    const F_SETFD: c_int = 2;
+    if from == to {
+        // SAFETY: no memory is involved.
+        return check(unsafe { fcntl(to, F_SETFD, 0) }).map(drop);
+    }
+    // SAFETY: as above.
+    check(unsafe { dup2(from, to) }).map(drop)
+}
+
+/// Waits until some child has ended, without reaping it; its process id.
+pub fn wait_for_any() -> io::Result<i32> {
+    const P_ALL: c_int = 0;
+    const WEXITED: c_int = 4;
+    const WNOWAIT: c_int = 0x0100_0000;
+    // siginfo_t is 128 bytes; for SIGCHLD si_pid is the fourth int on 64-bit Linux.
+    let mut info = [0i32; 32];
+    // SAFETY: `info` is as large as siginfo_t and outlives the call.
+    check(unsafe { waitid(P_ALL, 0, info.as_mut_ptr().cast(), WEXITED | WNOWAIT) })?;
+    Ok(info[4])
+}
+
+/// Reaps the ended child `pid`; its wait status.
+pub fn reap(pid: i32) -> io::Result<i32> {
+    const WNOHANG: c_int = 1;
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    check(unsafe { waitpid(pid, &mut status, WNOHANG) })?;
+    Ok(status)
+}
+
+/// sync(2).
+pub fn sync() {
+    // SAFETY: no memory is involved.
+    unsafe { sync_all() };
+}
+
+/// reboot(RB_POWER_OFF); returns only where it failed.
+pub fn power_off() {
+    const RB_POWER_OFF: c_int = 0x4321_fedc;
+    // SAFETY: no memory is involved.
+    unsafe { reboot(RB_POWER_OFF) };
+}
+
+/// sethostname(2).
+pub fn set_hostname(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length of one string.
+    check(unsafe { sethostname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
+
+/// Sets the wall clock to nanoseconds since 1970.
+pub fn set_clock(ns: u64) -> io::Result<()> {
+    const CLOCK_REALTIME: c_int = 0;
+    let time = [(ns / 1_000_000_000) as c_long, (ns % 1_000_000_000) as c_long];
+    // SAFETY: `time` has the layout of timespec on 64-bit Linux and outlives the call.
+    check(unsafe { clock_settime(CLOCK_REALTIME, &time) }).map(drop)
+}
+
+/// Connects to `port` of the host over vsock.
+pub fn connect_vsock(port: u32) -> io::Result<OwnedFd> {
+    const SOCK_STREAM: c_int = 1;
+    const SOCK_CLOEXEC: c_int = 0o2_000_000;
+    // struct sockaddr_vm: family, reserved, port, cid, flags and padding.
+    #[repr(C)]
+    struct Address(u16, u16, u32, u32, [u8; 4]);
+    // SAFETY: no memory is involved.
+    let fd = check(unsafe { socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the kernel just gave us this descriptor.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let address = Address(AF_VSOCK as u16, 0, port, VMADDR_CID_HOST, [0; 4]);
+    // SAFETY: pointer and size of one address that outlives the call.
+    check(unsafe { connect(fd.as_raw_fd(), (&raw const address).cast(), size_of::<Address>() as c_uint) })?;
+    Ok(fd)
+}
+
+/// Makes a terminal pass every byte as it is.
+pub fn make_raw(tty: &File) -> io::Result<()> {
+    // struct termios is 60 bytes on Linux (glibc and musl); leave room.
+    let mut termios = [0u64; 16];
+    let pointer: *mut c_void = termios.as_mut_ptr().cast();
+    // SAFETY: `termios` is larger than struct termios and outlives the calls.
+    unsafe {
+        check(tcgetattr(tty.as_raw_fd(), pointer))?;
+        cfmakeraw(pointer);
+        check(tcsetattr(tty.as_raw_fd(), 0, pointer)).map(drop)
+    }
+}
+
+/// Brings the loopback interface up.
+pub fn loopback_up() -> io::Result<()> {
+    const SIOCSIFFLAGS: c_ulong = 0x8914;
+    const IFF_UP: u16 = 1;
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // struct ifreq: 16 bytes of name, then a union of 24 bytes that starts with the flags.
+    let mut request = [0u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    request[16..18].copy_from_slice(&IFF_UP.to_ne_bytes());
+    // SAFETY: `request` has the layout of ifreq and outlives the call.
+    check(unsafe { ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, request.as_ptr()) }).map(drop)
+}
+
+/// finit_module(2) without parameters.
+pub fn load_module(file: &File) -> io::Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    const FINIT_MODULE: c_long = 313;
+    #[cfg(not(target_arch = "x86_64"))]
+    const FINIT_MODULE: c_long = 273; // the generic table: arm64, riscv64
+    // SAFETY: an open file, an empty NUL-terminated string, no flags.
+    let result = unsafe { syscall(FINIT_MODULE, file.as_raw_fd(), c"".as_ptr(), 0 as c_int) };
+    check(result as c_int).map(drop)
+}
+
+/// Lets the calling thread run before every ordinary one as soon as it can. That it cannot is no failure.
+pub fn run_first() {
+    #[cfg(target_arch = "x86_64")]
+    const SCHED_SETSCHEDULER: c_long = 144;
+    #[cfg(not(target_arch = "x86_64"))]
+    const SCHED_SETSCHEDULER: c_long = 119; // the generic table
+    const SCHED_FIFO: c_int = 1;
+    // struct sched_param: the lowest of the real-time priorities. Not the C library's function: musl's does nothing.
+    let priority: c_int = 1;
+    // SAFETY: thread 0 is the caller; `priority` outlives the call.
+    unsafe { syscall(SCHED_SETSCHEDULER, 0 as c_int, SCHED_FIFO, &raw const priority) };
+}
+
+/// Waits until `fd` can be read.
+pub fn wait_readable(fd: RawFd) -> io::Result<()> {
+    const POLLIN: i16 = 1;
+    let mut fds = PollFd { fd, events: POLLIN, revents: 0 };
+    // SAFETY: one struct pollfd that outlives the call.
+    check(unsafe { poll(&mut fds, 1, -1) }).map(drop)
+}

@@ -1,0 +1,198 @@
+//! From a kernel's name to where it comes from.
+
+use std::path::PathBuf;
+
+use super::Config;
+use super::document::{Document, bare_or_quoted};
+use super::entry::{ImageSource, faulty_field, unsupported_kernel};
+use crate::kernel::{DebSource, KernelSource};
+use crate::{Error, ErrorKind, Result};
+
+/// The kernel of tests that name none.
+pub(super) const DEFAULT: &str = "6.12";
+
+/// Debian's releases and the long-term kernel that each ships.
+const BUILT_IN: &[(&str, &str)] = &[("5.10", "bullseye"), ("6.1", "bookworm"), ("6.12", "trixie")];
+
+/// What a name means, before anything is looked up on disk.
+enum Meaning {
+    /// Settled.
+    Source(KernelSource),
+    /// A path written in place of a name.
+    Path(PathBuf),
+    /// Recognised, but wrong or not possible yet.
+    Failed(Error),
+    /// Nothing that lvh knows.
+    Unknown,
+}
+
+/// Why a kernel name is not known, before it has a line.
+#[derive(Debug)]
+pub(super) struct UnknownKernel {
+    message: String,
+    hint: String,
+}
+
+impl UnknownKernel {
+    /// The error where the name came from a file.
+    pub(super) fn at(self, document: Document<'_>, line: usize) -> Error {
+        document.error(line, self.message).with_hint(self.hint)
+    }
+
+    /// The error where the name came from a test, a flag or a variable called `origin`.
+    pub(super) fn without_line(self, origin: Option<&str>) -> Error {
+        let prefix = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
+        Error::new(ErrorKind::Usage, format!("{prefix}{}", self.message)).with_hint(self.hint)
+    }
+}
+
+impl Config {
+    /// Where the kernel called `name` comes from.
+    ///
+    /// The first that knows the name wins: a `[kernels]` table, `host`, a path (it holds a slash),
+    /// `deb:PACKAGE@SUITE` with an optional `=VERSION`, and the built-in names of Debian's long-term kernels (`5.10`,
+    /// `6.1`, `6.12`).
+    ///
+    /// # Errors
+    ///
+    /// Where nothing knows the name (the message lists what is known), its way is not supported yet, or its path does
+    /// not exist.
+    pub fn kernel(&self, name: &str) -> Result<KernelSource> {
+        match self.meaning(name) {
+            Meaning::Source(KernelSource::Path(path)) | Meaning::Path(path) => existing(name, path),
+            Meaning::Source(KernelSource::Deb(mut deb)) => {
+                deb.mirror = deb.mirror.or_else(|| self.debian_mirror.clone());
+                Ok(KernelSource::Deb(deb))
+            }
+            Meaning::Source(source) => Ok(source),
+            Meaning::Failed(error) => Err(error),
+            Meaning::Unknown => Err(self.unknown(name).without_line(None)),
+        }
+    }
+
+    /// Where the image called `name` comes from.
+    ///
+    /// # Errors
+    ///
+    /// Always: this version knows `[images]` tables but cannot use them.
+    pub fn image(&self, name: &str) -> Result<ImageSource> {
+        let message = match self.images.contains_key(name) {
+            true => format!("image `{name}`: images are not supported yet in this version"),
+            false => format!("image `{name}` is not in `{}`", self.file_name()),
+        };
+        Err(Error::new(ErrorKind::Usage, message).with_hint("leave `image` out: the test then sees the host's root"))
+    }
+
+    /// The names that [`Config::kernel`] knows by themselves, in the order of their versions.
+    pub fn kernel_names(&self) -> Vec<String> {
+        let built_in = BUILT_IN.iter().filter(|_| debian_arch().is_some()).map(|(name, _)| (*name).to_owned());
+        let mut names: Vec<String> = self.kernels.keys().cloned().chain(built_in).collect();
+        names.sort_by_cached_key(|name| version_order(name));
+        names.dedup();
+        names
+    }
+
+    /// Refuses a name that nothing knows; whether its kernel can be had is asked when a test needs it.
+    pub(super) fn check_name(&self, name: &str) -> std::result::Result<(), UnknownKernel> {
+        match self.meaning(name) {
+            Meaning::Unknown => Err(self.unknown(name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn meaning(&self, name: &str) -> Meaning {
+        if let Some(entry) = self.kernels.get(name) {
+            return entry.resolve(name).map_or_else(Meaning::Failed, Meaning::Source);
+        }
+        // The data directory's kernels.json has its turn here, once lvh reads it.
+        if name == "host" {
+            return Meaning::Source(KernelSource::Host);
+        }
+        if let Some(rest) = name.strip_prefix("deb:") {
+            return parse_deb(name, rest).map_or_else(Meaning::Failed, Meaning::Source);
+        }
+        if name.starts_with("oci:") {
+            return Meaning::Failed(unsupported_kernel(name, "oci"));
+        }
+        if name.contains('/') {
+            return Meaning::Path(self.base_dir.join(name));
+        }
+        built_in(name).map_or(Meaning::Unknown, Meaning::Source)
+    }
+
+    fn unknown(&self, name: &str) -> UnknownKernel {
+        let known = self.kernel_names().join(", ");
+        let package = format!("linux-image-{}", debian_arch().unwrap_or("ARCH"));
+        let table = format!("[kernels.{}] with deb = \"{package}\" and suite = \"…\"", bare_or_quoted(name));
+        UnknownKernel {
+            message: format!("kernel `{name}` is not in `{}` (known: {known})", self.file_name()),
+            hint: format!("write a table {table}, or with path = \"…\""),
+        }
+    }
+
+    /// `lvh.toml`, or the path where it stands.
+    fn file_name(&self) -> String {
+        self.file.as_ref().map_or_else(|| Self::FILE_NAME.to_owned(), |file| file.display().to_string())
+    }
+}
+
+/// A path of the user's is never a guess.
+fn existing(name: &str, path: PathBuf) -> Result<KernelSource> {
+    match path.try_exists() {
+        Ok(true) => Ok(KernelSource::Path(path)),
+        Ok(false) => {
+            let message = format!("kernel `{name}`: `{}` does not exist", path.display());
+            Err(Error::new(ErrorKind::Usage, message))
+        }
+        Err(error) => Err(Error::path("look at", &path, error)),
+    }
+}
+
+/// Reads `PACKAGE@SUITE` or `PACKAGE@SUITE=VERSION`.
+fn parse_deb(name: &str, rest: &str) -> Result<KernelSource> {
+    let wrong = |detail: String| Error::new(ErrorKind::Usage, format!("kernel `{name}`: {detail}"));
+    let Some((package, suite)) = rest.split_once('@') else {
+        return Err(wrong("expected `deb:PACKAGE@SUITE` or `deb:PACKAGE@SUITE=VERSION`".to_owned()));
+    };
+    let (suite, version) = match suite.split_once('=') {
+        Some((suite, version)) => (suite, Some(version)),
+        None => (suite, None),
+    };
+    let source = debian(package, suite, version);
+    match faulty_field(&source) {
+        None => Ok(KernelSource::Deb(source)),
+        Some((_, value, expected)) => Err(wrong(format!("`{value}` is not {expected}"))),
+    }
+}
+
+fn built_in(name: &str) -> Option<KernelSource> {
+    let (_, suite) = BUILT_IN.iter().find(|(version, _)| *version == name)?;
+    let package = format!("linux-image-{}", debian_arch()?);
+    Some(KernelSource::Deb(debian(&package, suite, None)))
+}
+
+fn debian(package: &str, suite: &str, version: Option<&str>) -> DebSource {
+    DebSource {
+        package: package.to_owned(),
+        suite: suite.to_owned(),
+        mirror: None,
+        keyring: None,
+        version: version.map(str::to_owned),
+        allow_expired: false,
+    }
+}
+
+/// Debian's word for the machine's architecture, where lvh can boot it.
+fn debian_arch() -> Option<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Some("amd64"),
+        "aarch64" => Some("arm64"),
+        _ => None,
+    }
+}
+
+/// Sorts `5.10` before `6.1` before `6.12` before words.
+fn version_order(name: &str) -> (bool, Vec<u64>, String) {
+    let numbers: Option<Vec<u64>> = name.split('.').map(|part| part.parse().ok()).collect();
+    (numbers.is_none(), numbers.unwrap_or_default(), name.to_owned())
+}

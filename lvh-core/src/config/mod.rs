@@ -1,0 +1,29 @@
+//! `lvh.toml` and the `LVH_*` variables: read once, checked at the edge, typed from there on.
+//!
+//! ```no_run
+//! # fn main() -> lvh_core::Result<()> {
+//! use lvh_core::Config;
+//!
+//! let config = Config::for_process(&std::env::current_dir().expect("a working directory"))?;
+//! let source = config.kernel("6.12")?;
+//! # Ok(()) }
+//! ```
+//!
+//! [`Config::discover`] and [`Config::load`] read the file alone; [`Config::override_with`] is the one place where the
+//! environment changes a setting; [`Config::for_process`] does both.
+
+mod data_dir;
+mod document;
+mod entry;
+mod kernels;
+mod model;
+mod overrides;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use entry::ImageSource;
+pub use model::{Config, VmDefaults};
+pub use overrides::Overrides;
+pub use value::{Accel, Channel, EnvPattern, Expected, KernelEventKind, Memory, Mode, Share, parse_duration};

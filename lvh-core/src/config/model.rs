@@ -1,0 +1,167 @@
+//! What the rest of lvh sees of the configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::data_dir::default_data_dir;
+use super::document::Document;
+use super::entry::{ImageEntry, KernelEntry};
+use super::value::{Accel, Channel, EnvPattern, KernelEventKind, Memory, Mode, Share};
+use super::{kernels, schema};
+use crate::{Error, Result, Store};
+
+/// The checked configuration: an `lvh.toml`, or the defaults where there is none.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The `lvh.toml` that was read. Default: none.
+    pub file: Option<PathBuf>,
+    /// What relative paths start from: the directory of `lvh.toml` or, without one, of the search. Default: `.`.
+    pub base_dir: PathBuf,
+    /// `data-dir` or `LVH_DATA_DIR`; [`Config::data_dir`] fills in the rest. Default: none.
+    pub data_dir: Option<PathBuf>,
+    /// Kernels of tests that name none. Default: `6.12`.
+    pub default_kernels: Vec<String>,
+    /// The `[vm]` table.
+    pub vm: VmDefaults,
+    /// The only channel to try. Default: the best that host and guest offer.
+    pub channel: Option<Channel>,
+    /// The only share to try. Default: the best that the guest offers.
+    pub share: Option<Share>,
+    /// Never touch the network. Default: false.
+    pub offline: bool,
+    /// Where test bodies run. Default: in a VM.
+    pub mode: Mode,
+    /// The archive of Debian kernels that name none. Default: the mirror of the machine's own apt configuration.
+    pub debian_mirror: Option<String>,
+    /// Where a run's JUnit report goes, as `LVH_JUNIT` has it: relative to the workspace. Default: nowhere.
+    pub junit: Option<PathBuf>,
+    /// The `[kernels.NAME]` tables.
+    pub(super) kernels: BTreeMap<String, KernelEntry>,
+    /// The `[images.NAME]` tables.
+    pub(super) images: BTreeMap<String, ImageEntry>,
+}
+
+/// The `[vm]` table: what a test's attribute does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmDefaults {
+    /// Virtual CPUs. Default: 2 with KVM, 1 under TCG.
+    pub cpus: Option<u32>,
+    /// Guest memory. Default: 1G.
+    pub memory: Memory,
+    /// What runs the guest's instructions. Default: `auto`.
+    pub accel: Accel,
+    /// How long a boot may take. Default: ten times [`VmDefaults::TIMEOUT`], for it may turn out that there is no KVM.
+    pub boot_timeout: Option<Duration>,
+    /// How long a test may take. Default: [`VmDefaults::TIMEOUT`], ten times that without KVM.
+    pub test_timeout: Option<Duration>,
+    /// Variables that the guest gets beside those that lvh always passes on. Default: none.
+    pub env: Vec<EnvPattern>,
+    /// Appended to the kernel's command line. Default: empty.
+    pub kernel_args: String,
+    /// Kernel modules to load before a test. Default: none.
+    pub modules: Vec<String>,
+    /// What fails a test that would pass, if the kernel reports it meanwhile. Default: oopses and lockups.
+    pub fail_on: Vec<KernelEventKind>,
+}
+
+impl VmDefaults {
+    /// The default of `boot-timeout` and of `test-timeout`, with KVM.
+    pub const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+impl Default for VmDefaults {
+    fn default() -> Self {
+        Self {
+            cpus: None,
+            memory: Memory::from_mib(1024),
+            accel: Accel::Auto,
+            boot_timeout: None,
+            test_timeout: None,
+            env: Vec::new(),
+            kernel_args: String::new(),
+            modules: Vec::new(),
+            fail_on: vec![KernelEventKind::Oops, KernelEventKind::Lockup],
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            file: None,
+            base_dir: PathBuf::from("."),
+            data_dir: None,
+            default_kernels: vec![kernels::DEFAULT.to_owned()],
+            vm: VmDefaults::default(),
+            channel: None,
+            share: None,
+            offline: false,
+            mode: Mode::Vm,
+            debian_mirror: None,
+            junit: None,
+            kernels: BTreeMap::new(),
+            images: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The name of the file that [`Config::discover`] looks for.
+    pub const FILE_NAME: &str = "lvh.toml";
+
+    /// Reads the nearest `lvh.toml` in `start` or above; without one, the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read, or holds something that lvh does not know; the message names the line.
+    pub fn discover(start: &Path) -> Result<Self> {
+        let start = std::path::absolute(start).map_err(|error| Error::path("find", start, error))?;
+        let found = start.ancestors().map(|dir| dir.join(Self::FILE_NAME)).find(|file| file.is_file());
+        match found {
+            Some(file) => Self::load(&file),
+            None => Ok(Self { base_dir: start, ..Self::default() }),
+        }
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::discover`].
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::path("read", path, error))?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads `text` as the content of the file at `path`, which is not opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::discover`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        schema::read(path, Document::new(path, text))
+    }
+
+    /// The directory that holds kernels and images: `LVH_DATA_DIR`, else `data-dir`, else lvh's part of the user's
+    /// cache directory. It is absolute and need not exist.
+    ///
+    /// # Errors
+    ///
+    /// Where none is set and the user has no home directory.
+    pub fn data_dir(&self) -> Result<PathBuf> {
+        match &self.data_dir {
+            Some(dir) => std::path::absolute(dir).map_err(|error| Error::path("find", dir, error)),
+            None => default_data_dir(|name| std::env::var_os(name)),
+        }
+    }
+
+    /// The store in that directory, which touches the network only where this configuration lets it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::data_dir`], and when it cannot be made.
+    pub fn store(&self) -> Result<Store> {
+        Ok(Store::open(self.data_dir()?)?.with_offline(self.offline))
+    }
+}

@@ -1,0 +1,134 @@
+//! The `LVH_*` variables that change the configuration: the one place that reads them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::Config;
+use super::value::{Accel, Channel, Expected, Mode, Share};
+use crate::{Error, ErrorKind, Result};
+
+/// What the environment asks for. A variable that is unset or empty asks for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `LVH_KERNELS=5.10,6.1`: replaces `default-kernels`.
+    pub kernels: Option<Vec<String>>,
+    /// `LVH_DATA_DIR`, relative to the working directory.
+    pub data_dir: Option<PathBuf>,
+    /// `LVH_ACCEL=auto|kvm|hvf|tcg`.
+    pub accel: Option<Accel>,
+    /// `LVH_CHANNEL=vhost-vsock|vhost-user-vsock|virtio-serial|serial`.
+    pub channel: Option<Channel>,
+    /// `LVH_SHARE=virtiofs|9p|packed`.
+    pub share: Option<Share>,
+    /// `LVH_OFFLINE=1`.
+    pub offline: Option<bool>,
+    /// `LVH_MODE=vm|host`.
+    pub mode: Option<Mode>,
+    /// `LVH_DEBIAN_MIRROR=URL`.
+    pub debian_mirror: Option<String>,
+    /// `LVH_JUNIT=PATH`, relative to the workspace.
+    pub junit: Option<PathBuf>,
+}
+
+impl Overrides {
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Overrides::from_env`].
+    pub fn from_process() -> Result<Self> {
+        Self::from_env(|name| std::env::var_os(name))
+    }
+
+    /// Reads the variables that `lookup` knows.
+    ///
+    /// # Errors
+    ///
+    /// Where a value is not one of those allowed; the message names the variable and them.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let env = Env(&lookup);
+        Ok(Self {
+            kernels: env.parse("LVH_KERNELS", parse_kernels)?,
+            data_dir: env.raw("LVH_DATA_DIR").map(PathBuf::from),
+            accel: env.parse("LVH_ACCEL", Accel::from_str)?,
+            channel: env.parse("LVH_CHANNEL", Channel::from_str)?,
+            share: env.parse("LVH_SHARE", Share::from_str)?,
+            offline: env.parse("LVH_OFFLINE", parse_switch)?,
+            mode: env.parse("LVH_MODE", Mode::from_str)?,
+            debian_mirror: env.raw("LVH_DEBIAN_MIRROR").map(|url| url.to_string_lossy().into_owned()),
+            junit: env.raw("LVH_JUNIT").map(PathBuf::from),
+        })
+    }
+}
+
+/// The variables as one can ask for them.
+struct Env<'l>(&'l dyn Fn(&str) -> Option<OsString>);
+
+impl Env<'_> {
+    fn raw(&self, name: &str) -> Option<OsString> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    fn parse<T>(&self, name: &str, parse: fn(&str) -> std::result::Result<T, Expected>) -> Result<Option<T>> {
+        let Some(value) = self.raw(name) else { return Ok(None) };
+        // What is not UTF-8 is no value of ours either: its lossy form goes into the error.
+        let value = value.to_string_lossy();
+        parse(&value).map(Some).map_err(|expected| {
+            Error::new(ErrorKind::Usage, format!("the environment variable `{name}` is `{value}` ({expected})"))
+        })
+    }
+}
+
+fn parse_kernels(text: &str) -> std::result::Result<Vec<String>, Expected> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    match names.iter().any(String::is_empty) {
+        true => Err(Expected("kernels with commas between them, such as `5.10,6.1`".to_owned())),
+        false => Ok(names),
+    }
+}
+
+fn parse_switch(text: &str) -> std::result::Result<bool, Expected> {
+    match text {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err(Expected("`1` or `0`".to_owned())),
+    }
+}
+
+impl Config {
+    /// What [`Config::discover`] finds from `start`, with the environment of this process on top.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::discover`], [`Overrides::from_env`] and [`Config::override_with`].
+    pub fn for_process(start: &Path) -> Result<Self> {
+        let mut config = Self::discover(start)?;
+        config.override_with(Overrides::from_process()?)?;
+        Ok(config)
+    }
+
+    /// Lets the environment have its way.
+    ///
+    /// # Errors
+    ///
+    /// Where `LVH_KERNELS` names a kernel that nothing knows.
+    pub fn override_with(&mut self, overrides: Overrides) -> Result<()> {
+        let Overrides { kernels, data_dir, accel, channel, share, offline, mode, debian_mirror, junit } = overrides;
+        if let Some(kernels) = kernels {
+            for name in &kernels {
+                self.check_name(name).map_err(|error| error.without_line(Some("LVH_KERNELS")))?;
+            }
+            self.default_kernels = kernels;
+        }
+        self.data_dir = data_dir.or(self.data_dir.take());
+        self.vm.accel = accel.unwrap_or(self.vm.accel);
+        self.channel = channel.or(self.channel);
+        self.share = share.or(self.share);
+        self.offline = offline.unwrap_or(self.offline);
+        self.mode = mode.unwrap_or(self.mode);
+        self.debian_mirror = debian_mirror.or(self.debian_mirror.take());
+        self.junit = junit.or(self.junit.take());
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! Cases as data: a text, and what comes of it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Accel, Channel, Config, KernelEventKind, Memory, Mode, Overrides, Share, VmDefaults};
+use crate::kernel::{DebSource, KernelSource};
+
+fn read(text: &str) -> Config {
+    Config::parse(Path::new("lvh.toml"), text).unwrap_or_else(|error| panic!("{}", error.report()))
+}
+
+/// The whole file of the design, in the parts that this version can use.
+const FULL: &str = r#"
+data-dir = "_data"
+default-kernels = ["6.12", "mine", "host"]
+
+[vm]
+cpus = 2
+memory = "512M"
+accel = "tcg"
+boot-timeout = "90s"
+test-timeout = "500ms"
+env = ["FOO", "BAR_*"]
+kernel-args = "quiet lsm=bpf"
+modules = ["tun", "act_bpf"]
+fail-on = ["warn", "hung-task"]
+
+[kernels."6.12"]
+deb = "linux-image-cloud-amd64"
+suite = "trixie-backports"
+mirror = "https://mirror.test/debian"
+keyring = "keys/debian.gpg"
+version = "6.12.41-1~bpo13+1"
+allow-expired = true
+[kernels.bpf-next]
+git = "https://git.test/bpf-next.git"
+branch = "master"
+groups = ["basic", "bpf"]
+[kernels.mine]
+path = "../linux"
+
+[images.base]
+packages = ["curl"]
+actions = [{ run-command = "passwd -d root" }]
+"#;
+
+#[test]
+fn every_setting_is_read() {
+    let config = Config::parse(Path::new("/w/lvh.toml"), FULL).unwrap_or_else(|error| panic!("{}", error.report()));
+    assert_eq!(config.data_dir, Some(PathBuf::from("/w/_data")));
+    assert_eq!(config.default_kernels, ["6.12", "mine", "host"]);
+    assert_eq!(config.vm.cpus, Some(2));
+    assert_eq!(config.vm.memory, Memory::from_mib(512));
+    assert_eq!(config.vm.accel, Accel::Tcg);
+    assert_eq!(config.vm.boot_timeout, Some(Duration::from_secs(90)));
+    assert_eq!(config.vm.test_timeout, Some(Duration::from_millis(500)));
+    assert_eq!(config.vm.kernel_args, "quiet lsm=bpf");
+    assert_eq!(config.vm.modules, ["tun", "act_bpf"]);
+    assert_eq!(config.vm.fail_on, [KernelEventKind::Warn, KernelEventKind::HungTask]);
+    let passed: Vec<bool> =
+        ["FOO", "FOOD", "BAR_1"].iter().map(|name| config.vm.env.iter().any(|p| p.matches(name))).collect();
+    assert_eq!(passed, [true, false, true]);
+}
+
+#[test]
+fn an_empty_list_is_not_a_missing_one() {
+    let fail_on = |text: &str| Config::parse(Path::new("lvh.toml"), text).unwrap().vm.fail_on;
+    assert_eq!(fail_on("[vm]\nfail-on = []"), []);
+    assert_eq!(fail_on("[vm]\ncpus = 1"), VmDefaults::default().fail_on);
+    assert!(!VmDefaults::default().fail_on.is_empty());
+}
+
+#[test]
+fn a_deb_table_becomes_a_source() {
+    let config = Config::parse(Path::new("/w/lvh.toml"), FULL).unwrap();
+    let expected = DebSource {
+        package: "linux-image-cloud-amd64".into(),
+        suite: "trixie-backports".into(),
+        mirror: Some("https://mirror.test/debian".into()),
+        keyring: Some("/w/keys/debian.gpg".into()),
+        version: Some("6.12.41-1~bpo13+1".into()),
+        allow_expired: true,
+    };
+    assert_eq!(config.kernel("6.12").unwrap(), KernelSource::Deb(expected));
+}
+
+#[test]
+fn without_a_file_the_defaults_hold() {
+    let empty = read("");
+    assert_eq!(empty.default_kernels, ["6.12"]);
+    assert_eq!((empty.vm, Config::default().vm), (Default::default(), Default::default()));
+}
+
+#[test]
+fn errors_name_the_line_and_what_was_expected() {
+    let check = |text: &str, expected: &str| {
+        let error = Config::parse(Path::new("lvh.toml"), text).expect_err(text);
+        assert_eq!(error.report(), expected, "{text}");
+    };
+    check("x = 1", "lvh.toml:1: unknown key `x` (expected `data-dir`, `default-kernels`, `vm`, `kernels` or `images`)");
+    check(
+        "[vm]\ncpus = 1\nmemmory = '1G'",
+        "lvh.toml:3: unknown key `memmory` in [vm] (expected `memory`, `cpus`, `accel`, `boot-timeout`, \
+         `test-timeout`, `env`, `kernel-args`, `modules` or `fail-on`)",
+    );
+    check("vm = 3", "lvh.toml:1: `vm` is a number (expected a table: [vm])");
+    check("[vm]\ncpus = '2'", "lvh.toml:2: `cpus` in [vm] is a string (expected a whole number from 1 to 255)");
+    check("[vm]\n\ncpus = 0", "lvh.toml:3: `cpus` in [vm] is `0` (expected a whole number from 1 to 255)");
+    check("[vm]\ncpus = -1", "lvh.toml:2: `cpus` in [vm] is `-1` (expected a whole number from 1 to 255)");
+    check("[vm]\nmemory = 512", "lvh.toml:2: `memory` in [vm] is a number (expected a string)");
+    for memory in ["512", "1.5G", "0M", "1T", "", "99999999999999999999G", "5000000G"] {
+        check(
+            &format!("[vm]\nmemory = '{memory}'"),
+            &format!("lvh.toml:2: `memory` in [vm] is `{memory}` (expected a size such as `512M` or `1G`)"),
+        );
+    }
+    check(
+        "[vm]\nboot-timeout = '60'",
+        "lvh.toml:2: `boot-timeout` in [vm] is `60` (expected a duration such as `500ms`, `60s` or `2m`)",
+    );
+    check("[vm]\naccel = 'xen'", "lvh.toml:2: `accel` in [vm] is `xen` (expected `auto`, `kvm`, `hvf` or `tcg`)");
+    check(
+        "[vm]\nenv = [\n  'OK',\n  'A*B',\n]",
+        "lvh.toml:4: `env` in [vm] is `A*B` (expected a variable's name such as `FOO` or a prefix such as `BAR_*`)",
+    );
+    check(
+        "[vm]\nmodules = ['../x']",
+        "lvh.toml:2: `modules` in [vm] is `../x` (expected a module's name such as `tun`)",
+    );
+    check(
+        "[vm]\nfail-on = [\n  'oops',\n  'warning',\n]",
+        "lvh.toml:4: `fail-on` in [vm] is `warning` (expected `oops`, `warn`, `lockup`, `hung-task`, `rcu-stall`, `oom` or \
+         `lockdep`)",
+    );
+    check("default-kernels = '6.12'", "lvh.toml:1: `default-kernels` is a string (expected an array of strings)");
+    check("\ndefault-kernels = []", "lvh.toml:2: `default-kernels` is empty (expected at least one kernel)");
+}
+
+#[test]
+fn a_kernel_table_has_one_source_and_its_keys() {
+    let check = |text: &str, expected: &str| {
+        let error = Config::parse(Path::new("lvh.toml"), text).expect_err(text);
+        assert_eq!(error.report(), expected, "{text}");
+    };
+    check("[kernels.a]", "lvh.toml:1: [kernels.a] has no source (expected `deb` or `path`)");
+    check(
+        "[kernels.a]\ndeb = 'x'\npath = 'y'",
+        "lvh.toml:3: [kernels.a] has both `deb` and `path` (expected one source)",
+    );
+    check("[kernels.a]\npath = 'y'\nsuite = 'z'", "lvh.toml:3: unknown key `suite` in [kernels.a] (expected `path`)");
+    check("[kernels.a]\ndeb = 'x'", "lvh.toml:1: [kernels.a] has `deb` without `suite` (such as `suite = \"trixie\"`)");
+    check(
+        "[kernels.6.12]\ndeb = 'x'\nsuite = 'trixie'",
+        "lvh.toml:1: unknown key `12` in [kernels.6] (expected `deb`, `suite`, `mirror`, `keyring`, `version`, \
+         `allow-expired`, `path`, `oci`, `git`, `branch` or `groups`)\n\n\
+         hint: a name with a dot needs quotes, as in [kernels.\"6.12\"]",
+    );
+    check(
+        "[kernels.'a b']\npath = 'y'",
+        "lvh.toml:1: the kernel name `a b` may hold letters, digits, `.`, `_` and `-` only",
+    );
+    check(
+        "[kernels.'6.1']\ndeb = 'linux'\nsuite = '../x'",
+        "lvh.toml:3: `suite` in [kernels.\"6.1\"] is `../x` (expected a suite such as `trixie` or \
+         `trixie-backports`)",
+    );
+    check(
+        "[kernels.a]\ndeb = 'linux'\nsuite = 'sid'\nmirror = 'mirror.test'",
+        "lvh.toml:4: `mirror` in [kernels.a] is `mirror.test` (expected an `http`, `https` or `file` URL)",
+    );
+    check(
+        "[images.a]\nsize = 3",
+        "lvh.toml:2: unknown key `size` in [images.a] (expected `packages`, `actions`, \
+         `parent`, `image-size` or `oci`)",
+    );
+}
+
+#[test]
+fn a_syntax_error_names_its_line() {
+    let error = Config::parse(Path::new("lvh.toml"), "[vm]\ncpus = \n").unwrap_err().to_string();
+    assert!(error.starts_with("lvh.toml:2: "), "{error}");
+}
+
+#[test]
+fn default_kernels_must_be_known() {
+    let text = "default-kernels = [\n  '6.12',\n  '6.7',\n]\n[kernels.bpf-next]\ngit = 'x'";
+    let error = Config::parse(Path::new("lvh.toml"), text).unwrap_err();
+    let expected = "lvh.toml:3: kernel `6.7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12, bpf-next)";
+    assert_eq!(error.to_string(), expected);
+    read("default-kernels = ['bpf-next', './absent/tree', 'deb:linux-image-amd64@sid']\n[kernels.bpf-next]\ngit = 'x'");
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn kernel_names_mean_their_sources() {
+    let config = read(FULL);
+    let check = |name: &str, package: &str, suite: &str, version: Option<&str>| {
+        let KernelSource::Deb(found) = config.kernel(name).unwrap() else { panic!("{name}") };
+        let found = (found.package.as_str(), found.suite.as_str(), found.version.as_deref());
+        assert_eq!(found, (package, suite, version), "{name}");
+    };
+    let package = if cfg!(target_arch = "x86_64") { "linux-image-amd64" } else { "linux-image-arm64" };
+    check("5.10", package, "bullseye", None);
+    check("6.1", package, "bookworm", None);
+    check("6.12", "linux-image-cloud-amd64", "trixie-backports", Some("6.12.41-1~bpo13+1"));
+    check("deb:linux-image-amd64@sid", "linux-image-amd64", "sid", None);
+    check("deb:linux-image-amd64@sid=6.1~rc1-1", "linux-image-amd64", "sid", Some("6.1~rc1-1"));
+    assert_eq!(config.kernel("host").unwrap(), KernelSource::Host);
+}
+
+#[test]
+fn paths_start_at_the_file() {
+    let dir = env!("CARGO_MANIFEST_DIR");
+    let file = Path::new(dir).join("lvh.toml");
+    let config = Config::parse(&file, "[kernels.here]\npath = 'src'").unwrap();
+    assert_eq!(config.kernel("here").unwrap(), KernelSource::Path(Path::new(dir).join("src")));
+    assert_eq!(config.kernel("./src").unwrap(), KernelSource::Path(Path::new(dir).join("./src")));
+}
+
+#[test]
+fn names_that_lead_nowhere_say_why() {
+    let config = read(FULL);
+    let check = |name: &str, expected: &str| {
+        assert_eq!(config.kernel(name).unwrap_err().report(), expected, "{name}");
+    };
+    let unsupported = "not supported yet in this version\n\nhint: use `deb` or `path`";
+    check("bpf-next", &format!("kernel `bpf-next` comes by `git`: {unsupported}"));
+    check("oci:quay.test/k:6.6", &format!("kernel `oci:quay.test/k:6.6` comes by `oci`: {unsupported}"));
+    check("./absent", "kernel `./absent`: `././absent` does not exist");
+    check("deb:linux", "kernel `deb:linux`: expected `deb:PACKAGE@SUITE` or `deb:PACKAGE@SUITE=VERSION`");
+    check("deb:linux@..", "kernel `deb:linux@..`: `..` is not a suite such as `trixie` or `trixie-backports`");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn an_unknown_name_shows_the_table_to_write() {
+    let expected = "kernel `6.7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12, bpf-next, mine)\n\n\
+        hint: write a table [kernels.\"6.7\"] with deb = \"linux-image-amd64\" and suite = \"…\", or with path = \"…\"";
+    assert_eq!(read(FULL).kernel("6.7").unwrap_err().report(), expected);
+}
+
+/// Reads pairs as an environment.
+fn overrides(vars: &[(&str, &str)]) -> crate::Result<Overrides> {
+    Overrides::from_env(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)))
+}
+
+#[test]
+fn the_environment_wins() {
+    let mut config = read(FULL);
+    let vars = [
+        ("LVH_KERNELS", "5.10, 6.1"),
+        ("LVH_DATA_DIR", "/data"),
+        ("LVH_ACCEL", "kvm"),
+        ("LVH_CHANNEL", "virtio-serial"),
+        ("LVH_SHARE", "9p"),
+        ("LVH_OFFLINE", "1"),
+        ("LVH_MODE", "host"),
+        ("LVH_JUNIT", "reports/"),
+    ];
+    config.override_with(overrides(&vars).unwrap()).unwrap();
+    assert_eq!(config.default_kernels, ["5.10", "6.1"]);
+    assert_eq!(config.data_dir().unwrap(), Path::new("/data"));
+    assert_eq!(config.vm.accel, Accel::Kvm);
+    assert_eq!((config.channel, config.share), (Some(Channel::VirtioSerial), Some(Share::NineP)));
+    assert_eq!((config.offline, config.mode), (true, Mode::Host));
+    assert_eq!(config.junit.as_deref(), Some(Path::new("reports/")));
+}
+
+#[test]
+fn empty_variables_change_nothing() {
+    assert_eq!(overrides(&[("LVH_KERNELS", ""), ("LVH_OFFLINE", "")]).unwrap(), Overrides::default());
+}
+
+#[test]
+fn a_bad_variable_is_named_with_what_it_may_be() {
+    let check = |name: &str, value: &str, expected: &str| {
+        let result = overrides(&[(name, value)]).and_then(|found| Config::default().override_with(found));
+        assert_eq!(result.unwrap_err().to_string(), expected);
+    };
+    let is = |name: &str, value: &str| format!("the environment variable `{name}` is `{value}`");
+    let channels = "`vhost-vsock`, `vhost-user-vsock`, `virtio-serial` or `serial`";
+    check("LVH_ACCEL", "x", &format!("{} (expected `auto`, `kvm`, `hvf` or `tcg`)", is("LVH_ACCEL", "x")));
+    check("LVH_CHANNEL", "x", &format!("{} (expected {channels})", is("LVH_CHANNEL", "x")));
+    check("LVH_SHARE", "x", &format!("{} (expected `virtiofs`, `9p` or `packed`)", is("LVH_SHARE", "x")));
+    check("LVH_OFFLINE", "yes", &format!("{} (expected `1` or `0`)", is("LVH_OFFLINE", "yes")));
+    check("LVH_MODE", "x", &format!("{} (expected `vm` or `host`)", is("LVH_MODE", "x")));
+    let kernels = "kernels with commas between them, such as `5.10,6.1`";
+    check("LVH_KERNELS", "6.1,", &format!("{} (expected {kernels})", is("LVH_KERNELS", "6.1,")));
+    check("LVH_KERNELS", "6.7", "LVH_KERNELS: kernel `6.7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12)");
+}
+
+#[test]
+fn the_nearest_file_upward_is_found() {
+    let dir = std::env::temp_dir().join(format!("lvh-config-{}", std::process::id()));
+    let deep = dir.join("a/b");
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::write(dir.join("lvh.toml"), "[vm]\ncpus = 3").unwrap();
+    let found = Config::discover(&deep);
+    std::fs::remove_dir_all(&dir).unwrap();
+    let found = found.unwrap();
+    assert_eq!((found.vm.cpus, found.file, found.base_dir), (Some(3), Some(dir.join("lvh.toml")), dir));
+}

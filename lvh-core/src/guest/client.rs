@@ -1,0 +1,342 @@
+//! The host's side of the protocol: what it asks of a guest.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use super::kernel_log::{self, KernelRecord};
+use super::protocol::{self, Command, Exit, MAGIC, MAX_WRITE, STDIN_WINDOW, Setup, Stream, ToGuest, ToHost, VERSION};
+use super::wire::{Bytes, malformed};
+use crate::kernel::KernelRelease;
+
+/// How many messages may wait for a slow consumer; then the guest waits. This bounds our memory, whatever it sends.
+const QUEUE: usize = 64;
+
+/// How long a guest that is sending files may say nothing: a serial line carries a part in a fifth of a second.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How much may stand before the first message on a serial line, in bytes.
+const PREAMBLE_LIMIT: usize = 64 << 10;
+
+/// What happens to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// It runs.
+    Started,
+    /// It wrote something.
+    Output(Stream, Vec<u8>),
+    /// The kernel said something while it ran.
+    Kernel(KernelRecord),
+    /// It read this much of its standard input.
+    Taken(u32),
+    /// It ended; nothing more will come.
+    Exited(Exit),
+}
+
+/// A guest whose world is built.
+#[derive(Debug)]
+pub struct Guest {
+    requests: mpsc::Sender<Vec<u8>>,
+    routes: Arc<Routes>,
+    next_id: AtomicU32,
+    closed: watch::Receiver<Option<String>>,
+}
+
+/// A guest that has said hello.
+#[derive(Debug)]
+pub struct Greeted {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    /// `uname -r`.
+    pub release: KernelRelease,
+}
+
+/// Who gets what the guest sends.
+#[derive(Debug, Default)]
+struct Routes {
+    commands: Mutex<HashMap<u32, mpsc::Sender<Happening>>>,
+    collecting: Mutex<Option<mpsc::Sender<ToHost>>>,
+    bye: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Greeted {
+    /// Waits for the guest's hello.
+    ///
+    /// # Errors
+    /// Those of the channel; another protocol version.
+    pub async fn meet(stream: UnixStream) -> io::Result<Self> {
+        let (mut reader, writer) = stream.into_split();
+        skip_preamble(&mut reader).await?;
+        match receive(&mut reader).await? {
+            Some(ToHost::Hello { version: VERSION, release }) => {
+                Ok(Self { reader, writer, release: KernelRelease::new(release) })
+            }
+            Some(ToHost::Hello { version, .. }) => {
+                Err(io::Error::other(format!("lvh-init speaks version {version}, this program {VERSION}")))
+            }
+            _ => Err(malformed("the guest did not begin with Hello")),
+        }
+    }
+
+    /// Has the guest build its world; also gives what optional parts it could not have.
+    ///
+    /// # Errors
+    /// Those of the channel; what the guest could not build.
+    pub async fn set_up(mut self, setup: Setup) -> io::Result<(Guest, Vec<String>)> {
+        send(&mut self.writer, &protocol::encode(&ToGuest::Setup { setup })).await?;
+        loop {
+            match receive(&mut self.reader).await? {
+                // The boot's log; the console has what matters of it.
+                Some(ToHost::Kernel { .. }) => {}
+                Some(ToHost::Ready { warnings }) => return Ok((Guest::serve(self.reader, self.writer), warnings)),
+                Some(ToHost::Failed { message }) => return Err(io::Error::other(message)),
+                Some(_) => return Err(malformed("neither Ready nor Failed after Setup")),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+}
+
+impl Guest {
+    fn serve(reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Self {
+        let (requests, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE);
+        let (closing, closed) = watch::channel(None);
+        let routes = Arc::new(Routes::default());
+        tokio::spawn(dispatch(reader, routes.clone(), closing));
+        tokio::spawn(async move {
+            while let Some(bytes) = queue.recv().await {
+                // The reading side learns of a broken channel too, and tells.
+                if send(&mut writer, &bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { requests, routes, next_id: AtomicU32::new(1), closed }
+    }
+
+    /// Starts a command.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn run(&self, command: Command) -> io::Result<Process> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, happenings) = mpsc::channel(QUEUE);
+        lock(&self.routes.commands).insert(id, sender);
+        self.request(&ToGuest::Run { id, command }).await?;
+        Ok(Process { id, happenings, requests: self.requests.clone() })
+    }
+
+    /// Copies what is new in the guest below `dir`: every file goes to `sink` part by part.
+    ///
+    /// # Errors
+    /// The channel is closed, the guest falls silent; those of `sink`.
+    pub async fn collect(&self, dir: &[u8], mut sink: impl FnMut(ToHost) -> io::Result<()>) -> io::Result<()> {
+        let (sender, mut parts) = mpsc::channel(QUEUE);
+        *lock(&self.routes.collecting) = Some(sender);
+        self.request(&ToGuest::Collect { dir: Bytes(dir.to_vec()) }).await?;
+        loop {
+            match timeout(SILENCE, parts.recv()).await? {
+                Some(ToHost::Collected { .. }) => return Ok(()),
+                Some(part) => sink(part)?,
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+
+    /// Has the guest kill its commands and write everything back; the VM can be ended after.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn say_goodbye(&self) -> io::Result<()> {
+        let (sender, bye) = oneshot::channel();
+        *lock(&self.routes.bye) = Some(sender);
+        self.request(&ToGuest::Shutdown {}).await?;
+        bye.await.map_err(|_closed| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Waits until the channel is closed; says why.
+    pub async fn closed(&self) -> String {
+        let mut closed = self.closed.clone();
+        let why = closed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_else(|| "closed".to_owned())
+    }
+
+    async fn request(&self, message: &ToGuest) -> io::Result<()> {
+        queue(&self.requests, message).await
+    }
+}
+
+async fn queue(requests: &mpsc::Sender<Vec<u8>>, message: &ToGuest) -> io::Result<()> {
+    requests.send(protocol::encode(message)).await.map_err(|_closed| io::ErrorKind::BrokenPipe.into())
+}
+
+/// A command in the guest; mirrors [`std::process::Child`].
+#[derive(Debug)]
+pub struct Process {
+    id: u32,
+    happenings: mpsc::Receiver<Happening>,
+    requests: mpsc::Sender<Vec<u8>>,
+}
+
+impl Process {
+    /// The next thing that happens to it; none when the guest is gone.
+    pub async fn next(&mut self) -> Option<Happening> {
+        self.happenings.recv().await
+    }
+
+    /// What feeds its standard input, with the protocol's window.
+    pub fn stdin(&self) -> Stdin {
+        Stdin { id: self.id, requests: self.requests.clone(), room: STDIN_WINDOW }
+    }
+
+    /// Sends a signal to its process group.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn signal(&self, signal: i32) -> io::Result<()> {
+        queue(&self.requests, &ToGuest::Signal { id: self.id, signal }).await
+    }
+
+    /// Kills it and everything it started.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn kill(&self) -> io::Result<()> {
+        queue(&self.requests, &ToGuest::Kill { id: self.id }).await
+    }
+}
+
+/// Feeds a command's standard input.
+#[derive(Debug)]
+pub struct Stdin {
+    id: u32,
+    requests: mpsc::Sender<Vec<u8>>,
+    room: u32,
+}
+
+impl Stdin {
+    /// How many bytes may be sent now.
+    pub fn room(&self) -> usize {
+        self.room as usize
+    }
+
+    /// The command has read `bytes` more (see [`Happening::Taken`]).
+    pub fn taken(&mut self, bytes: u32) {
+        self.room = self.room.saturating_add(bytes).min(STDIN_WINDOW);
+    }
+
+    /// Sends `data`, of at most [`Self::room`] bytes; none: end of file.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn send(&mut self, data: &[u8]) -> io::Result<()> {
+        self.room = self.room.saturating_sub(data.len() as u32);
+        queue(&self.requests, &ToGuest::Stdin { id: self.id, data: Bytes(data.to_vec()) }).await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands out what the guest sends until the channel closes.
+async fn dispatch(mut reader: OwnedReadHalf, routes: Arc<Routes>, closing: watch::Sender<Option<String>>) {
+    let why = loop {
+        match receive::<ToHost>(&mut reader).await {
+            Ok(Some(message)) => route(&routes, message).await,
+            Ok(None) => break "the guest closed the channel".to_owned(),
+            Err(error) => break format!("the channel broke: {error}"),
+        }
+    };
+    // In this order: whoever sees its command end without `Exited` finds the reason.
+    closing.send_replace(Some(why));
+    lock(&routes.commands).clear();
+    *lock(&routes.collecting) = None;
+    *lock(&routes.bye) = None;
+}
+
+async fn route(routes: &Routes, message: ToHost) {
+    match message {
+        ToHost::Started { id } => tell(routes, id, Happening::Started).await,
+        ToHost::Output { id, stream, data } => tell(routes, id, Happening::Output(stream, data.0)).await,
+        ToHost::Taken { id, bytes } => tell(routes, id, Happening::Taken(bytes)).await,
+        ToHost::Exited { id, exit } => {
+            tell(routes, id, Happening::Exited(exit)).await;
+            lock(&routes.commands).remove(&id);
+        }
+        ToHost::Kernel { records } => tell_all(routes, kernel_log::parse(&records.0)).await,
+        ToHost::File { .. } | ToHost::Collected { .. } => {
+            let collecting = lock(&routes.collecting).clone();
+            if let Some(sink) = collecting {
+                let _ = sink.send(message).await;
+            }
+        }
+        ToHost::Bye {} => {
+            if let Some(bye) = lock(&routes.bye).take() {
+                let _ = bye.send(());
+            }
+        }
+        // A guest that says hello twice has nothing to tell us.
+        ToHost::Hello { .. } | ToHost::Ready { .. } | ToHost::Failed { .. } => {}
+    }
+}
+
+/// Every command that runs gets what the kernel said meanwhile.
+async fn tell_all(routes: &Routes, records: Vec<KernelRecord>) {
+    let commands: Vec<_> = lock(&routes.commands).values().cloned().collect();
+    for command in commands {
+        for record in &records {
+            let _ = command.send(Happening::Kernel(record.clone())).await;
+        }
+    }
+}
+
+/// A command that nobody listens to any more is no error.
+async fn tell(routes: &Routes, id: u32, happening: Happening) {
+    let command = lock(&routes.commands).get(&id).cloned();
+    if let Some(command) = command {
+        let _ = command.send(happening).await;
+    }
+}
+
+async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
+    for chunk in bytes.chunks(MAX_WRITE) {
+        writer.write_all(chunk).await?;
+    }
+    Ok(())
+}
+
+async fn receive<T: super::wire::Wire>(reader: &mut OwnedReadHalf) -> io::Result<Option<T>> {
+    let mut header = [0; 4];
+    if reader.read(&mut header[..1]).await? == 0 {
+        return Ok(None);
+    }
+    reader.read_exact(&mut header[1..]).await?;
+    let len = protocol::check_length(header)?;
+    let mut bytes = Vec::new();
+    if reader.take(len as u64).read_to_end(&mut bytes).await? < len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    protocol::decode(&bytes).map(Some)
+}
+
+/// Reads up to and with [`MAGIC`].
+async fn skip_preamble(reader: &mut OwnedReadHalf) -> io::Result<()> {
+    let mut last = [0; MAGIC.len()];
+    for _ in 0..PREAMBLE_LIMIT {
+        last.rotate_left(1);
+        last[MAGIC.len() - 1] = reader.read_u8().await?;
+        if last == *MAGIC {
+            return Ok(());
+        }
+    }
+    Err(malformed("the guest did not begin with the magic number"))
+}

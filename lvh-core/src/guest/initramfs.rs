@@ -1,0 +1,53 @@
+//! What a guest boots from: lvh-init, the modules that its channel and share need, and for a packed guest its programs.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use super::cpio::Archive;
+use crate::kernel::LoadableModule;
+
+/// lvh-init, built by our build script.
+pub(crate) const INIT: &[u8] = include_bytes!(env!("LVH_INIT"));
+
+/// Whether lvh-init needs a loader and libraries beside it.
+pub(crate) const INIT_IS_DYNAMIC: bool = matches!(env!("LVH_INIT_LINKING").as_bytes(), b"dynamic");
+
+/// Tells this lvh-init from others.
+pub(crate) const INIT_DIGEST: &str = env!("LVH_INIT_DIGEST");
+
+/// The part that every guest of one kernel and one choice of rungs shares. Modules are given in load order;
+/// `channel` are those without which the guest cannot talk.
+pub(crate) fn base(channel: &[LoadableModule], others: &[LoadableModule]) -> Vec<u8> {
+    let mut archive = Archive::default();
+    for directory in ["/dev", "/proc", "/sys", "/lvh", "/etc", "/root", "/usr/bin"] {
+        archive.directory(directory);
+    }
+    // The kernel opens it for PID 1 before devtmpfs is mounted.
+    archive.character_device("/dev/console", 5, 1);
+    archive.file("/init", 0o755, INIT);
+    add_modules(&mut archive, "/lvh/channel", channel);
+    add_modules(&mut archive, "/lvh/modules", others);
+    archive.finish()
+}
+
+fn add_modules(archive: &mut Archive, directory: &str, modules: &[LoadableModule]) {
+    archive.directory(directory);
+    for (order, module) in modules.iter().enumerate() {
+        archive.file(&format!("{directory}/{order:03}-{}.ko", module.name), 0o644, &module.data);
+    }
+}
+
+/// Puts segments behind each other in a file without a name, for QEMU to inherit.
+pub(crate) fn memory_file(segments: &[Vec<u8>]) -> io::Result<OwnedFd> {
+    // SAFETY: a NUL-terminated string; the descriptor is checked before it is owned.
+    let fd = unsafe { libc::memfd_create(c"lvh-initramfs".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave us this descriptor.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut file = File::from(fd.try_clone()?);
+    segments.iter().try_for_each(|segment| file.write_all(segment))?;
+    Ok(fd)
+}

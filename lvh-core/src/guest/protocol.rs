@@ -1,0 +1,288 @@
+//! What host and guest say to each other, compiled into both sides.
+//!
+//! ```text
+//!   lvh-init                         host
+//!     │  Hello {version, release}     │      the channel is up, nothing test-specific has happened yet
+//!     │ ────────────────────────────► │
+//!     │  Setup {root, mounts, …}      │
+//!     │ ◄──────────────────────────── │
+//!     │  Kernel, Ready  or  Failed    │
+//!     │ ────────────────────────────► │
+//!     │  Run · Stdin · Kill           │      any number of commands, several at a time
+//!     │ ◄──────────────────────────── │
+//!     │  Started · Output · Exited    │
+//!     │  Kernel (at any time)         │
+//!     │ ────────────────────────────► │
+//!     │  Shutdown                     │
+//!     │ ◄──────────────────────────── │
+//!     │  Bye                          │      everything is flushed; the host now ends the VM
+//!     │ ────────────────────────────► │
+//! ```
+//!
+//! After [`MAGIC`], a message on the channel is a little-endian length, then that many bytes. Writes are at most
+//! [`MAX_WRITE`] bytes each: larger ones hang virtio-vsock devices that read one descriptor a packet.
+
+use std::io::{self, Read, Write};
+
+use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
+
+/// Version of this protocol. Both sides are built together, so any difference is an error.
+pub const VERSION: u32 = 1;
+
+/// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
+pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
+
+/// The longest message either side accepts, in bytes. The longest honest one is a `Run` with a large environment.
+pub const MAX_MESSAGE: usize = 4 << 20;
+
+/// The most bytes written to the channel by one system call.
+pub const MAX_WRITE: usize = 16 << 10;
+
+/// The most bytes of output in one message: with its header it fits one write.
+pub const MAX_CHUNK: usize = MAX_WRITE - 64;
+
+/// How many bytes of a command's standard input may be on their way before the guest says it took them.
+pub const STDIN_WINDOW: u32 = 256 << 10;
+
+/// The file descriptor on which a command finds its report pipe.
+pub const REPORT_FD: i32 = 3;
+
+wire_struct! {
+    /// How the guest builds the world that commands see.
+    pub struct Setup {
+        /// Host name of the guest.
+        pub hostname: String,
+        /// Wall clock, nanoseconds since 1970.
+        pub clock_ns: u64,
+        /// The root file system.
+        pub root: Root,
+        /// Mounts on top of it, in this order.
+        pub mounts: Vec<Mount>,
+    }
+
+    /// One mount: `source` appears at `target`.
+    pub struct Mount {
+        /// What is mounted.
+        pub source: MountSource,
+        /// Absolute path in the new root; made where it does not exist.
+        pub target: Bytes,
+    }
+
+    /// A command to run.
+    pub struct Command {
+        /// Program and arguments; the program is looked up in the command's own `PATH`.
+        pub argv: Vec<Bytes>,
+        /// The whole environment.
+        pub env: Vec<(Bytes, Bytes)>,
+        /// Working directory.
+        pub cwd: Bytes,
+        /// The host will send standard input; else it is empty.
+        pub stdin: bool,
+        /// Standard output and error share one pipe, so that their order is kept; all arrives as `STDOUT`.
+        pub merged: bool,
+        /// Give the command a pipe at [`REPORT_FD`]; what it writes there arrives as `REPORT`.
+        pub report: bool,
+    }
+}
+
+wire_enum! {
+    /// Where the root file system comes from.
+    pub enum Root {
+        /// The host's root, shared read-only under `tag`, with a file system in guest memory over it.
+        0 => Shared { /** Mount tag. */ tag: String, /** `virtiofs` or `9p`. */ fstype: String },
+        /// What the initramfs holds.
+        1 => Packed {},
+    }
+}
+
+wire_enum! {
+    /// What a mount shows.
+    pub enum MountSource {
+        /// A path of the new root as it is without the guest's own mounts, such as a workspace in `/tmp`. A symbolic
+        /// link that is to appear where it is becomes one again.
+        0 => Root { /** Absolute path. */ path: Bytes },
+        /// A directory of a writable share.
+        1 => Writable { /** Mount tag. */ tag: String, /** `virtiofs` or `9p`. */ fstype: String,
+                        /** Directory below the share's root, or empty. */ dir: Bytes },
+    }
+}
+
+wire_enum! {
+    /// Which stream some bytes belong to.
+    pub enum Stream {
+        /// Standard output (or both, where merged).
+        1 => Stdout {},
+        /// Standard error.
+        2 => Stderr {},
+        /// The report pipe.
+        3 => Report {},
+    }
+}
+
+wire_enum! {
+    /// How a command ended.
+    pub enum Exit {
+        /// It returned this exit code.
+        0 => Code { /** 0 to 255. */ code: i32 },
+        /// It was killed by this signal.
+        1 => Signal { /** Signal number. */ signal: i32, /** It left a core. */ core: bool },
+        /// It could not be started.
+        2 => NotStarted { /** Why. */ error: String },
+    }
+}
+
+wire_enum! {
+    /// What the host asks.
+    pub enum ToGuest {
+        /// Build the world; the first message.
+        0 => Setup { /** How. */ setup: Setup },
+        /// Start a command.
+        1 => Run { /** Names it in later messages. */ id: u32, /** What to run. */ command: Command },
+        /// Bytes for a command's standard input; none: end of file.
+        2 => Stdin { /** The command. */ id: u32, /** Its next bytes. */ data: Bytes },
+        /// Send a signal to a command's process group.
+        3 => Signal { /** The command. */ id: u32, /** Signal number. */ signal: i32 },
+        /// Kill a command and everything it started.
+        4 => Kill { /** The command. */ id: u32 },
+        /// Send every file below a directory that changed since it was last sent.
+        5 => Collect { /** Absolute directory in the guest. */ dir: Bytes },
+        /// Kill all commands, write everything back, say `Bye`.
+        6 => Shutdown {},
+    }
+}
+
+wire_enum! {
+    /// What the guest tells.
+    pub enum ToHost {
+        /// The channel is up.
+        0 => Hello { /** [`VERSION`]. */ version: u32, /** `uname -r`. */ release: String },
+        /// The world is built.
+        1 => Ready { /** What could not be had, a line each. */ warnings: Vec<String> },
+        /// The world could not be built.
+        2 => Failed { /** What failed and why. */ message: String },
+        /// A command runs.
+        3 => Started { /** The command. */ id: u32 },
+        /// A command wrote something.
+        4 => Output { /** The command. */ id: u32, /** Where to. */ stream: Stream, /** What. */ data: Bytes },
+        /// A command read this much of its standard input.
+        5 => Taken { /** The command. */ id: u32, /** Bytes. */ bytes: u32 },
+        /// A command ended; all its output and the kernel log up to now were sent before.
+        6 => Exited { /** The command. */ id: u32, /** How. */ exit: Exit },
+        /// Whole records of the kernel log as `/dev/kmsg` gives them, each `priority,sequence,µs,flags;text` and a
+        /// newline. Those from before the world was built come before `Ready`.
+        7 => Kernel { /** The records. */ records: Bytes },
+        /// A part of a collected file.
+        8 => File { /** Path below the collected directory. */ path: Bytes, /** Permission bits. */ mode: u32,
+                    /** Next bytes of the file. */ data: Bytes, /** The file is complete. */ last: bool },
+        /// All files below the directory were sent.
+        9 => Collected { /** The directory. */ dir: Bytes },
+        /// Nothing more will come.
+        10 => Bye {},
+    }
+}
+
+/// Writes one message.
+///
+/// # Errors
+/// Those of `channel`.
+pub fn send(channel: &mut impl Write, message: &impl Wire) -> io::Result<()> {
+    encode(message).chunks(MAX_WRITE).try_for_each(|chunk| channel.write_all(chunk))
+}
+
+/// A message as it stands on the channel.
+pub fn encode(message: &impl Wire) -> Vec<u8> {
+    let mut bytes = vec![0; 4];
+    message.put(&mut bytes);
+    let len = (bytes.len() - 4) as u32;
+    bytes[..4].copy_from_slice(&len.to_le_bytes());
+    bytes
+}
+
+/// Reads one message; `None` when the peer has closed the channel between two messages.
+///
+/// # Errors
+/// Those of `channel`, `UnexpectedEof` in mid message, `InvalidData` for anything that is not a message.
+pub fn receive<T: Wire>(channel: &mut impl Read) -> io::Result<Option<T>> {
+    let mut len = [0; 4];
+    if channel.read(&mut len[..1])? == 0 {
+        return Ok(None);
+    }
+    channel.read_exact(&mut len[1..])?;
+    let len = check_length(len)?;
+    let mut bytes = Vec::new();
+    if channel.take(len as u64).read_to_end(&mut bytes)? < len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    decode(&bytes).map(Some)
+}
+
+/// The length that a message's header announces.
+///
+/// # Errors
+/// `InvalidData` when it is over [`MAX_MESSAGE`].
+pub fn check_length(header: [u8; 4]) -> io::Result<usize> {
+    let len = u32::from_le_bytes(header) as usize;
+    if len > MAX_MESSAGE { Err(malformed("too long")) } else { Ok(len) }
+}
+
+/// The message that `bytes` (without the length) hold.
+///
+/// # Errors
+/// `InvalidData` for anything that is not exactly one message.
+pub fn decode<T: Wire>(mut bytes: &[u8]) -> io::Result<T> {
+    let message = T::take(&mut bytes)?;
+    if bytes.is_empty() { Ok(message) } else { Err(malformed("bytes left over")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        Command {
+            argv: vec![Bytes(b"/bin/true".to_vec()), Bytes(b"\xff".to_vec())],
+            env: vec![(Bytes(b"A".to_vec()), Bytes(b"b=c".to_vec()))],
+            cwd: Bytes(b"/".to_vec()),
+            stdin: true,
+            merged: false,
+            report: true,
+        }
+    }
+
+    #[test]
+    fn messages_survive_the_way() {
+        let run = ToGuest::Run { id: 7, command: command() };
+        let bytes = encode(&run);
+        assert_eq!(receive(&mut &bytes[..]).unwrap(), Some(run));
+        assert_eq!(receive::<ToGuest>(&mut &b""[..]).unwrap(), None);
+    }
+
+    #[test]
+    fn every_cut_is_an_error() {
+        let bytes = encode(&ToGuest::Run { id: 7, command: command() });
+        for len in 1..bytes.len() {
+            assert!(receive::<ToGuest>(&mut &bytes[..len]).is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_neither_panic_nor_allocate() {
+        let mut seed = 42u64;
+        for round in 0..20_000 {
+            let mut bytes: Vec<u8> = Vec::new();
+            for _ in 0..round % 97 {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                bytes.push((seed >> 56) as u8 & if round % 2 == 0 { 0xff } else { 0x0b });
+            }
+            let _ = decode::<ToHost>(&bytes);
+            let _ = decode::<ToGuest>(&bytes);
+        }
+        assert!(receive::<ToHost>(&mut &u32::MAX.to_le_bytes()[..]).is_err());
+    }
+
+    #[test]
+    fn one_chunk_of_output_fits_one_write() {
+        let data = Bytes(vec![0; MAX_CHUNK]);
+        assert!(encode(&ToHost::Output { id: 1, stream: Stream::Stdout {}, data }).len() <= MAX_WRITE);
+    }
+}

@@ -1,0 +1,15 @@
+//! Kernels from Debian packages, by apt-get with a private state directory: no root, no change to the machine.
+//!
+//! 1. `mirror`: the archive's address, from the machine's own apt configuration unless it is given.
+//! 2. `apt`: a private apt that knows one suite of it; apt checks signatures and digests.
+//! 3. `package`: from the package asked for to the packages that hold a kernel's files.
+//! 4. `unpack`: from `.deb` files to an entry of the store.
+
+mod apt;
+mod mirror;
+mod package;
+mod resolve;
+mod unpack;
+
+pub use resolve::DebArch;
+pub(super) use resolve::{question, resolve};

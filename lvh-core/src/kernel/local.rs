@@ -1,0 +1,200 @@
+//! Kernels that lie on this machine: a file, a build tree, an installed tree, the running kernel.
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::bzimage::BzImage;
+use super::compression::Compression;
+use super::search::find;
+use super::{KernelRelease, elf::Elf};
+use crate::{Error, ErrorKind, Result};
+
+/// A kernel's files, found but not yet looked into.
+#[derive(Debug)]
+pub(super) struct LocalKernel {
+    pub(super) image: PathBuf,
+    pub(super) release: KernelRelease,
+    pub(super) config: Option<PathBuf>,
+    pub(super) modules: LocalModules,
+}
+
+/// Where a local kernel's modules are.
+#[derive(Debug)]
+pub(super) enum LocalModules {
+    /// It has none, or they are not where they belong.
+    None,
+    /// A directory that is `/lib/modules/RELEASE`.
+    Installed(PathBuf),
+    /// All over the build tree at this root.
+    Built(PathBuf),
+}
+
+/// The kernel at `path`, which is any of the above.
+pub(super) fn at(path: &Path) -> Result<LocalKernel> {
+    let found = path.canonicalize().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => usage(format!("the kernel path `{}` does not exist", path.display())),
+        _ => Error::path("find the kernel", path, e),
+    })?;
+    if found.is_file() {
+        return file(&found);
+    }
+    if is_build_tree(&found) {
+        return build_tree(&found);
+    }
+    installed_tree(&found)
+}
+
+/// The running kernel.
+pub(super) fn running() -> Result<LocalKernel> {
+    let release = running_release()?;
+    let places = [
+        format!("/boot/vmlinuz-{release}"),
+        format!("/lib/modules/{release}/vmlinuz"),
+        format!("/usr/lib/modules/{release}/vmlinuz"),
+        format!("/boot/Image-{release}"),
+        format!("/boot/kernel-{release}"),
+        "/run/booted-system/kernel".to_owned(),
+    ];
+    let image = places.iter().map(Path::new).find(|place| place.exists()).ok_or_else(|| {
+        let message = format!("the image of the running kernel `{release}` is in none of {}", places.join(", "));
+        Error::new(ErrorKind::Missing, message)
+            .with_hint("containers and some clouds keep it outside: use a kernel from lvh.toml instead of `host`")
+    })?;
+    let mut kernel = file(&image.canonicalize().map_err(|e| Error::path("find", image, e))?)?;
+    let proc_config = Path::new("/proc/config.gz");
+    kernel.config = kernel.config.or_else(|| proc_config.is_file().then(|| proc_config.to_owned()));
+    if let LocalModules::None = kernel.modules {
+        kernel.modules = installed_modules([PathBuf::from("/lib/modules").join(release.as_str())]);
+    }
+    Ok(kernel)
+}
+
+fn running_release() -> Result<KernelRelease> {
+    // SAFETY: all-zero bytes are a valid utsname, and uname fills it with NUL-terminated strings.
+    let (result, name) = unsafe {
+        let mut name: libc::utsname = std::mem::zeroed();
+        (libc::uname(&raw mut name), name)
+    };
+    if result != 0 {
+        return Err(Error::io("ask for the running kernel's release", io::Error::last_os_error()));
+    }
+    // SAFETY: as above.
+    let release = unsafe { CStr::from_ptr(name.release.as_ptr()) };
+    Ok(KernelRelease::new(release.to_string_lossy()))
+}
+
+fn is_build_tree(dir: &Path) -> bool {
+    dir.join("include/config").is_dir() || (dir.join("Kbuild").is_file() && dir.join("Kconfig").is_file())
+}
+
+fn build_tree(root: &Path) -> Result<LocalKernel> {
+    let images = ["arch/x86/boot/bzImage", "arch/arm64/boot/Image", "arch/arm64/boot/Image.gz"];
+    let image = images.iter().map(|image| root.join(image)).find(|image| image.is_file()).ok_or_else(|| {
+        usage(format!("the build tree `{}` holds no kernel image (none of {})", root.display(), images.join(", ")))
+            .with_hint(format!("build it: make -C {} -j$(nproc)", root.display()))
+    })?;
+    built(root, image)
+}
+
+/// The kernel `image` of the build tree `root`.
+fn built(root: &Path, image: PathBuf) -> Result<LocalKernel> {
+    let written = fs::read_to_string(root.join("include/config/kernel.release")).unwrap_or_default();
+    let release = KernelRelease::parse(written.trim()).map_or_else(|| release_of(&image), Ok)?;
+    let config = Some(root.join(".config")).filter(|config| config.is_file());
+    Ok(LocalKernel { image, release, config, modules: LocalModules::Built(root.to_owned()) })
+}
+
+fn installed_tree(root: &Path) -> Result<LocalKernel> {
+    let mut images = numbered(&root.join("boot"));
+    images.extend(numbered(root));
+    for modules in [root.join("lib/modules"), root.join("usr/lib/modules")] {
+        let releases = fs::read_dir(modules).into_iter().flatten().flatten();
+        images.extend(releases.map(|release| release.path().join("vmlinuz")));
+    }
+    images.push(root.join("vmlinuz"));
+    images.retain(|image| image.is_file());
+    match &images[..] {
+        [image] => file(&image.canonicalize().map_err(|e| Error::path("find", image, e))?),
+        [] => Err(usage(format!("there is no kernel in the directory `{}`", root.display()))
+            .with_hint("name a build tree, a tree with `boot/vmlinuz-…`, or a kernel file")),
+        several => {
+            let names: Vec<_> = several.iter().map(|image| image.display().to_string()).collect();
+            let message = format!("there are several kernels in the directory `{}`", root.display());
+            Err(usage(message).with_hint(format!("name one of {}", names.join(", "))))
+        }
+    }
+}
+
+/// The files `vmlinuz-RELEASE` in `dir`.
+fn numbered(dir: &Path) -> Vec<PathBuf> {
+    let found = fs::read_dir(dir).into_iter().flatten().flatten();
+    found.filter(|file| file.file_name().to_string_lossy().starts_with("vmlinuz-")).map(|file| file.path()).collect()
+}
+
+fn file(image: &Path) -> Result<LocalKernel> {
+    if let Some(root) = image.ancestors().skip(1).find(|dir| is_build_tree(dir)) {
+        return built(root, image.to_owned());
+    }
+    let release = release_of(image)?;
+    let dir = image.parent().unwrap_or(Path::new("/"));
+    let root = dir.parent().unwrap_or(dir);
+    let named = release.as_str();
+    let configs = [dir.join(format!("config-{named}")), dir.join("config"), root.join(format!("boot/config-{named}"))];
+    let config = configs.into_iter().find(|config| config.is_file());
+    let below = |root: &Path| ["lib/modules", "usr/lib/modules"].map(|modules| root.join(modules).join(named));
+    // `lib/modules/RELEASE/vmlinuz`, `boot/vmlinuz-RELEASE`, and an image beside its `lib`.
+    let modules = [dir.to_owned()].into_iter().chain(below(root)).chain(below(dir));
+    Ok(LocalKernel { image: image.to_owned(), release, config, modules: installed_modules(modules) })
+}
+
+fn installed_modules(places: impl IntoIterator<Item = PathBuf>) -> LocalModules {
+    let holds_modules =
+        |dir: &PathBuf| ["modules.order", "modules.builtin", "modules.dep"].iter().any(|f| dir.join(f).is_file());
+    places.into_iter().find(holds_modules).map_or(LocalModules::None, LocalModules::Installed)
+}
+
+/// The release that a kernel image says it is.
+fn release_of(image: &Path) -> Result<KernelRelease> {
+    let mut head = Vec::new();
+    let mut file = File::open(image).map_err(|e| unreadable(image, e))?;
+    // The setup code of a bzImage, where its version is, has at most 64 sectors.
+    file.by_ref().take(64 << 10).read_to_end(&mut head).map_err(|e| unreadable(image, e))?;
+    if let Some(bzimage) = BzImage::parse(&head) {
+        return bzimage.release().ok_or_else(|| unknown(image));
+    }
+    file.read_to_end(&mut head).map_err(|e| unreadable(image, e))?;
+    if let Some(format) = Compression::detect(&head) {
+        head = format.decompress(&head).map_err(|e| Error::path("unpack", image, e))?;
+    }
+    let arm64 = head.get(0x38..0x3c) == Some(b"ARM\x64");
+    let banner = if arm64 || Elf::parse(&head).is_some() { banner(&head) } else { None };
+    banner.ok_or_else(|| unknown(image))
+}
+
+/// The release in `linux_banner`, init/version.c.
+fn banner(kernel: &[u8]) -> Option<KernelRelease> {
+    const MARK: &[u8] = b"Linux version ";
+    let text = &kernel[find(kernel, MARK)? + MARK.len()..];
+    let end = text.iter().take(256).position(|&byte| byte == b' ')?;
+    KernelRelease::parse(std::str::from_utf8(&text[..end]).ok()?)
+}
+
+fn unreadable(image: &Path, e: io::Error) -> Error {
+    let hint = (e.kind() == io::ErrorKind::PermissionDenied)
+        .then(|| format!("distributions hide it from users; to share it: sudo chmod a+r {}", image.display()));
+    hint.into_iter().fold(Error::path("read the kernel", image, e), Error::with_hint)
+}
+
+fn unknown(image: &Path) -> Error {
+    usage(format!("`{}` is no kernel that lvh knows: neither bzImage, ELF nor arm64 Image", image.display()))
+}
+
+fn usage(message: String) -> Error {
+    Error::new(ErrorKind::Usage, message)
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

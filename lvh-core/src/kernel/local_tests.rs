@@ -1,0 +1,91 @@
+use super::super::{bzimage, elf};
+use super::*;
+
+/// A directory with these files; a `*` in front of a name makes it a bzImage of release `6.1-x`.
+struct Tree(PathBuf);
+
+impl Tree {
+    fn new(test: &str, files: &[&str]) -> Self {
+        let dir = std::env::temp_dir().canonicalize().unwrap().join(format!("lvh-local-{test}-{}", std::process::id()));
+        for name in files {
+            let file = dir.join(name.trim_start_matches('*'));
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            let image = bzimage::tests::sample("6.1-x (me) #1", b"");
+            fs::write(file, if name.starts_with('*') { image } else { b"6.1-x\n".to_vec() }).unwrap();
+        }
+        Self(dir)
+    }
+
+    /// Image, config and modules of what is found at `path`, all relative to this tree.
+    fn find(&self, path: &str) -> Result<[String; 3]> {
+        let kernel = at(&self.0.join(path))?;
+        assert_eq!(kernel.release.as_str(), "6.1-x");
+        let modules = match kernel.modules {
+            LocalModules::None => None,
+            LocalModules::Installed(dir) => Some(dir),
+            LocalModules::Built(root) => Some(root.join("(built)")),
+        };
+        let relative = |path: PathBuf| path.strip_prefix(&self.0).unwrap().to_str().unwrap().to_owned();
+        Ok([Some(kernel.image), kernel.config, modules].map(|path| path.map(relative).unwrap_or_default()))
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn every_layout_is_found() {
+    let boot = ["*boot/vmlinuz-6.1-x", "boot/config-6.1-x", "lib/modules/6.1-x/modules.order"];
+    let found = ["boot/vmlinuz-6.1-x", "boot/config-6.1-x", "lib/modules/6.1-x"];
+    let usr = ["*usr/lib/modules/6.1-x/vmlinuz", "usr/lib/modules/6.1-x/config", "usr/lib/modules/6.1-x/modules.order"];
+    let in_usr = ["usr/lib/modules/6.1-x/vmlinuz", "usr/lib/modules/6.1-x/config", "usr/lib/modules/6.1-x"];
+    let build = ["*arch/x86/boot/bzImage", ".config", "include/config/kernel.release", "modules.order"];
+    let built = ["arch/x86/boot/bzImage", ".config", "(built)"];
+    let cases: &[(&str, &[&str], &str, [&str; 3])] = &[
+        ("boot", &boot, "", found),
+        ("boot-file", &boot, "boot/vmlinuz-6.1-x", found),
+        ("usr", &usr, "", in_usr),
+        ("usr-modules", &usr, "usr/lib/modules/6.1-x", in_usr),
+        ("build", &build, "", built),
+        ("build-file", &build, "arch/x86/boot/bzImage", built),
+        ("lone", &["*bzImage"], "bzImage", ["bzImage", "", ""]),
+    ];
+    for (test, files, path, expected) in cases {
+        assert_eq!(Tree::new(test, files).find(path).unwrap(), *expected, "{test}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_never_guessed() {
+    let cases: &[(&str, &[&str], &str, &str)] = &[
+        ("missing", &["x"], "no-such", "does not exist"),
+        ("empty", &["x"], "", "no kernel in the directory"),
+        ("several", &["*boot/vmlinuz-1", "*boot/vmlinuz-2"], "", "several kernels"),
+        ("unbuilt", &["include/config/kernel.release"], "", "holds no kernel image"),
+        ("text", &["README"], "README", "is no kernel"),
+    ];
+    for (test, files, path, message) in cases {
+        let error = Tree::new(test, files).find(path).unwrap_err();
+        assert!(error.to_string().contains(message), "{test}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Usage, "{test}");
+    }
+}
+
+#[test]
+fn elf_kernels_name_their_release() {
+    let tree = Tree::new("elf", &["x"]);
+    let banner = b"\0Linux version 6.1-x (me@here) (gcc) #1\0";
+    fs::write(tree.0.join("vmlinux"), elf::tests::sample(".rodata", banner, "Xen", 18)).unwrap();
+    assert_eq!(tree.find("vmlinux").unwrap(), ["vmlinux", "", ""]);
+}
+
+#[test]
+fn the_running_kernel_is_found_or_the_error_helps() {
+    match running() {
+        Ok(kernel) => assert_eq!(kernel.release, running_release().unwrap()),
+        Err(error) => assert!(error.hint().is_some() || error.kind() == ErrorKind::Usage, "{}", error.report()),
+    }
+}

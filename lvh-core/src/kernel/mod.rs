@@ -1,0 +1,27 @@
+//! Kernels: from a name to files on disk.
+//!
+//! 1. [`resolve`] takes a [`KernelSource`] and returns a [`Kernel`]: a Debian package is fetched once and remembered,
+//!    a build tree or an installed tree is read where it lies.
+//! 2. [`payload`] takes the uncompressed ELF out of the image, so that QEMU can start it by PVH without the kernel's
+//!    own slow decompressor.
+//! 3. [`KernelConfig`] and [`ModuleTree`] tell what the kernel offers, and which modules make it so.
+
+mod built_modules;
+mod bzimage;
+mod compression;
+mod config;
+mod deb;
+mod depmod;
+mod elf;
+mod local;
+mod modules;
+pub mod payload;
+mod resolve;
+mod search;
+mod source;
+
+pub use config::{KernelConfig, Value};
+pub use deb::DebArch;
+pub use modules::{Availability, LoadableModule, ModuleTree};
+pub use resolve::{forget, resolve, resolve_blocking};
+pub use source::{DebSource, Kernel, KernelRelease, KernelSource};

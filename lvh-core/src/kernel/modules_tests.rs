@@ -1,0 +1,97 @@
+use super::super::elf::tests::sample;
+use super::*;
+
+/// A module tree below the temporary directory; removed when dropped.
+struct Tree(PathBuf);
+
+impl Tree {
+    fn new(test: &str, modules: &[(&str, &str)], lists: &[(&str, &str)]) -> Self {
+        let dir = std::env::temp_dir().join(format!("lvh-modules-{test}-{}", std::process::id()));
+        for (file, info) in modules {
+            let path = dir.join("kernel").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, sample(".modinfo", info.replace('|', "\0").as_bytes(), "x", 0)).unwrap();
+        }
+        for (list, text) in lists {
+            fs::write(dir.join(list), text).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn closure(&self, wanted: &[&str]) -> Vec<String> {
+        let modules = ModuleTree::open(&self.0).unwrap().closure(wanted).unwrap();
+        modules.into_iter().map(|module| module.name).collect()
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const MODULES: &[(&str, &str)] = &[
+    ("fs/ext4/ext4.ko", "license=GPL|softdep=pre: crypto-crc32c|depends=mbcache,jbd2|"),
+    ("fs/mbcache.ko", "depends=|"),
+    ("fs/jbd2/jbd2.ko", "depends=mbcache|"),
+    ("crypto/crc32c_generic.ko", "alias=crypto-crc32c|depends=|"),
+    ("arch/x86/crypto/crc32c-intel.ko", "alias=crypto-crc32c|depends=libcrc|"),
+    ("drivers/odd.ko", "depends=nowhere|"),
+    ("drivers/loop-a.ko", "softdep=pre: loop_b post: ext4|depends=virtio|"),
+    ("drivers/loop-b.ko", "softdep=pre: loop_a|"),
+];
+const BUILT_IN: (&str, &str) = ("modules.builtin", "kernel/drivers/virtio/virtio.ko\nkernel/lib/libcrc.ko\n");
+
+#[test]
+fn closures_without_depmods_files() {
+    let tree = Tree::new("plain", MODULES, &[BUILT_IN]);
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["virtio", "no-such"], &[]),
+        (&["jbd2"], &["mbcache", "jbd2"]),
+        (&["mbcache", "jbd2", "mbcache"], &["mbcache", "jbd2"]),
+        (&["ext4"], &["crc32c_generic", "crc32c_intel", "mbcache", "jbd2", "ext4"]),
+        (&["loop-a"], &["loop_b", "loop_a"]),
+    ];
+    for (wanted, loaded) in cases {
+        assert_eq!(tree.closure(wanted), *loaded, "{wanted:?}");
+    }
+}
+
+#[test]
+fn depmods_files_are_used() {
+    let dep = "kernel/fs/ext4/ext4.ko: kernel/fs/mbcache.ko\nkernel/fs/mbcache.ko:\nkernel/fs/jbd2/jbd2.ko:\n\
+               kernel/crypto/crc32c_generic.ko:\n";
+    let alias = "# Aliases\nalias crypto-crc32c crc32c_generic\n";
+    let tree = Tree::new("depmod", MODULES, &[BUILT_IN, ("modules.dep", dep), ("modules.alias", alias)]);
+    assert_eq!(tree.closure(&["ext4"]), ["crc32c_generic", "mbcache", "jbd2", "ext4"]);
+}
+
+#[test]
+fn an_alias_may_be_built_in() {
+    let info = ("modules.builtin.modinfo", "libcrc.alias=crypto-crc32c\0libcrc.license=GPL\0");
+    let tree = Tree::new("builtin", &MODULES[..3], &[BUILT_IN, info, ("modules.alias", "# Aliases\n")]);
+    assert_eq!(tree.closure(&["ext4"]), ["mbcache", "jbd2", "ext4"]);
+}
+
+#[test]
+fn what_is_where() {
+    let tree = Tree::new("where", MODULES, &[BUILT_IN]);
+    let tree = ModuleTree::open(&tree.0).unwrap();
+    let cases = [
+        ("virtio", Availability::BuiltIn),
+        ("crc32c-intel", Availability::Module),
+        ("crc32c_intel", Availability::Module),
+        ("9p", Availability::Absent),
+    ];
+    for (name, availability) in cases {
+        assert_eq!(tree.availability(name), availability, "{name}");
+    }
+}
+
+#[test]
+fn a_missing_dependency_is_named() {
+    let tree = Tree::new("missing", MODULES, &[BUILT_IN]);
+    let error = ModuleTree::open(&tree.0).unwrap().closure(&["odd"]).unwrap_err().to_string();
+    assert!(error.contains("`odd` needs `nowhere`"), "{error}");
+    assert!(ModuleTree::open(Path::new("/nonexistent")).is_err());
+}

@@ -1,0 +1,153 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::local::{self, LocalKernel, LocalModules};
+use super::payload::{self, Extracted};
+use super::{DebArch, DebSource, Kernel, KernelSource, built_modules, deb};
+use crate::store::{Key, Store};
+use crate::{Event, Events, Result};
+
+/// Turns `source` into files on disk, fetching them where the store does not have them yet. `name` is what the user
+/// calls the kernel.
+///
+/// A Debian package is resolved once and remembered: the next call asks neither apt nor the network, until
+/// [`forget`]. Any number of processes may ask at once; one works, the others wait for it.
+///
+/// # Errors
+/// When the source names nothing, cannot be fetched, or holds no kernel.
+pub async fn resolve(name: &str, source: &KernelSource, store: &Store, events: &Events) -> Result<Kernel> {
+    let (name, source, store, events) = (name.to_owned(), source.clone(), store.clone(), events.clone());
+    let work = tokio::task::spawn_blocking(move || resolve_blocking(&name, &source, &store, &events));
+    match work.await {
+        Ok(result) => result,
+        Err(panicked) => resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// As [`resolve`], for callers without a runtime.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_blocking(name: &str, source: &KernelSource, store: &Store, events: &Events) -> Result<Kernel> {
+    let (watched, worked) = watch(events);
+    let resolver = Resolver { name, subject: format!("kernel `{name}`"), store, events: &watched };
+    let kernel = match source {
+        KernelSource::Deb(source) => resolver.deb(source),
+        KernelSource::Path(path) => resolver.local(local::at(path)?),
+        KernelSource::Host => resolver.local(local::running()?),
+    }?;
+    if worked.load(Ordering::Relaxed) {
+        events.send(Event::Done { subject: resolver.subject, result: kernel.release.to_string() });
+    }
+    Ok(kernel)
+}
+
+/// `events`, and whether any was sent: what is at hand already is not worth a word.
+fn watch(events: &Events) -> (Events, Arc<AtomicBool>) {
+    let (events, worked) = (events.clone(), Arc::new(AtomicBool::new(false)));
+    let seen = worked.clone();
+    let watched = Events::new(move |event| {
+        seen.store(true, Ordering::Relaxed);
+        events.send(event);
+    });
+    (watched, worked)
+}
+
+/// Forgets what a suite resolved to, so that the next [`resolve`] asks the archive again; says whether it was known.
+///
+/// # Errors
+/// When the store cannot be written.
+pub fn forget(source: &KernelSource, store: &Store) -> Result<bool> {
+    match source {
+        KernelSource::Deb(source) => store.forget(&deb::question(source, DebArch::HOST)),
+        KernelSource::Path(_) | KernelSource::Host => Ok(false),
+    }
+}
+
+struct Resolver<'a> {
+    name: &'a str,
+    subject: String,
+    store: &'a Store,
+    events: &'a Events,
+}
+
+impl Resolver<'_> {
+    fn deb(&self, source: &DebSource) -> Result<Kernel> {
+        let deb = deb::resolve(&self.subject, source, DebArch::HOST, self.store, self.events)?;
+        let image = deb.entry.path().join("vmlinuz");
+        let existing = |path: PathBuf| path.exists().then_some(path);
+        let extracted = self.extract(&image, &deb.key)?;
+        Ok(Kernel {
+            name: self.name.to_owned(),
+            identity: deb.identity,
+            key: deb.key.to_string(),
+            config: existing(deb.entry.path().join("config")).or(extracted.config),
+            modules: Some(deb.entry.path().join("lib/modules").join(deb.release.as_str())),
+            vmlinux: extracted.vmlinux,
+            release: deb.release,
+            image,
+        })
+    }
+
+    fn local(&self, local: LocalKernel) -> Result<Kernel> {
+        let digest = self.digest(&local.image)?;
+        let extracted = self.extract(&local.image, &digest)?;
+        let (modules_key, modules) = match &local.modules {
+            LocalModules::None => (String::new(), None),
+            LocalModules::Installed(dir) => (installed_stamp(dir), Some(dir.clone())),
+            LocalModules::Built(root) => {
+                let gathered = built_modules::gather(root, &local.release, self.store)?;
+                gathered.map_or_else(Default::default, |(key, dir)| (key.to_string(), Some(dir)))
+            }
+        };
+        Ok(Kernel {
+            name: self.name.to_owned(),
+            identity: format!("{} sha256:{digest}", local.image.display()),
+            key: Key::of(["local", digest.as_str(), &modules_key]).to_string(),
+            config: local.config.or(extracted.config),
+            vmlinux: extracted.vmlinux,
+            release: local.release,
+            image: local.image,
+            modules,
+        })
+    }
+
+    fn extract(&self, image: &Path, key: &Key) -> Result<Extracted> {
+        let start = || self.events.step(&self.subject, "unpacking the kernel image");
+        let tell = |reason: &str| {
+            self.events.note(format!("{} starts by its own decompressor, which is slower: {reason}", self.subject));
+        };
+        payload::extracted(image, key, self.store, &start, &tell)
+    }
+
+    /// The digest of a file, computed again only when the file changes.
+    fn digest(&self, file: &Path) -> Result<Key> {
+        let question = Key::of(["digest".to_owned(), stamp(file)]);
+        if let Some(digest) = self.store.recall(&question) {
+            return Ok(digest);
+        }
+        let digest = Key::of_file(file)?;
+        self.store.remember(&question, &digest)?;
+        Ok(digest)
+    }
+}
+
+/// Path, size, inode and times of a file: they change when it does.
+pub(super) fn stamp(file: &Path) -> String {
+    let name = file.display();
+    fs::metadata(file).map_or_else(
+        |_| format!("{name} missing"),
+        |m| {
+            format!("{name} {} {} {}.{} {}.{}", m.size(), m.ino(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
+        },
+    )
+}
+
+/// What changes when modules are installed into a tree: depmod writes its lists anew.
+fn installed_stamp(dir: &Path) -> String {
+    ["modules.order", "modules.builtin", "modules.dep"].map(|list| stamp(&dir.join(list))).join("\n")
+}

@@ -1,0 +1,92 @@
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a kernel comes from: the checked form of a `[kernels.NAME]` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelSource {
+    /// A Debian package.
+    Deb(DebSource),
+    /// A kernel file, a build tree, or an installed tree (`boot/`, `lib/modules/`).
+    Path(PathBuf),
+    /// The kernel that runs on this machine.
+    Host,
+}
+
+/// A Debian package and the archive it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DebSource {
+    /// Package name, such as `linux-image-amd64`; meta packages are followed.
+    pub package: String,
+    /// Suite, such as `trixie` or `trixie-backports`.
+    pub suite: String,
+    /// Base URL of the archive. Default: the mirror of the machine's own apt configuration.
+    pub mirror: Option<String>,
+    /// Keyring that signs the suite. Default: Debian's archive keyring.
+    pub keyring: Option<PathBuf>,
+    /// Exact package version. Default: the newest.
+    pub version: Option<String>,
+    /// Accept an index whose `Valid-Until` has passed. Default: false.
+    pub allow_expired: bool,
+}
+
+/// `uname -r` of a kernel, such as `6.12.117+deb13-amd64`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KernelRelease(String);
+
+impl KernelRelease {
+    /// Takes the release as the kernel gives it.
+    pub fn new(release: impl Into<String>) -> Self {
+        Self(release.into())
+    }
+
+    /// Takes what a file says its release is; `None` where it could not be the name of a directory in `lib/modules`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let odd = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+        (!text.is_empty() && !text.starts_with('.') && !text.contains(odd)).then(|| Self::new(text))
+    }
+
+    /// The release as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KernelRelease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A kernel on disk, ready to boot.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// The name it was asked for by, such as `6.12`.
+    pub name: String,
+    /// What exactly it is, such as `linux-image-6.12.117+deb13-amd64 6.12.117-1 sha256:1f…`.
+    pub identity: String,
+    /// Digest (hex SHA-256) of what the boot files depend on: caches of derived files are keyed by it.
+    pub key: String,
+    /// `uname -r`.
+    pub release: KernelRelease,
+    /// The bootable image (bzImage on x86-64, Image on arm64).
+    pub image: PathBuf,
+    /// The uncompressed ELF with a PVH entry note, where the image holds one.
+    pub vmlinux: Option<PathBuf>,
+    /// The kernel's `.config`, where it is known.
+    pub config: Option<PathBuf>,
+    /// The module tree: the directory that is `/lib/modules/RELEASE` for this kernel, where it has one.
+    pub modules: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_stay_in_their_directory() {
+        assert!(KernelRelease::parse("6.12.117+deb13-amd64").is_some());
+        for odd in ["", "..", "../../etc", "6.1/x", "6.1 x", "6.1\n"] {
+            assert_eq!(KernelRelease::parse(odd), None, "{odd:?}");
+        }
+    }
+}

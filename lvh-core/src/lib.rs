@@ -1,0 +1,79 @@
+//! The engine of lvh: Linux kernels, and throw-away VMs that run programs on them.
+//!
+//! Test authors want the crate `lvh-test`, people at a shell `lvh-cli`; this one is for tools.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use lvh_core::guest::{client::Happening, protocol::Command, wire::Bytes};
+//! use lvh_core::vm::{Vm, VmSpec};
+//! use lvh_core::{Config, Events, kernel};
+//!
+//! let config = Config::for_process(&std::env::current_dir()?)?;
+//! let (store, events) = (config.store()?, Events::silent());
+//! let kernel = kernel::resolve("6.12", &config.kernel("6.12")?, &store, &events).await?;
+//! let vm = Vm::boot(&VmSpec::new(kernel, &config), &store, &events).await?;
+//!
+//! let argv = ["uname", "-r"].map(|word| Bytes(word.into())).into();
+//! let (env, cwd) = (Vec::new(), Bytes("/".into()));
+//! let mut uname = vm.run(Command { argv, env, cwd, stdin: false, merged: true, report: false }).await?;
+//! while let Some(happening) = uname.next().await {
+//!     if let Happening::Output(_, bytes) = happening {
+//!         print!("{}", String::from_utf8_lossy(&bytes));
+//!     }
+//! }
+//! vm.shutdown().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Phases
+//!
+//! ```text
+//! lvh.toml, LVH_* ─► Config ─kernel─► KernelSource ─resolve─► Kernel ─► VmSpec ─boot─► Vm ─┬─ run ─► Process ─► exit
+//!                      └────store───► Store                                                └─ shutdown (dropped: killed)
+//! ```
+//!
+//! # How it works
+//!
+//! 1. [`Config`] reads `lvh.toml` and the environment, once, into checked values; a mistake names its line.
+//! 2. [`kernel::resolve`] turns a name's source (Debian package, tree or file, the running kernel) into files, kept in
+//!    the [`Store`] by the digest of what they are made of.
+//! 3. [`vm::Vm::boot`] reads which drivers the kernel brings, and chooses by them how host and guest will talk (the
+//!    channel) and how the guest sees the host's files (the share).
+//! 4. QEMU starts the kernel without firmware or disk. KVM is used where it really boots a guest; else its translator
+//!    (TCG).
+//! 5. lvh-init, PID 1 of the guest, is built by this crate and packed with the modules it needs. It connects back,
+//!    makes a root of the host's, and runs commands.
+//!
+//! The crate never prints: it sends [`Event`]s, and [`Progress`] words them for front ends.
+//!
+//! # Features
+//!
+//! - `vhost` (default): vsock and virtiofs devices served by this process. Without it the channel is the kernel's own
+//!   vsock or a serial port, the share 9p.
+//!
+//! # Limits
+//!
+//! Linux only. Tested on x86-64; arm64 is written but has never run. Root images, kernels from OCI registries and from
+//! git are recognised in `lvh.toml`, but not supported yet.
+
+pub mod config;
+pub mod doctor;
+pub mod error;
+pub mod event;
+pub mod guest;
+pub mod kernel;
+pub mod place;
+pub mod progress;
+pub mod store;
+mod tool;
+#[cfg(all(feature = "vhost", target_os = "linux"))]
+pub mod vhost;
+pub mod vm;
+
+pub use config::{Config, Overrides};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, Events};
+pub use kernel::{Kernel, KernelRelease, KernelSource};
+pub use place::Place;
+pub use progress::Progress;
+pub use store::Store;

@@ -1,0 +1,209 @@
+//! Where a program runs in the guest: the same paths, directory, arguments and variables as on the host.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::config::EnvPattern;
+
+/// Where the guest has mounts of its own, which hide what the host has there.
+const GUEST_MOUNTS: [&str; 5] = ["/tmp", "/run", "/dev", "/proc", "/sys"];
+
+/// Variables that reach the guest; a star stands for any rest. Not among them: what describes the host's own
+/// programs, such as `PATH`, `HOME`, `TMPDIR` and `LD_LIBRARY_PATH`.
+const FORWARDED: [&str; 9] =
+    ["RUST_*", "CARGO", "CARGO_*", "NEXTEST*", "INSTA_*", "TERM", "NO_COLOR", "CLICOLOR*", "COLORTERM"];
+
+/// What every guest process gets instead.
+const GUEST_ENV: [(&str, &str); 4] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("USER", "root"),
+    ("LOGNAME", "root"),
+];
+
+/// Where LLVM's coverage runtime writes.
+const PROFILE: &str = "LLVM_PROFILE_FILE";
+
+/// What a program finds around itself on the host.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The program.
+    pub exe: PathBuf,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// All variables.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl Place {
+    /// That of the running process.
+    ///
+    /// # Errors
+    /// The operating system does not tell where we are.
+    pub fn here() -> io::Result<Self> {
+        Ok(Self { exe: std::env::current_exe()?, cwd: std::env::current_dir()?, env: std::env::vars_os().collect() })
+    }
+
+    /// The directories that the guest may write to, outermost first, none within another: cargo's scratch directory
+    /// and where coverage profiles go. They exist afterwards.
+    ///
+    /// # Errors
+    /// One cannot be made.
+    pub fn writable(&self) -> io::Result<Vec<PathBuf>> {
+        let scratch = self.variable("CARGO_TARGET_TMPDIR").map(PathBuf::from).or_else(|| scratch_beside(&self.exe));
+        let profiles = self.variable(PROFILE).map(Path::new).and_then(Path::parent).map(|dir| self.cwd.join(dir));
+        let mut directories: Vec<PathBuf> =
+            scratch.into_iter().chain(profiles).filter(|dir| dir.is_absolute()).collect();
+        directories.sort();
+        directories.dedup_by(|inner, outer| inner.starts_with(outer));
+        directories.iter().try_for_each(std::fs::create_dir_all)?;
+        directories.into_iter().map(|directory| directory.canonicalize()).collect()
+    }
+
+    /// The directories that the guest must be shown although something it mounts hides them.
+    pub fn visible(&self, writable: &[PathBuf]) -> Vec<PathBuf> {
+        let around = [self.exe.parent(), Some(self.cwd.as_path())];
+        let workspace = self.variable("CARGO_MANIFEST_DIR").map(|manifest| workspace_of(Path::new(manifest)));
+        let wanted = around.into_iter().flatten().map(Path::to_owned).chain(workspace);
+        let mut wanted: Vec<PathBuf> = wanted.flat_map(with_links).collect();
+        wanted.retain(|path| {
+            let hidden_by = |mount: &Path| path.starts_with(mount) && path != mount;
+            GUEST_MOUNTS.iter().any(|mount| hidden_by(Path::new(mount)))
+                || writable.iter().any(|directory| path.starts_with(directory) && path.as_path() != directory)
+        });
+        wanted.sort();
+        outermost(wanted, writable)
+    }
+
+    /// The guest process' environment, before what guest mode needs.
+    pub fn guest_env(&self, extra: &[EnvPattern]) -> Vec<(OsString, OsString)> {
+        let forwarded = |name: &OsStr| {
+            let Some(name) = name.to_str() else { return false };
+            FORWARDED.iter().any(|pattern| matches(pattern, name)) || extra.iter().any(|pattern| pattern.matches(name))
+        };
+        let base = GUEST_ENV.map(|(name, value)| (name.into(), value.into()));
+        let forwarded = self.env.iter().filter(|(name, _)| forwarded(name)).cloned();
+        let profile = self.variable(PROFILE).map(|profile| (PROFILE.into(), unique(profile)));
+        base.into_iter().chain(forwarded).chain(profile).collect()
+    }
+
+    fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.env
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_os_str())
+            .filter(|value| !value.is_empty())
+    }
+}
+
+/// The way to `path`: the links that lie on it, then where they lead. A writable directory is mounted there alone.
+fn with_links(path: PathBuf) -> Vec<PathBuf> {
+    let link = path.ancestors().filter(|above| above.is_symlink()).last();
+    let next = link.filter(|_| path.exists()).and_then(|link| {
+        let target = link.parent()?.join(link.read_link().ok()?);
+        Some((link.to_owned(), target.join(path.strip_prefix(link).ok()?)))
+    });
+    match next {
+        Some((link, next)) => std::iter::once(link).chain(with_links(next)).collect(),
+        None => vec![path],
+    }
+}
+
+/// Leaves out what is shown with a directory above it already: across two mounts nothing can be renamed. Of `sorted`
+/// paths, a writable directory between the two hides the inner one.
+fn outermost(sorted: Vec<PathBuf>, writable: &[PathBuf]) -> Vec<PathBuf> {
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for path in sorted {
+        let shown = |above: &PathBuf| {
+            let hides = |directory: &PathBuf| directory.starts_with(above) && path.starts_with(directory);
+            path.starts_with(above) && !writable.iter().any(hides)
+        };
+        if !kept.iter().any(shown) {
+            kept.push(path);
+        }
+    }
+    kept
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
+}
+
+/// cargo sets `CARGO_TARGET_TMPDIR` when it compiles a test, not when it runs it: it is `tmp` in the target directory,
+/// in which the binary is at `[TRIPLE/]PROFILE/deps/NAME`.
+fn scratch_beside(exe: &Path) -> Option<PathBuf> {
+    let profile = exe.parent().filter(|deps| deps.ends_with("deps"))?.parent()?;
+    let candidates = profile.ancestors().skip(1).take(2).map(|target| target.join("tmp"));
+    candidates.into_iter().find(|tmp| tmp.is_dir())
+}
+
+/// The outermost directory above a package that holds a `Cargo.toml`: fixtures may lie beside the package.
+fn workspace_of(manifest: &Path) -> PathBuf {
+    let has_manifest = |dir: &&Path| dir.join("Cargo.toml").is_file();
+    manifest.ancestors().filter(has_manifest).last().unwrap_or(manifest).to_owned()
+}
+
+/// Process ids repeat from guest to guest: without this, one guest's profile would replace another's.
+fn unique(profile: &OsStr) -> OsString {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let path = Path::new(profile);
+    let mark = format!("-lvh{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(mark);
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name).into_os_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(exe: &str, cwd: &str, env: &[(&str, &str)]) -> Place {
+        Place {
+            exe: exe.into(),
+            cwd: cwd.into(),
+            env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        }
+    }
+
+    #[track_caller]
+    fn check_visible(exe: &str, cwd: &str, writable: &[&str], expected: &[&str]) {
+        let writable: Vec<PathBuf> = writable.iter().map(PathBuf::from).collect();
+        let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
+        assert_eq!(place(exe, cwd, &[]).visible(&writable), expected);
+    }
+
+    #[test]
+    fn what_the_guest_hides_is_shown() {
+        check_visible("/home/u/p/target/debug/deps/t", "/home/u/p", &[], &[]);
+        check_visible("/tmp/p/target/debug/deps/t", "/tmp/p", &[], &["/tmp/p"]);
+        check_visible("/tmp/p/target/debug/deps/t", "/tmp/p", &["/tmp/p/target/tmp"], &["/tmp/p"]);
+        check_visible("/tmp/p/a/deps/t", "/tmp/p", &["/tmp/p/a"], &["/tmp/p", "/tmp/p/a/deps"]);
+        check_visible("/tmp/t/debug/deps/t", "/tmp/p", &["/tmp/t/tmp"], &["/tmp/p", "/tmp/t/debug/deps"]);
+        check_visible("/p/target/debug/deps/t", "/p", &["/p/target"], &["/p/target/debug/deps"]);
+        check_visible("/p/target/debug/deps/t", "/tmp", &["/p/target/tmp"], &[]);
+    }
+
+    #[test]
+    fn only_what_is_meant_for_the_guest_is_forwarded() {
+        let host = [("PATH", "/x"), ("RUST_LOG", "debug"), ("SECRET", "1"), ("MY_VAR", "2"), ("TERM", "xterm")];
+        let env = place("/e", "/", &host).guest_env(&["MY_*".parse().unwrap()]);
+        let names: Vec<_> = env.iter().map(|(name, _)| name.to_str().unwrap()).collect();
+        assert_eq!(names, ["PATH", "HOME", "USER", "LOGNAME", "RUST_LOG", "MY_VAR", "TERM"]);
+        assert_ne!(env[0].1, "/x");
+    }
+
+    #[test]
+    fn every_guest_has_a_profile_of_its_own() {
+        let env = [(PROFILE, "/t/ws-%p-%14m.profraw")];
+        let profile = || place("/e", "/", &env).guest_env(&[]).pop().unwrap().1.into_string().unwrap();
+        let (first, second) = (profile(), profile());
+        assert!(first.starts_with("/t/ws-%p-%14m-lvh") && first.ends_with(".profraw"), "{first}");
+        assert_ne!(first, second);
+    }
+}

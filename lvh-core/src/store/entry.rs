@@ -1,0 +1,226 @@
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Key, Lock, Staging};
+use crate::{Error, ErrorKind, Result};
+
+/// The data directory's store; cheap to clone, safe to use from many threads and processes at once.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+    offline: bool,
+}
+
+/// A complete, read-only directory of the store. It stays while this is held.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    path: PathBuf,
+    _in_use: Arc<Lock>,
+}
+
+impl Entry {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Store {
+    /// Opens the store in the data directory `root`, making it where needed.
+    ///
+    /// # Errors
+    /// When the directories cannot be made.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let dir = root.into().join("store");
+        for part in ["locks", "resolved", "state", "tmp"] {
+            make_dir(&dir.join(part))?;
+        }
+        let dir = dir.canonicalize().map_err(|e| Error::path("find", &dir, e))?;
+        Ok(Self { dir, offline: false })
+    }
+
+    /// The data directory where nothing else is configured: `LVH_DATA_DIR`, else `lvh` in the user's cache directory.
+    ///
+    /// # Errors
+    /// When the user has no home directory.
+    pub fn default_root() -> Result<PathBuf> {
+        let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        if let Some(dir) = set("LVH_DATA_DIR") {
+            return Ok(dir);
+        }
+        let cache = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+        let caches =
+            set("XDG_CACHE_HOME").filter(|dir| dir.is_absolute()).or_else(|| set("HOME").map(|h| h.join(cache)));
+        caches.map(|dir| dir.join("lvh")).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "there is no place for the data directory: `HOME` is not set")
+                .with_hint("set LVH_DATA_DIR to a directory that lvh may fill")
+        })
+    }
+
+    /// Forbids, or allows, what would use the network. Default: allowed.
+    #[must_use]
+    pub fn with_offline(self, offline: bool) -> Self {
+        Self { offline, ..self }
+    }
+
+    /// Whether the network is forbidden.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// The entry `key` of `kind`, if it is there. Waits for a process that is making it just now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn get(&self, kind: &str, key: &Key, waiting: &dyn Fn()) -> Result<Option<Entry>> {
+        let lock = Lock::shared(&self.entry_lock(kind, key), waiting)?;
+        let path = self.dir.join(kind).join(key.as_str());
+        Ok(path.is_dir().then(|| Entry { path, _in_use: Arc::new(lock) }))
+    }
+
+    /// The entry `key` of `kind`; where it is missing, `make` fills [`Staging::entry`] and it becomes the entry.
+    ///
+    /// One process makes it, the others wait (`waiting` is called once where that takes a moment). If `make` fails,
+    /// nothing is kept and the next one to ask tries again.
+    ///
+    /// # Errors
+    /// Those of `make`, and when the store cannot be written.
+    pub fn populate(
+        &self,
+        kind: &str,
+        key: &Key,
+        waiting: &dyn Fn(),
+        make: impl FnOnce(&Staging) -> Result<()>,
+    ) -> Result<Entry> {
+        if let Some(entry) = self.get(kind, key, waiting)? {
+            return Ok(entry);
+        }
+        let path = self.dir.join(kind).join(key.as_str());
+        let lock = Lock::exclusive(&self.entry_lock(kind, key), waiting)?;
+        if !path.is_dir() {
+            let staging = Staging::new(&self.dir.join("tmp"))?;
+            make(&staging)?;
+            publish(&staging.entry(), &path)?;
+        }
+        drop(lock);
+        self.get(kind, key, waiting)?.ok_or_else(|| {
+            Error::new(ErrorKind::Artifact, format!("`{}` was removed while it was being made", path.display()))
+        })
+    }
+
+    /// Where [`Store::state`] of the store in the data directory `root` would be, which need not exist.
+    pub(crate) fn state_in(root: &Path, name: &str) -> PathBuf {
+        root.join("store").join("state").join(name)
+    }
+
+    /// A private directory that a tool keeps its state in, such as apt's package lists.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn state(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.dir.join("state").join(name);
+        make_dir(&dir).map(|()| dir)
+    }
+
+    /// Takes the lock called `name` alone, so that one process at a time does what it stands for.
+    ///
+    /// # Errors
+    /// As [`Lock::exclusive`].
+    pub fn lock(&self, name: &str, waiting: &dyn Fn()) -> Result<Lock> {
+        Lock::exclusive(&self.lock_file(name), waiting)
+    }
+
+    /// What the mutable name `question` was resolved to, if it was.
+    pub fn recall(&self, question: &Key) -> Option<Key> {
+        Key::parse(fs::read_to_string(self.resolved(question)).ok()?.trim_end())
+    }
+
+    /// Remembers what `question` was resolved to.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember(&self, question: &Key, answer: &Key) -> Result<()> {
+        let staging = Staging::new(&self.dir.join("tmp"))?;
+        let (temp, path) = (staging.scratch().join("answer"), self.resolved(question));
+        let write = || {
+            let mut file = File::create(&temp)?;
+            writeln!(file, "{answer}")?;
+            file.sync_all()?;
+            fs::rename(&temp, &path)
+        };
+        write().map_err(|e| Error::path("write", &path, e))
+    }
+
+    /// Forgets what `question` was resolved to; says whether it was known.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn forget(&self, question: &Key) -> Result<bool> {
+        let path = self.resolved(question);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::path("remove", &path, e)),
+        }
+    }
+
+    fn resolved(&self, question: &Key) -> PathBuf {
+        self.dir.join("resolved").join(question.as_str())
+    }
+
+    fn entry_lock(&self, kind: &str, key: &Key) -> PathBuf {
+        self.lock_file(&format!("{kind}-{key}"))
+    }
+
+    fn lock_file(&self, name: &str) -> PathBuf {
+        self.dir.join("locks").join(name)
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).map_err(|e| Error::path("create", dir, e))
+}
+
+/// Gives the finished directory `temp` its name, once its bytes are on the disk.
+fn publish(temp: &Path, path: &Path) -> Result<()> {
+    let parent = path.parent().expect("an entry lies in the directory of its kind");
+    make_dir(parent)?;
+    let sync_and_rename = || {
+        sync_tree(temp)?;
+        fs::rename(temp, path)?;
+        File::open(parent)?.sync_all()
+    };
+    sync_and_rename().map_err(|e| Error::path("store", path, e))
+}
+
+/// One syncfs(2) instead of an fsync(2) for each of the thousands of files of a module tree.
+#[cfg(target_os = "linux")]
+fn sync_tree(dir: &Path) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let dir = File::open(dir)?;
+    // SAFETY: the descriptor is open for as long as `dir` lives.
+    match unsafe { libc::syncfs(dir.as_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_tree(dir: &Path) -> io::Result<()> {
+    for found in fs::read_dir(dir)? {
+        let found = found?;
+        match found.file_type()? {
+            kind if kind.is_dir() => sync_tree(&found.path())?,
+            kind if kind.is_file() => File::open(found.path())?.sync_all()?,
+            _ => {}
+        }
+    }
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,69 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The longest that one process waits for another's work: a kernel build on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(3 * 60 * 60);
+
+/// A held lock; dropping it releases it, and so does the death of the process.
+#[derive(Debug)]
+#[must_use = "the lock is released when this is dropped"]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock file at `path` for this thread alone. `waiting` is called once if somebody else holds it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or locked, or the holder does not end.
+    pub fn exclusive(path: &Path, waiting: &dyn Fn()) -> Result<Self> {
+        take(path, File::try_lock, waiting)
+    }
+
+    /// Takes the lock file at `path` together with other readers.
+    ///
+    /// # Errors
+    /// As [`Lock::exclusive`].
+    pub fn shared(path: &Path, waiting: &dyn Fn()) -> Result<Self> {
+        take(path, File::try_lock_shared, waiting)
+    }
+}
+
+// Polls instead of blocking in flock(2), so that the wait has an end and says once that it goes on.
+fn take(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>, waiting: &dyn Fn()) -> Result<Lock> {
+    let file = open(path)?;
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    let mut told = false;
+    loop {
+        match attempt(&file) {
+            Ok(()) => return Ok(Lock { _file: file }),
+            Err(TryLockError::Error(e)) => return Err(Error::path("lock", path, e)),
+            Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => return Err(stuck(path)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        // Locks are often held for moments only: those are not worth a word.
+        if !told && start.elapsed() > Duration::from_millis(300) {
+            waiting();
+            told = true;
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).map_err(|e| Error::path("open the lock file", path, e))
+}
+
+fn stuck(path: &Path) -> Error {
+    let hours = PATIENCE.as_secs() / 3600;
+    Error::new(ErrorKind::Artifact, format!("waited {hours} h for the lock `{}`", path.display()))
+        .with_hint("another process holds it: end that process (`fuser` on the file names it)")
+}

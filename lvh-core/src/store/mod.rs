@@ -1,0 +1,20 @@
+//! The data directory: content-addressed entries that many processes fill and read at once.
+//!
+//! ```text
+//! <root>/store/
+//!   <kind>/<key>/     complete entries: a name here means that everything below it is there
+//!   resolved/<key>    what a mutable name (a suite, a tag) was resolved to
+//!   locks/<name>      lock files, never removed
+//!   state/<name>/     private directories of tools, such as apt's lists
+//!   tmp/<name>/       work in progress, locked by its owner; leftovers of killed processes are swept
+//! ```
+
+mod entry;
+mod key;
+mod lock;
+mod staging;
+
+pub use entry::{Entry, Store};
+pub use key::Key;
+pub use lock::Lock;
+pub use staging::Staging;

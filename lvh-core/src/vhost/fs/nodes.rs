@@ -1,0 +1,220 @@
+//! The nodes: which names the guest knows.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io;
+use std::sync::Arc;
+
+use super::names;
+
+/// The node at the top, by the FUSE protocol.
+pub(super) const TOP: u64 = 1;
+
+/// How many nodes a guest may know, some 200 bytes each. A Linux guest forgets them when it is short of memory itself.
+pub(super) const MAX_NODES: usize = 1 << 20;
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The directory that lists the shared ones.
+    List,
+    /// A directory that is shown empty.
+    Empty,
+    /// The shared directory of that number.
+    Shared(usize),
+    /// Something below a shared directory.
+    Beneath,
+}
+
+impl Place {
+    /// A directory that has no counterpart on the host.
+    pub(super) fn is_made_up(self) -> bool {
+        matches!(self, Self::List | Self::Empty)
+    }
+}
+
+/// Device and inode number: what tells whether a name still means the same file.
+pub(super) type Identity = (u64, u64);
+
+/// A node: the entry `name` of the node `parent`.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) identity: Identity,
+    /// `None`: the top, or a name that is gone while the guest still holds the file.
+    parent: Option<u64>,
+    name: Arc<[u8]>,
+    /// How often the guest was told of it and has not forgotten.
+    lookups: u64,
+    /// How many nodes have this one as parent.
+    children: u32,
+}
+
+/// All nodes of a share.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    nodes: HashMap<u64, Node>,
+    entries: HashMap<(u64, Arc<[u8]>), u64>,
+    /// Numbers are never used twice, so no generation is needed.
+    next: u64,
+    limit: usize,
+}
+
+impl Nodes {
+    pub(super) fn new(place: Place, identity: Identity, limit: usize) -> Self {
+        let top = Node { place, identity, parent: None, name: Arc::from(&b""[..]), lookups: 1, children: 0 };
+        Self { nodes: HashMap::from([(TOP, top)]), entries: HashMap::new(), next: TOP + 1, limit }
+    }
+
+    pub(super) fn get(&self, id: u64) -> io::Result<&Node> {
+        self.nodes.get(&id).ok_or_else(stale)
+    }
+
+    /// The number of the shared directory that the node is in, and the path from there.
+    pub(super) fn path(&self, id: u64) -> io::Result<(usize, CString)> {
+        self.path_of(id, None)
+    }
+
+    /// The same for the entry `name` of the node.
+    pub(super) fn path_of(&self, id: u64, name: Option<&[u8]>) -> io::Result<(usize, CString)> {
+        let mut inner: Vec<&[u8]> = name.into_iter().collect();
+        let mut at = id;
+        loop {
+            let node = self.get(at)?;
+            match node.place {
+                Place::Shared(number) => return Ok((number, names::join(&inner)?)),
+                Place::Beneath => inner.push(&node.name),
+                Place::List | Place::Empty => return Err(io::Error::from_raw_os_error(libc::EPERM)),
+            }
+            // A host that moves directories at the wrong moment may make the guest's view go in a circle.
+            if inner.len() > libc::PATH_MAX as usize {
+                return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+            }
+            at = node.parent.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+        }
+    }
+
+    /// Tells the guest of the entry `name` of `parent`: returns its node, a new one where the name meant another file
+    /// before.
+    pub(super) fn enter(&mut self, parent: u64, name: &[u8], place: Place, identity: Identity) -> io::Result<u64> {
+        let key = (parent, Arc::from(name));
+        if let Some(&id) = self.entries.get(&key) {
+            let node = self.nodes.get_mut(&id).ok_or_else(stale)?;
+            if (node.place, node.identity) == (place, identity) {
+                node.lookups = node.lookups.saturating_add(1);
+                return Ok(id);
+            }
+            self.detach(parent, name);
+        }
+        if self.nodes.len() >= self.limit {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
+        self.nodes.get_mut(&parent).ok_or_else(stale)?.children += 1;
+        let id = self.next;
+        self.next += 1;
+        let node = Node { place, identity, parent: Some(parent), name: key.1.clone(), lookups: 1, children: 0 };
+        self.nodes.insert(id, node);
+        self.entries.insert(key, id);
+        Ok(id)
+    }
+
+    /// The guest forgets `count` of the times it was told of a node.
+    pub(super) fn forget(&mut self, id: u64, count: u64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.lookups = node.lookups.saturating_sub(count);
+            self.drop_unused(id);
+        }
+    }
+
+    /// The guest forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.nodes.retain(|&id, _| id == TOP);
+        if let Some(top) = self.nodes.get_mut(&TOP) {
+            top.children = 0;
+        }
+    }
+
+    /// The name is gone; its node stays as long as the guest holds it.
+    pub(super) fn detach(&mut self, parent: u64, name: &[u8]) {
+        let Some(id) = self.entries.remove(&(parent, Arc::from(name))) else { return };
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.parent = None;
+        }
+        self.release(parent);
+        self.drop_unused(id);
+    }
+
+    /// The entry `from` is now the entry `to`, whose node, if any, lost its name.
+    pub(super) fn rename(&mut self, from: (u64, &[u8]), to: (u64, &[u8])) {
+        self.detach(to.0, to.1);
+        let Some(id) = self.entries.remove(&(from.0, Arc::from(from.1))) else { return };
+        self.attach(id, to);
+        self.release(from.0);
+    }
+
+    /// The two entries changed places.
+    pub(super) fn exchange(&mut self, one: (u64, &[u8]), two: (u64, &[u8])) {
+        let first = self.entries.remove(&(one.0, Arc::from(one.1)));
+        let second = self.entries.remove(&(two.0, Arc::from(two.1)));
+        for (id, from, to) in [(first, one, two), (second, two, one)] {
+            if let Some(id) = id {
+                self.attach(id, to);
+                self.release(from.0);
+            }
+        }
+    }
+
+    fn attach(&mut self, id: u64, (parent, name): (u64, &[u8])) {
+        let name: Arc<[u8]> = Arc::from(name);
+        // The guest named the parent in this very request, so it is there.
+        if let Some(parent) = self.nodes.get_mut(&parent) {
+            parent.children += 1;
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.parent = Some(parent);
+            node.name = name.clone();
+        }
+        self.entries.insert((parent, name), id);
+    }
+
+    /// A node lost a child.
+    fn release(&mut self, id: u64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.children = node.children.saturating_sub(1);
+        }
+        self.drop_unused(id);
+    }
+
+    /// Drops a node that neither the guest nor a child needs, and then its parent likewise.
+    fn drop_unused(&mut self, id: u64) {
+        let mut at = Some(id);
+        while let Some(id) = at.filter(|&id| id != TOP) {
+            if !self.nodes.get(&id).is_some_and(|node| node.lookups == 0 && node.children == 0) {
+                return;
+            }
+            let node = self.nodes.remove(&id).expect("it was there in the line above");
+            at = node.parent;
+            if let Some(parent) = node.parent {
+                self.entries.remove(&(parent, node.name));
+                if let Some(parent) = self.nodes.get_mut(&parent) {
+                    parent.children = parent.children.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.nodes.contains_key(&id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+/// The guest speaks of a node that it was never told of, or forgot.
+fn stale() -> io::Error {
+    io::Error::from_raw_os_error(libc::ESTALE)
+}

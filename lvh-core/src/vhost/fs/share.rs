@@ -1,0 +1,284 @@
+//! A share: the nodes, the shared directories, and reading.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fuse_backend_rs::api::filesystem::{DirEntry, Entry};
+use libc::stat64;
+
+use super::calls;
+use super::exports::FsExports;
+use super::files::{Cache, Handles};
+use super::names::{self, Hidden};
+use super::nodes::{Identity, MAX_NODES, Nodes, Place, TOP};
+use crate::{Error, Result};
+
+/// How long the guest believes what it was told of a tree that it cannot change: a VM lives shorter.
+const FOREVER: Duration = Duration::from_secs(24 * 3600);
+
+/// What a FUSE request of the guest works on.
+#[derive(Debug)]
+pub(super) struct Share {
+    /// The shared directories.
+    tops: Vec<OwnedFd>,
+    pub(super) writable: bool,
+    hidden: Hidden,
+    /// The file system whose inode numbers are passed on unchanged.
+    device: u64,
+    state: Mutex<State>,
+}
+
+/// What changes with the guest's requests.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) nodes: Nodes,
+    pub(super) cache: Cache,
+    pub(super) handles: Handles,
+}
+
+impl Share {
+    pub(super) fn new(exports: &FsExports) -> Result<Self> {
+        let (tops, hidden, writable) = match exports {
+            FsExports::ReadOnly { root, hidden } => (vec![open_top(root)?], Hidden::new(hidden), false),
+            FsExports::Writable(directories) => {
+                let tops = directories.iter().map(|path| open_top(path)).collect::<Result<_>>()?;
+                (tops, Hidden::default(), true)
+            }
+        };
+        let identity = match tops.first() {
+            Some(top) => identity(&calls::stat(top.as_fd()).map_err(|e| Error::io("read a shared directory", e))?),
+            None => (0, 0),
+        };
+        let place = if writable { Place::List } else { Place::Shared(0) };
+        let top_identity = if writable { (0, 0) } else { identity };
+        let nodes = Nodes::new(place, top_identity, MAX_NODES);
+        let state = Mutex::new(State { nodes, cache: Cache::default(), handles: Handles::new() });
+        Ok(Self { tops, writable, hidden, device: identity.0, state })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic between two changes may leave a node too many; nothing worse.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the guest may believe what it is told.
+    pub(super) fn timeout(&self) -> Duration {
+        if self.writable { Duration::ZERO } else { FOREVER }
+    }
+
+    /// Opens a node as a reference, and makes sure that it is still the file that the guest means. `ESTALE` makes a
+    /// Linux guest look the name up again.
+    pub(super) fn open_node(&self, nodes: &Nodes, id: u64) -> io::Result<(OwnedFd, stat64)> {
+        let (top, path) = nodes.path(id)?;
+        let file = calls::open_path(self.tops[top].as_fd(), &path)?;
+        let stat = calls::stat(file.as_fd())?;
+        if identity(&stat) != nodes.get(id)?.identity {
+            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        }
+        Ok((file, stat))
+    }
+
+    /// Finds the entry `name` of `parent` and tells the guest of it.
+    pub(super) fn find(&self, state: &mut State, parent: u64, name: &CStr) -> io::Result<Entry> {
+        let bytes = names::entry_name(name)?;
+        let (place, stat) = match state.nodes.get(parent)?.place {
+            Place::Empty => return Err(io::Error::from_raw_os_error(libc::ENOENT)),
+            Place::List => self.find_top(bytes)?,
+            Place::Shared(_) | Place::Beneath => self.find_beneath(&state.nodes, parent, bytes)?,
+        };
+        let id = state.nodes.enter(parent, bytes, place, identity(&stat))?;
+        let attr = if place == Place::Empty { empty_directory(id) } else { self.shown(stat) };
+        Ok(Entry { inode: id, attr, attr_timeout: self.timeout(), entry_timeout: self.timeout(), ..Entry::default() })
+    }
+
+    fn find_top(&self, name: &[u8]) -> io::Result<(Place, stat64)> {
+        let number = (0..self.tops.len()).find(|number| number.to_string().as_bytes() == name);
+        let number = number.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+        Ok((Place::Shared(number), calls::stat(self.tops[number].as_fd())?))
+    }
+
+    fn find_beneath(&self, nodes: &Nodes, parent: u64, name: &[u8]) -> io::Result<(Place, stat64)> {
+        let (top, path) = nodes.path_of(parent, Some(name))?;
+        if self.hidden.contains(&path) {
+            return Ok((Place::Empty, empty_directory(0)));
+        }
+        let file = calls::open_path(self.tops[top].as_fd(), &path)?;
+        Ok((Place::Beneath, calls::stat(file.as_fd())?))
+    }
+
+    /// The attributes of a node.
+    pub(super) fn attributes(&self, state: &State, id: u64) -> io::Result<stat64> {
+        if state.nodes.get(id)?.place.is_made_up() {
+            return Ok(empty_directory(id));
+        }
+        let stat = match self.open_node(&state.nodes, id) {
+            Ok((_, stat)) => stat,
+            Err(error) => match state.handles.of_node(id) {
+                Some(file) => calls::stat(file.as_fd())?,
+                None => return Err(error),
+            },
+        };
+        Ok(self.shown(stat))
+    }
+
+    pub(super) fn read_link(&self, id: u64) -> io::Result<Vec<u8>> {
+        let (link, _) = self.open_node(&self.state().nodes, id)?;
+        calls::readlink(link.as_fd())
+    }
+
+    pub(super) fn space(&self) -> io::Result<libc::statvfs64> {
+        match self.tops.first() {
+            Some(top) => calls::statvfs(top.as_fd()),
+            None => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
+        }
+    }
+
+    /// Opens a regular file. Anything else is for the guest's own kernel to open, a FIFO or a device for example.
+    pub(super) fn open_file(&self, nodes: &Nodes, id: u64, flags: libc::c_int) -> io::Result<File> {
+        let (file, stat) = self.open_node(nodes, id)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
+        calls::reopen(file.as_fd(), flags)
+    }
+
+    /// Calls `each` for the entries of a directory from `offset` on, until it returns false.
+    pub(super) fn list(
+        &self,
+        id: u64,
+        offset: u64,
+        each: &mut dyn FnMut(&mut State, DirEntry<'_>) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let state = &mut *self.state();
+        match state.nodes.get(id)?.place {
+            Place::Empty => Ok(()),
+            Place::List => self.list_tops(state, offset, each),
+            Place::Shared(_) | Place::Beneath => self.list_beneath(state, id, offset, each),
+        }
+    }
+
+    fn list_tops(
+        &self,
+        state: &mut State,
+        offset: u64,
+        each: &mut dyn FnMut(&mut State, DirEntry<'_>) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        for number in usize::try_from(offset).unwrap_or(usize::MAX)..self.tops.len() {
+            let next = number as u64 + 1;
+            let name = number.to_string();
+            let entry = DirEntry { ino: TOP + next, offset: next, type_: libc::DT_DIR.into(), name: name.as_bytes() };
+            if !each(state, entry)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn list_beneath(
+        &self,
+        state: &mut State,
+        id: u64,
+        mut offset: u64,
+        each: &mut dyn FnMut(&mut State, DirEntry<'_>) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let device = state.nodes.get(id)?.identity.0;
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            let filled = self.read_directory(state, id, offset, &mut buffer)?;
+            if filled == 0 {
+                return Ok(());
+            }
+            let mut rest = &buffer[..filled];
+            while let Some((mut entry, length)) = parse_entry(rest) {
+                entry.ino = self.shown_number(device, entry.ino);
+                offset = entry.offset;
+                if !each(state, entry)? {
+                    return Ok(());
+                }
+                rest = &rest[length..];
+            }
+        }
+    }
+
+    fn read_directory(&self, state: &mut State, id: u64, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let State { nodes, cache, .. } = state;
+        let directory = cache.get(id, || self.open_directory(nodes, id))?;
+        calls::entries(directory, offset, buffer)
+    }
+
+    /// Opens a directory to be listed; this is also where its permissions are checked.
+    pub(super) fn open_directory(&self, nodes: &Nodes, id: u64) -> io::Result<File> {
+        let (directory, _) = self.open_node(nodes, id)?;
+        calls::reopen(directory.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)
+    }
+
+    /// The shared directory or the one beneath it, as a reference to make and remove entries in.
+    pub(super) fn parent(&self, nodes: &Nodes, id: u64) -> io::Result<OwnedFd> {
+        self.check_writable(nodes, id)?;
+        Ok(self.open_node(nodes, id)?.0)
+    }
+
+    pub(super) fn check_writable(&self, nodes: &Nodes, id: u64) -> io::Result<()> {
+        if !self.writable || nodes.get(id)?.place.is_made_up() {
+            return Err(io::Error::from_raw_os_error(libc::EROFS));
+        }
+        Ok(())
+    }
+
+    /// `stat` as the guest sees it.
+    pub(super) fn shown(&self, mut stat: stat64) -> stat64 {
+        stat.st_ino = self.shown_number(stat.st_dev, stat.st_ino);
+        stat
+    }
+
+    /// The guest sees one file system where the host may have several mounted, each with an inode 2: find(1) calls that
+    /// a loop.
+    fn shown_number(&self, device: u64, number: u64) -> u64 {
+        number ^ (device ^ self.device).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+fn open_top(path: &Path) -> Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let directory =
+        File::options().read(true).custom_flags(flags).open(path).map_err(|e| Error::path("share", path, e))?;
+    // Where openat2(2) is missing or forbidden, say so now and not with every name that the guest looks up.
+    calls::open_path(directory.as_fd(), c".").map_err(|e| Error::path("openat2", path, e))?;
+    Ok(directory.into())
+}
+
+pub(super) fn identity(stat: &stat64) -> Identity {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// The attributes of a directory that is not the host's.
+fn empty_directory(id: u64) -> stat64 {
+    // SAFETY: all zero is a valid stat64.
+    let mut stat: stat64 = unsafe { std::mem::zeroed() };
+    stat.st_ino = id;
+    stat.st_mode = libc::S_IFDIR | 0o555;
+    stat.st_nlink = 2;
+    stat.st_blksize = 4096;
+    stat
+}
+
+/// The first entry of what getdents64(2) wrote, and its length.
+fn parse_entry(bytes: &[u8]) -> Option<(DirEntry<'_>, usize)> {
+    let ino = u64::from_ne_bytes(*bytes.first_chunk()?);
+    let offset = u64::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
+    let length = usize::from(u16::from_ne_bytes(*bytes.get(16..)?.first_chunk()?));
+    let type_ = u32::from(*bytes.get(18)?);
+    let name = CStr::from_bytes_until_nul(bytes.get(19..length)?).ok()?.to_bytes();
+    Some((DirEntry { ino, offset, type_, name }, length))
+}
+
+/// An entry's name to look it up.
+pub(super) fn lookup_name(entry: &DirEntry<'_>) -> Option<CString> {
+    CString::new(entry.name).ok().filter(|name| names::entry_name(name).is_ok())
+}

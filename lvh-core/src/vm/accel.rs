@@ -1,0 +1,171 @@
+//! What executes the guest: found out by trying, remembered until the machine boots again.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use super::machine::Arch;
+use super::qemu::Hypervisor;
+use crate::config::Accel;
+use crate::doctor::qemu_version;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::Store;
+
+/// What KVM on this machine turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A guest has run.
+    Works,
+    /// It cannot run a guest; why.
+    Broken(String),
+}
+
+/// Where the verdict is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    file: PathBuf,
+}
+
+impl Memory {
+    /// The memory of this boot of this machine, below `dir`, which need not exist.
+    pub(super) fn open(dir: &Path) -> Self {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self { file: dir.join(format!("kvm-{}", boot.trim())) }
+    }
+
+    /// The verdict, where one was reached.
+    pub(super) fn recall(&self) -> Option<Verdict> {
+        let text = fs::read_to_string(&self.file).ok()?;
+        match text.trim_end().split_once(' ') {
+            None if text.trim_end() == "works" => Some(Verdict::Works),
+            Some(("broken", why)) => Some(Verdict::Broken(why.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Keeps a verdict. That it cannot be kept is no failure: the next run finds out again.
+    pub(super) fn keep(&self, verdict: &Verdict) {
+        let text = match verdict {
+            Verdict::Works => "works\n".to_owned(),
+            Verdict::Broken(why) => format!("broken {}\n", why.replace('\n', " ")),
+        };
+        if let Some(dir) = self.file.parent() {
+            let _ = fs::create_dir_all(dir);
+        }
+        // Readers see the old file or the whole new one.
+        let temporary = self.file.with_extension(std::process::id().to_string());
+        if fs::write(&temporary, text).is_ok() {
+            let _ = fs::rename(&temporary, &self.file);
+        }
+    }
+}
+
+/// The name of the store's state directory that holds the verdict.
+pub(super) const STATE: &str = "machine";
+
+/// Why KVM did not boot a VM although its device opens, as the store in `data_dir` remembers since the machine's boot.
+pub(crate) fn remembered_kvm_failure(data_dir: &Path) -> Option<String> {
+    match Memory::open(&Store::state_in(data_dir, STATE)).recall() {
+        Some(Verdict::Broken(why)) => Some(why),
+        _ => None,
+    }
+}
+
+/// What to try, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Candidates {
+    /// Never empty.
+    pub hypervisors: Vec<Hypervisor>,
+    /// Why KVM is not among them although the user would have it.
+    pub note: Option<String>,
+}
+
+const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
+
+/// What to try for `accel`.
+///
+/// # Errors
+/// The user insists on KVM, and there is none.
+pub(super) fn candidates(accel: Accel, memory: &Memory) -> Result<Candidates> {
+    let only = |hypervisor| Ok(Candidates { hypervisors: vec![hypervisor], note: None });
+    match accel {
+        Accel::Tcg => only(TCG),
+        Accel::Hvf => only(Hypervisor::Hvf),
+        Accel::Kvm => match open_kvm() {
+            Ok(()) => only(Hypervisor::Kvm),
+            Err(why) => Err(Error::new(ErrorKind::Missing, why).with_hint(NO_KVM_HINT)),
+        },
+        Accel::Auto if cfg!(target_os = "macos") => {
+            Ok(Candidates { hypervisors: vec![Hypervisor::Hvf, TCG], note: None })
+        }
+        Accel::Auto => Ok(auto(open_kvm(), memory.recall())),
+    }
+}
+
+const NO_KVM_HINT: &str = "add yourself to the group `kvm`, or set LVH_ACCEL=tcg (about ten times slower)";
+
+fn auto(opened: std::result::Result<(), String>, verdict: Option<Verdict>) -> Candidates {
+    match (opened, verdict) {
+        (Err(why), _) | (Ok(()), Some(Verdict::Broken(why))) => {
+            Candidates { hypervisors: vec![TCG], note: Some(slow(&why)) }
+        }
+        // What has worked may cease to, when the machine itself is a guest that moves to another host.
+        (Ok(()), Some(Verdict::Works) | None) => Candidates { hypervisors: vec![Hypervisor::Kvm, TCG], note: None },
+    }
+}
+
+/// The first QEMU whose translator keeps track of code that guests patch while several threads run it.
+const PATCHED_CODE_IS_SAFE: (u32, u32) = (8, 1);
+
+/// How `hypervisor` runs `cpus` CPUs: under TCG in one thread where QEMU would break the guest otherwise.
+pub(super) fn for_cpus(hypervisor: Hypervisor, cpus: u32, arch: Arch) -> Hypervisor {
+    match hypervisor {
+        Hypervisor::Tcg { .. } if cpus > 1 => {
+            let safe = qemu_version(arch.qemu()).is_some_and(|version| version >= PATCHED_CODE_IS_SAFE);
+            Hypervisor::Tcg { single_thread: !safe }
+        }
+        other => other,
+    }
+}
+
+/// The line that says why guests are slow.
+pub(super) fn slow(why: &str) -> String {
+    format!("{why}; using TCG, about ten times slower")
+}
+
+fn open_kvm() -> std::result::Result<(), String> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .map(drop)
+        .map_err(|error| format!("KVM is not usable: cannot open `/dev/kvm`: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_remembered() {
+        let dir = std::env::temp_dir().join(format!("lvh-accel-{}", std::process::id()));
+        let memory = Memory::open(&dir);
+        assert_eq!(memory.recall(), None);
+        for verdict in [Verdict::Broken("KVM is not usable: internal\nerror".to_owned()), Verdict::Works] {
+            memory.keep(&verdict);
+            match memory.recall() {
+                Some(Verdict::Broken(why)) => assert_eq!(why, "KVM is not usable: internal error"),
+                other => assert_eq!(other, Some(verdict)),
+            }
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn kvm_is_tried_until_it_failed_once() {
+        let broken = || Some(Verdict::Broken("x".to_owned()));
+        assert_eq!(auto(Ok(()), None).hypervisors, [Hypervisor::Kvm, TCG]);
+        assert_eq!(auto(Ok(()), Some(Verdict::Works)).hypervisors, [Hypervisor::Kvm, TCG]);
+        assert_eq!(auto(Ok(()), broken()).hypervisors, [TCG]);
+        assert_eq!(auto(Err("y".to_owned()), None).note.unwrap(), "y; using TCG, about ten times slower");
+    }
+}

@@ -1,0 +1,116 @@
+//! The guest's console: every byte to the log file, the last ones kept for errors.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// How much of the console's end is kept, in bytes.
+const KEPT: usize = 64 << 10;
+
+/// Lines that mean that the kernel will not go on, as it writes them itself.
+const FATAL: &[&str] = &["Kernel panic - not syncing", "end Kernel panic"];
+
+/// How the kernel begins to tell that something broke.
+const BEGINS: &[&str] = &["BUG: ", "Oops: ", "general protection fault", "Kernel panic - not syncing"];
+
+/// What the console said.
+#[derive(Debug, Clone)]
+pub(super) struct Console(Arc<Mutex<VecDeque<u8>>>);
+
+impl Console {
+    /// Reads `socket` to its end in a thread of its own, copying everything to `log`.
+    pub(super) fn read(mut socket: UnixStream, mut log: Option<File>) -> Self {
+        let console = Self(Arc::default());
+        let kept = console.0.clone();
+        thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(len @ 1..) = socket.read(&mut chunk) {
+                if let Some(log) = &mut log {
+                    // A full disk must not stop the guest.
+                    let _ = log.write_all(&chunk[..len]);
+                }
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend(&chunk[..len]);
+                let excess = kept.len().saturating_sub(KEPT);
+                kept.drain(..excess);
+            }
+        });
+        console
+    }
+
+    /// The last lines, without terminal escapes; up to twice as many where the kernel's death began before them.
+    pub(super) fn tail(&self, lines: usize) -> String {
+        tail(&self.text(), lines)
+    }
+
+    /// Whether `text` is among what is kept.
+    pub(super) fn contains(&self, text: &str) -> bool {
+        self.text().contains(text)
+    }
+
+    /// The first line that says that the kernel died, if there is one; without its time.
+    pub(super) fn panic_line(&self) -> Option<String> {
+        let text = self.text();
+        let found = |line: &str| FATAL.iter().filter_map(|fatal| line.find(fatal)).min();
+        text.lines().find_map(|line| Some(line[found(line)?..].trim_end().to_owned()))
+    }
+
+    fn text(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = kept.iter().copied().collect();
+        printable(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let longest = &all[all.len().saturating_sub(2 * lines)..];
+    let begins = longest.iter().position(|line| BEGINS.iter().any(|word| line.contains(word)));
+    let start = begins.unwrap_or(longest.len()).min(longest.len().saturating_sub(lines));
+    longest[start..].join("\n")
+}
+
+/// Leaves out what would move a terminal's cursor or change its state: the guest may print anything.
+fn printable(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '\x1b' => skip_escape(&mut chars),
+            '\n' | '\t' => result.push(char),
+            _ if char.is_control() => {}
+            _ => result.push(char),
+        }
+    }
+    result
+}
+
+/// Skips the rest of an escape sequence: `ESC [ parameters letter`, or `ESC x`.
+fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    if chars.next() == Some('[') {
+        while chars.next().is_some_and(|char| !char.is_ascii_alphabetic()) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_the_firmware_are_left_out() {
+        assert_eq!(printable("\x1bc\x1b[?7l\x1b[2JSeaBIOS\r\nx"), "SeaBIOS\nx");
+        assert_eq!(printable("\x1b["), "");
+    }
+
+    #[test]
+    fn the_tail_begins_where_the_trouble_does() {
+        assert_eq!(tail("a\n\nb  \nc\n", 2), "b\nc");
+        assert_eq!(tail("a\nBUG: b\nc\nd\n", 2), "BUG: b\nc\nd");
+        assert_eq!(tail("BUG: a\nb\nc\nd\ne", 2), "d\ne");
+        assert_eq!(tail("a\nb\nBUG: c", 2), "b\nBUG: c");
+        assert_eq!(tail("", 2), "");
+    }
+}

@@ -1,0 +1,44 @@
+//! What a VM turned out to be.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::ladder::Rungs;
+use super::qemu::Hypervisor;
+
+/// What a VM turned out to be.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What the user calls the kernel.
+    pub kernel: String,
+    /// `uname -r` as the guest tells it.
+    pub release: String,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Who executes it.
+    pub hypervisor: Hypervisor,
+    /// The rungs it stands on, and why not on better ones.
+    pub rungs: Rungs,
+    /// What optional parts of its world the guest could not have.
+    pub warnings: Vec<String>,
+    /// From QEMU's start until the guest's hello.
+    pub hello_after: Duration,
+    /// From QEMU's start until the guest was ready.
+    pub ready_after: Duration,
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { release, hypervisor, rungs, ready_after, .. } = self;
+        let seconds = ready_after.as_secs_f64();
+        write!(f, "{release} ready in {seconds:.1} s ({}, {}, {})", hypervisor.as_str(), rungs.channel, rungs.share)
+    }
+}
+
+impl Facts {
+    /// Such as `6.12.117+deb13-amd64 (6.12, tcg, vhost-user-vsock, virtiofs)`.
+    pub fn summary(&self) -> String {
+        let Self { release, kernel, hypervisor, rungs, .. } = self;
+        format!("{release} ({kernel}, {}, {}, {})", hypervisor.as_str(), rungs.channel, rungs.share)
+    }
+}

@@ -1,0 +1,53 @@
+//! The initramfs of a VM: what its kernel needs, made once and kept, and what a packed guest needs.
+
+use std::path::PathBuf;
+
+use super::drivers::Drivers;
+use super::ladder::{self, Driver, Rungs};
+use super::spec::VmSpec;
+use crate::config::Share;
+use crate::error::{Error, Result};
+use crate::guest::{initramfs, packed};
+use crate::kernel::Kernel;
+use crate::store::{Key, Store};
+
+/// The initramfs of a VM, in segments.
+pub(super) struct Initramfs(pub(super) Vec<Vec<u8>>);
+
+impl Initramfs {
+    pub(super) fn prepare(spec: &VmSpec, drivers: &Drivers, rungs: &Rungs, store: &Store) -> Result<Self> {
+        let names = |drivers: Vec<Driver>| drivers.into_iter().map(|driver| driver.module).collect::<Vec<_>>();
+        let channel = names(ladder::channel_drivers(rungs.channel));
+        let mut others = names(ladder::share_drivers(rungs.share));
+        others.extend(spec.modules.iter().map(String::as_str));
+        let mut segments = vec![Self::base(&spec.kernel, drivers, &channel, &others, store)?];
+        segments.push(packed::libraries_of_init()?);
+        if rungs.share == Share::Packed {
+            let directories = [&spec.writable[..], &spec.packed_directories[..]].concat();
+            let config = spec.kernel.config.iter().map(|config| (config.clone(), config_of(&spec.kernel)));
+            segments.push(packed::segment(&spec.packed, &directories, &config.collect::<Vec<_>>())?);
+        }
+        Ok(Self(segments))
+    }
+
+    /// What depends on the kernel alone is made once and kept: decompressing modules takes longer than all else here.
+    fn base(kernel: &Kernel, drivers: &Drivers, channel: &[&str], others: &[&str], store: &Store) -> Result<Vec<u8>> {
+        let parts = [initramfs::INIT_DIGEST, &kernel.key, "channel"];
+        let key = Key::of(parts.iter().chain(channel).chain(&["others"]).chain(others));
+        let entry = store.populate("initramfs", &key, &|| {}, |staging| {
+            let channel = drivers.load(channel)?;
+            let mut others = drivers.load(others)?;
+            others.retain(|module| channel.iter().all(|loaded| loaded.name != module.name));
+            let file = staging.entry().join("initramfs");
+            std::fs::write(&file, initramfs::base(&channel, &others))
+                .map_err(|error| Error::path("write", &file, error))
+        })?;
+        let file = entry.path().join("initramfs");
+        std::fs::read(&file).map_err(|error| Error::path("read", &file, error))
+    }
+}
+
+/// Where a guest finds its kernel's configuration.
+pub(super) fn config_of(kernel: &Kernel) -> PathBuf {
+    PathBuf::from(format!("/boot/config-{}", kernel.release))
+}

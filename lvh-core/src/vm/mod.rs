@@ -1,0 +1,37 @@
+//! Virtual machines: from a spec to a running guest to its end.
+//!
+//! ```text
+//!   VmSpec ──plan──► rungs, initramfs ──attempt──► QEMU ──guest──► Vm ──► shutdown
+//! ```
+//!
+//! A VM leaves nothing on disk: its sockets, its initramfs and its console are inherited descriptors, so a killed test
+//! run leaves nothing either.
+
+mod accel;
+mod attempt;
+mod console;
+mod device;
+mod drivers;
+mod facts;
+mod failure;
+mod initrd;
+mod ladder;
+mod link;
+mod machine;
+mod plan;
+mod process;
+mod qemu;
+mod qmp;
+mod running;
+mod served;
+mod shares;
+mod spec;
+mod write_back;
+
+pub(crate) use accel::remembered_kvm_failure;
+pub use facts::Facts;
+pub use ladder::Rungs;
+pub use machine::Arch;
+pub use qemu::Hypervisor;
+pub use running::Vm;
+pub use spec::{TCG_FACTOR, VmSpec};

@@ -1,0 +1,81 @@
+//! What is decided before a boot, and which accelerators are tried.
+
+use std::fs::File;
+
+use super::accel::{self, Candidates, Memory, Verdict};
+use super::attempt::Attempt;
+use super::drivers::Drivers;
+use super::failure::Failure;
+use super::initrd::Initramfs;
+use super::ladder::{self, HostOffers, Rungs};
+use super::machine::Arch;
+use super::qemu::Hypervisor;
+use super::running::Vm;
+use super::served;
+use super::spec::VmSpec;
+use crate::config::Accel;
+use crate::error::Result;
+use crate::event::Events;
+use crate::store::Store;
+
+/// All that a boot needs.
+pub(super) struct Plan<'a> {
+    spec: &'a VmSpec,
+    arch: Arch,
+    rungs: Rungs,
+    initramfs: Initramfs,
+    candidates: Candidates,
+    memory: Memory,
+}
+
+impl<'a> Plan<'a> {
+    /// Reads what host and guest offer and decides.
+    pub(super) fn make(spec: &'a VmSpec, store: &Store) -> Result<Self> {
+        let arch = Arch::host();
+        let drivers = Drivers::of(&spec.kernel)?;
+        drivers.check(&spec.kernel, &spec.modules)?;
+        let host = HostOffers {
+            vhost_vsock: File::options().read(true).write(true).open("/dev/vhost-vsock").is_ok(),
+            vhost_user: served::AVAILABLE,
+            second_serial: arch.second_serial().is_some(),
+        };
+        let rungs = ladder::choose(host, |driver| drivers.has(driver), spec.channel, spec.share)?;
+        let memory = Memory::open(&store.state(accel::STATE)?);
+        let candidates = accel::candidates(spec.accel, &memory)?;
+        let initramfs = Initramfs::prepare(spec, &drivers, &rungs, store)?;
+        Ok(Self { spec, arch, rungs, initramfs, candidates, memory })
+    }
+
+    /// Boots under the first accelerator that can.
+    pub(super) async fn boot(&self, subject: &str, events: &Events) -> Result<Vm> {
+        self.candidates.note.iter().for_each(|note| events.note(note));
+        let mut hypervisors = self.candidates.hypervisors.iter().peekable();
+        let mut broken = None;
+        loop {
+            let &hypervisor = hypervisors.next().expect("an attempt that has a successor falls through to it");
+            events.step(subject, format!("booting ({})", hypervisor.as_str()));
+            match self.attempt(hypervisor).boot().await {
+                Ok(vm) => {
+                    // Only now is it known that KVM was to blame, and not what another hypervisor needs as well.
+                    let works = (hypervisor == Hypervisor::Kvm).then_some(Verdict::Works);
+                    if let Some(verdict) = broken.map(Verdict::Broken).or(works) {
+                        self.memory.keep(&verdict);
+                    }
+                    return Ok(vm);
+                }
+                Err(Failure::Accelerator(why)) if self.spec.accel == Accel::Auto && hypervisors.peek().is_some() => {
+                    events.note(accel::slow(&why));
+                    broken = Some(why);
+                }
+                Err(failure) => return Err(failure.into_error(self.spec)),
+            }
+        }
+    }
+
+    fn attempt(&self, hypervisor: Hypervisor) -> Attempt<'_> {
+        let Self { spec, arch, rungs, initramfs, .. } = self;
+        let cpus = spec.cpus.unwrap_or(if matches!(hypervisor, Hypervisor::Tcg { .. }) { 1 } else { 2 });
+        let hypervisor = accel::for_cpus(hypervisor, cpus, *arch);
+        Attempt { spec, arch: *arch, hypervisor, cpus, rungs, initramfs }
+    }
+}

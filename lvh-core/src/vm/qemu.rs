@@ -1,0 +1,168 @@
+//! The QEMU command line: a pure function of what is decided before.
+
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+use super::device::Device;
+use super::machine::Arch;
+
+/// What QEMU is started with.
+#[derive(Debug, Clone)]
+pub(super) struct Invocation {
+    /// Architecture of the guest.
+    pub arch: Arch,
+    /// Run by the host's kernel (`kvm`, `hvf`) rather than translated (`tcg`).
+    pub accel: Hypervisor,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Guest memory in MiB.
+    pub memory_mib: u32,
+    /// The kernel file.
+    pub kernel: PathBuf,
+    /// An inherited descriptor that holds the initramfs.
+    pub initrd: RawFd,
+    /// More kernel arguments, from the user.
+    pub kernel_args: String,
+    /// The devices.
+    pub devices: Vec<Device>,
+}
+
+/// Who executes the guest's instructions, once that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// Linux's KVM.
+    Kvm,
+    /// macOS's Hypervisor.framework. Untested.
+    Hvf,
+    /// QEMU's translator.
+    Tcg {
+        /// All virtual CPUs in one thread: QEMU before 8.1 corrupts guests that patch their own code on several.
+        single_thread: bool,
+    },
+}
+
+impl Hypervisor {
+    /// Its name in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Hvf => "hvf",
+            Self::Tcg { .. } => "tcg",
+        }
+    }
+}
+
+/// QEMU's arguments, without the program.
+pub(super) fn arguments(invocation: &Invocation) -> Vec<String> {
+    let mut args: Vec<String> =
+        ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(Into::into).into();
+    let mut push = |option: &str, value: String| args.extend([option.to_owned(), value]);
+    push("-machine", machine(invocation));
+    push("-accel", accel(invocation.accel));
+    push("-cpu", cpu(invocation));
+    push("-smp", invocation.cpus.to_string());
+    push("-m", format!("{}M", invocation.memory_mib));
+    if invocation.devices.iter().any(Device::shares_memory) {
+        push("-object", format!("memory-backend-memfd,id=memory,size={}M,share=on", invocation.memory_mib));
+    }
+    push("-kernel", path(&invocation.kernel));
+    push("-initrd", format!("/proc/self/fd/{}", invocation.initrd));
+    push("-append", append(invocation));
+    args.extend(invocation.devices.iter().flat_map(Device::qemu));
+    args
+}
+
+fn machine(invocation: &Invocation) -> String {
+    let memory = if invocation.devices.iter().any(Device::shares_memory) { ",memory-backend=memory" } else { "" };
+    match invocation.arch {
+        // No disk controller, no SMBus, no emulated mouse back door: each costs the guest a probe.
+        Arch::X86_64 => format!("{}{memory},sata=off,smbus=off,vmport=off", invocation.arch.machine()),
+        Arch::Aarch64 => format!("{}{memory},gic-version=max", invocation.arch.machine()),
+    }
+}
+
+fn accel(accel: Hypervisor) -> String {
+    match accel {
+        Hypervisor::Tcg { single_thread: true } => "tcg,thread=single".to_owned(),
+        other => other.as_str().to_owned(),
+    }
+}
+
+fn cpu(invocation: &Invocation) -> String {
+    match invocation.accel {
+        Hypervisor::Tcg { .. } => invocation.arch.tcg_cpu(),
+        Hypervisor::Kvm | Hypervisor::Hvf => "host",
+    }
+    .to_owned()
+}
+
+/// The kernel's command line. What is off here saves boot time and nothing that tests use: the self-tests of the
+/// crypto API (a third of a boot under TCG), the check that the timer works, the jitter entropy source (the CPU's
+/// random numbers are trusted instead). Nothing that BPF users need is off: BTF, kfuncs, tracing, module signatures.
+fn append(invocation: &Invocation) -> String {
+    let mut words: Vec<String> = invocation.devices.iter().filter_map(Device::kernel).collect();
+    words.push("quiet panic=-1 cryptomgr.notests no_timer_check random.trust_cpu=on".to_owned());
+    words.push("initcall_blacklist=jent_mod_init".to_owned());
+    if !invocation.kernel_args.is_empty() {
+        words.push(invocation.kernel_args.clone());
+    }
+    words.push("rdinit=/init --".to_owned());
+    words.extend(invocation.devices.iter().filter_map(Device::init));
+    words.join(" ")
+}
+
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocation(accel: Hypervisor, devices: Vec<Device>) -> Invocation {
+        Invocation {
+            arch: Arch::X86_64,
+            accel,
+            cpus: 1,
+            memory_mib: 512,
+            kernel: "/store/vmlinux".into(),
+            initrd: 9,
+            kernel_args: String::new(),
+            devices: [vec![Device::Console { fd: 3, tty: "ttyS0" }, Device::Qmp { fd: 4 }], devices].concat(),
+        }
+    }
+
+    /// The arguments a line each, as a person would write them.
+    fn lines(invocation: &Invocation) -> String {
+        arguments(invocation).join(" ").replace(" -", "\n-")
+    }
+
+    const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
+
+    #[test]
+    fn the_best_rungs_under_tcg() {
+        let devices = vec![Device::VhostUserVsock { fd: 5 }, Device::Virtiofs { tag: "root".to_owned(), fd: 6 }];
+        assert_eq!(lines(&invocation(TCG, devices)), include_str!("snapshots/vsock-virtiofs.txt").trim_end());
+    }
+
+    #[test]
+    fn the_plainest_rungs_under_kvm() {
+        let devices = vec![Device::Serial { fd: 5, tty: "ttyS1" }];
+        assert_eq!(
+            lines(&invocation(Hypervisor::Kvm, devices)),
+            include_str!("snapshots/serial-packed.txt").trim_end()
+        );
+    }
+
+    #[test]
+    fn virtio_serial_and_9p_with_what_the_user_adds() {
+        let devices = vec![
+            Device::VirtioSerial { fd: 5 },
+            Device::NineP { tag: "root".to_owned(), path: "/".into(), writable: false },
+            Device::NineP { tag: "rw0".to_owned(), path: "/a,b".into(), writable: true },
+        ];
+        let mut invocation = invocation(Hypervisor::Tcg { single_thread: true }, devices);
+        invocation.kernel_args = "lsm=bpf".to_owned();
+        assert_eq!(lines(&invocation), include_str!("snapshots/virtio-serial-9p.txt").trim_end());
+    }
+}

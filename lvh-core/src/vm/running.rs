@@ -1,0 +1,140 @@
+//! A VM from its start to its end.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::console::Console;
+use super::facts::Facts;
+use super::plan::Plan;
+use super::process::Qemu;
+use super::qemu::Hypervisor;
+use super::qmp::Stop;
+use super::served::Served;
+use super::shares::bytes;
+use super::spec::VmSpec;
+use super::write_back::WriteBack;
+use crate::config::Share;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, Events};
+use crate::guest::client::{Guest, Process};
+use crate::guest::protocol::Command;
+use crate::store::Store;
+
+/// How long a guest may take to write everything back when it is told to end.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How many console lines an error quotes.
+pub(super) const CONSOLE_LINES: usize = 30;
+
+/// A running VM. Dropped, it is killed; [`Vm::shutdown`] ends it in order.
+#[derive(Debug)]
+#[must_use = "a dropped VM is killed"]
+pub struct Vm {
+    // In order of destruction: the guest's tasks end with its channel, QEMU is killed, then the threads that served
+    // its devices find their sockets closed.
+    pub(super) guest: Guest,
+    pub(super) qemu: Qemu,
+    pub(super) stop: watch::Receiver<Option<Stop>>,
+    pub(super) console: Console,
+    pub(super) _served: Vec<Served>,
+    pub(super) facts: Facts,
+    pub(super) writable: Vec<PathBuf>,
+}
+
+impl Vm {
+    /// Boots a VM.
+    ///
+    /// # Errors
+    /// No QEMU; a rung that cannot be had; a guest that does not come up, with what its console said.
+    pub async fn boot(spec: &VmSpec, store: &Store, events: &Events) -> Result<Self> {
+        let subject = format!("kernel `{}`", spec.kernel.name);
+        let vm = Plan::make(spec, store)?.boot(&subject, events).await?;
+        events.send(Event::Done { subject, result: vm.facts.to_string() });
+        Ok(vm)
+    }
+
+    /// What the VM turned out to be.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Starts a command.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub async fn run(&self, command: Command) -> io::Result<Process> {
+        self.guest.run(command).await
+    }
+
+    /// Brings the files that commands wrote in the writable directories to the host, where no share has done so.
+    ///
+    /// # Errors
+    /// The guest is gone; a file cannot be written here.
+    pub async fn write_back(&self) -> io::Result<()> {
+        if self.facts.rungs.share != Share::Packed {
+            return Ok(());
+        }
+        for directory in &self.writable {
+            let mut files = WriteBack::into(directory);
+            self.guest.collect(&bytes(directory).0, |part| files.take(part)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the guest is gone, and says why: what QEMU knows, and what the console said last.
+    pub async fn died(&self) -> String {
+        let closed = self.guest.closed().await;
+        // QEMU ends a moment after its channel; the guest may also have closed it alone.
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.qemu.ended()).await;
+        let stop = self.stop.borrow().clone();
+        why_it_ended(&self.qemu, stop.as_ref(), &self.console).unwrap_or(closed)
+    }
+
+    /// The bug of QEMU's that killed the guest, if the console shows one: under TCG with several CPUs, QEMU before 8.1
+    /// loses track of code that the kernel patches, and a CPU runs into the breakpoint of a patch long done.
+    pub fn bug_of_qemu(&self) -> Option<&'static str> {
+        let several = matches!(self.facts.hypervisor, Hypervisor::Tcg { .. }) && self.facts.cpus > 1;
+        (several && self.console.contains("int3: 0000 [#"))
+            .then_some("the guest died of an `Oops: int3`, which QEMU causes under TCG with several CPUs")
+    }
+
+    /// The console's last lines.
+    pub fn console_tail(&self) -> String {
+        self.console.tail(CONSOLE_LINES)
+    }
+
+    /// Ends the VM: everything is written back, then QEMU is ended.
+    ///
+    /// # Errors
+    /// The guest was gone before, or did not answer in time; QEMU is ended all the same.
+    pub async fn shutdown(self) -> Result<()> {
+        let goodbye = tokio::time::timeout(GOODBYE_DEADLINE, self.guest.say_goodbye()).await;
+        self.qemu.kill();
+        self.qemu.ended().await;
+        match goodbye {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                Err(Error::new(ErrorKind::Guest, "the guest was gone before it was shut down").with_source(error))
+            }
+            Err(_elapsed) => {
+                Err(Error::new(ErrorKind::Guest, format!("the guest did not shut down within {GOODBYE_DEADLINE:?}")))
+            }
+        }
+    }
+}
+
+/// The best that is known of why QEMU ended or the guest fell silent.
+pub(super) fn why_it_ended(qemu: &Qemu, stop: Option<&Stop>, console: &Console) -> Option<String> {
+    if let Some(line) = console.panic_line() {
+        return Some(format!("the kernel panicked: {line}"));
+    }
+    match (stop, qemu.status()) {
+        (Some(Stop::Shutdown(reason)), _) => Some(format!("the machine ended ({reason})")),
+        (Some(Stop::InternalError), _) => Some("QEMU reports an internal error".to_owned()),
+        (None, Some(status)) => Some(format!("QEMU ended ({status})")),
+        (None, None) => None,
+    }
+}

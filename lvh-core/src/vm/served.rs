@@ -1,0 +1,91 @@
+//! The devices that our own process serves, or their absence.
+
+#[cfg(all(feature = "vhost", target_os = "linux"))]
+pub(super) use here::{AVAILABLE, Served, root_fs, vsock, writable_fs};
+#[cfg(not(all(feature = "vhost", target_os = "linux")))]
+pub(super) use nowhere::{AVAILABLE, Served, root_fs, vsock, writable_fs};
+
+#[cfg(all(feature = "vhost", target_os = "linux"))]
+mod here {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    use tokio::sync::oneshot;
+
+    use crate::vhost::{self, FsExports};
+    use crate::vm::device::VSOCK_PORT;
+
+    /// Whether this build can serve devices.
+    pub(in crate::vm) const AVAILABLE: bool = true;
+
+    /// What a guest must not see of the host's root, because it speaks of the host's processes and devices: empty
+    /// directories, to be mounted over.
+    const HIDDEN: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+
+    /// The threads behind a device.
+    pub(in crate::vm) type Served = vhost::Device;
+
+    /// A vsock device whose first connection to our port goes to `sender`; every other is refused.
+    pub(in crate::vm) fn vsock(sender: oneshot::Sender<UnixStream>) -> io::Result<(OwnedFd, Served)> {
+        let sender = Mutex::new(Some(sender));
+        let mut served = vhost::serve_vsock(GUEST_CID, move |port| {
+            let sender = sender.lock().ok()?.take_if(|_| port == VSOCK_PORT)?;
+            let (ours, theirs) = UnixStream::pair().ok()?;
+            sender.send(ours).ok()?;
+            Some(theirs)
+        })
+        .map_err(io::Error::other)?;
+        Ok((served.take_socket(), served))
+    }
+
+    /// The host's root, read-only, with what the guest must see of it (a workspace in `/dev/shm`, say).
+    pub(in crate::vm) fn root_fs(visible: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
+        let hidden = HIDDEN.iter().filter(|hidden| !visible.iter().any(|path| path.starts_with(hidden)));
+        fs(FsExports::ReadOnly { root: "/".into(), hidden: hidden.map(PathBuf::from).collect() })
+    }
+
+    /// Writable directories: one device, whose root shows them as `0`, `1` and so on.
+    pub(in crate::vm) fn writable_fs(directories: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
+        fs(FsExports::Writable(directories.to_vec()))
+    }
+
+    fn fs(exports: FsExports) -> io::Result<(OwnedFd, Served)> {
+        let mut served = vhost::serve_fs(exports).map_err(io::Error::other)?;
+        Ok((served.take_socket(), served))
+    }
+
+    /// The device is private to its VM, so every guest can have the first free address.
+    const GUEST_CID: u64 = 3;
+}
+
+#[cfg(not(all(feature = "vhost", target_os = "linux")))]
+mod nowhere {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
+
+    use tokio::sync::oneshot;
+
+    /// Whether this build can serve devices.
+    pub(in crate::vm) const AVAILABLE: bool = false;
+
+    /// There are none.
+    #[derive(Debug)]
+    pub(in crate::vm) enum Served {}
+
+    pub(in crate::vm) fn vsock(_sender: oneshot::Sender<UnixStream>) -> io::Result<(OwnedFd, Served)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::vm) fn root_fs(_visible: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::vm) fn writable_fs(_directories: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

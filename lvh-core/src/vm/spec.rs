@@ -1,0 +1,68 @@
+//! What a VM is made of: plain data.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Config;
+use crate::config::{Accel, Channel, Share, VmDefaults};
+use crate::kernel::Kernel;
+
+/// Everything that tells one VM from another.
+#[derive(Debug, Clone)]
+pub struct VmSpec {
+    /// The kernel it runs.
+    pub kernel: Kernel,
+    /// Virtual CPUs. Default: 2 with KVM, 1 under TCG.
+    pub cpus: Option<u32>,
+    /// Guest memory in MiB.
+    pub memory_mib: u32,
+    /// What executes the guest.
+    pub accel: Accel,
+    /// The rung of the channel ladder; none: the first that host and guest offer.
+    pub channel: Option<Channel>,
+    /// The rung of the share ladder; none: the first that host and guest offer.
+    pub share: Option<Share>,
+    /// Kernel modules to load before the first command.
+    pub modules: Vec<String>,
+    /// Appended to the kernel's command line.
+    pub kernel_args: String,
+    /// Host directories that commands may write to, at their own paths.
+    pub writable: Vec<PathBuf>,
+    /// Host paths that must be visible although the guest has a mount of its own above them, such as a workspace in
+    /// `/tmp`.
+    pub visible: Vec<PathBuf>,
+    /// Programs and files that a guest without a shared root gets (see [`Share::Packed`]).
+    pub packed: Vec<PathBuf>,
+    /// Directories that such a guest gets empty, beside the writable ones, such as the working directory.
+    pub packed_directories: Vec<PathBuf>,
+    /// How long the guest may take from QEMU's start until it is ready.
+    pub boot_timeout: Duration,
+    /// Where the console is logged, beside the ring that errors quote.
+    pub console_log: Option<PathBuf>,
+}
+
+/// Without KVM everything takes about ten times as long, and so may everything that sets no limit itself.
+pub const TCG_FACTOR: u32 = 10;
+
+impl VmSpec {
+    /// A VM as the configuration has it, that shares nothing for writing.
+    pub fn new(kernel: Kernel, config: &Config) -> Self {
+        Self {
+            kernel,
+            cpus: config.vm.cpus,
+            memory_mib: config.vm.memory.mib(),
+            accel: config.vm.accel,
+            channel: config.channel,
+            share: config.share,
+            modules: config.vm.modules.clone(),
+            kernel_args: config.vm.kernel_args.clone(),
+            writable: Vec::new(),
+            visible: Vec::new(),
+            packed: Vec::new(),
+            packed_directories: Vec::new(),
+            // Who executes the guest is known only when it runs; a deadline that is too long costs nothing.
+            boot_timeout: config.vm.boot_timeout.unwrap_or(VmDefaults::TIMEOUT * TCG_FACTOR),
+            console_log: None,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A test as the attribute registers it.
+
+/// One `#[lvh::test]` function. Built by the attribute; every field is plain data or a function pointer.
+#[derive(Debug)]
+pub struct TestCase {
+    /// `module_path!()` of the function: the crate's name, then its modules.
+    pub module: &'static str,
+    /// The function's name.
+    pub name: &'static str,
+    /// `file!()` of the attribute, as the compiler gave it.
+    pub file: &'static str,
+    /// `line!()` of the attribute.
+    pub line: u32,
+    /// Runs the body and says whether it succeeded; it may panic.
+    pub run: fn() -> bool,
+    /// What the attribute asks for.
+    pub options: Options,
+}
+
+/// What an attribute asks for; what it leaves out comes from `lvh.toml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// `kernel = ".."` or `kernels = [..]`; empty: the default kernels.
+    pub kernels: &'static [&'static str],
+    /// `image = ".."`; `None`: the host's own root.
+    pub image: Option<&'static str>,
+    /// `cpus = N`.
+    pub cpus: Option<u32>,
+    /// `memory = ".."`, in MiB.
+    pub memory_mib: Option<u32>,
+    /// `accel = ".."`: `auto`, `kvm`, `hvf` or `tcg`.
+    pub accel: Option<&'static str>,
+    /// `timeout = ".."`, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// `boot_timeout = ".."`, in milliseconds.
+    pub boot_timeout_ms: Option<u64>,
+    /// `modules = [..]`: kernel modules to load before the test.
+    pub modules: &'static [&'static str],
+    /// `kernel_args = ".."`: appended to the kernel's command line.
+    pub kernel_args: &'static str,
+    /// `fail_on = [..]`: what fails the test if the kernel reports it.
+    pub fail_on: Option<&'static [&'static str]>,
+    /// `fresh_vm`: no other test runs in this test's VM.
+    pub fresh_vm: bool,
+    /// `host`: the test runs on the host, not in a VM.
+    pub host: bool,
+    /// `#[ignore]`: `Some("")` where it gives no reason.
+    pub ignore: Option<&'static str>,
+    /// `#[should_panic]`: `Some("")` where it expects no text.
+    pub should_panic: Option<&'static str>,
+}
+
+impl Options {
+    /// An attribute that asks for nothing.
+    pub const DEFAULT: Self = Self {
+        kernels: &[],
+        image: None,
+        cpus: None,
+        memory_mib: None,
+        accel: None,
+        timeout_ms: None,
+        boot_timeout_ms: None,
+        modules: &[],
+        kernel_args: "",
+        fail_on: None,
+        fresh_vm: false,
+        host: false,
+        ignore: None,
+        should_panic: None,
+    };
+}
+
+impl TestCase {
+    /// The name that libtest would give the function: its path without the crate.
+    pub fn path(&self) -> String {
+        match self.module.split_once("::") {
+            Some((_, modules)) => format!("{modules}::{}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+}
+
+inventory::collect!(TestCase);

@@ -1,0 +1,198 @@
+//! Guest mode: the test binary, started to run one test and nothing else.
+//!
+//! Whoever starts it (lvh-init in the guest, or the harness itself for tests on the host) sets [`TEST_VARIABLE`] to the
+//! case's path and [`REPORT_VARIABLE`] to an inherited descriptor. Standard output and standard error stay the test's
+//! own; how the body ended goes to that descriptor, so that nothing the test prints or how it exits can be taken for a
+//! verdict.
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{FromRawFd, RawFd};
+use std::panic::{self, PanicHookInfo};
+use std::process;
+use std::sync::OnceLock;
+use std::thread::{self, ThreadId};
+use std::{env, fs, io};
+
+use crate::case::TestCase;
+use crate::harness::start_mark;
+use crate::record::{Payload, Record};
+
+/// The path of the case to run.
+const TEST_VARIABLE: &str = "LVH_GUEST_TEST";
+/// The number of the descriptor to report on.
+const REPORT_VARIABLE: &str = "LVH_GUEST_REPORT";
+/// libtest's exit code for a failure.
+pub(crate) const FAILURE: u8 = 101;
+
+/// Set for a test binary whose `main` is libtest's.
+pub(crate) const LIBTEST_VARIABLE: &str = "LVH_GUEST_LIBTEST";
+
+/// Set where the kernel's log is the test's alone: it gets a mark where the test begins.
+pub(crate) const KERNEL_LOG_VARIABLE: &str = "LVH_GUEST_KERNEL_LOG";
+
+/// How this test binary is started again to run one test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Launch {
+    /// What follows the program's name.
+    pub(crate) arguments: Vec<OsString>,
+    /// `main` is libtest's.
+    pub(crate) libtest: bool,
+}
+
+impl Launch {
+    /// With the arguments that this process has: tests may look at them.
+    pub(crate) fn as_we_are() -> Self {
+        Self { arguments: env::args_os().skip(1).collect(), libtest: false }
+    }
+
+    /// The variables that ask for the case at `path`, reporting on `fd`.
+    pub(crate) fn variables(&self, path: &str, fd: RawFd) -> Vec<(&'static str, String)> {
+        let mut variables = vec![(TEST_VARIABLE, path.to_owned()), (REPORT_VARIABLE, fd.to_string())];
+        variables.extend(self.libtest.then(|| (LIBTEST_VARIABLE, "1".to_owned())));
+        variables
+    }
+}
+
+/// The payload with which a skipped test unwinds.
+struct Skipped;
+
+/// What the process was started for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    path: String,
+    report: Option<String>,
+    marks_kernel_log: bool,
+}
+
+impl Request {
+    /// Reads what the starter asks for, and removes it, so that children of the test are ordinary processes.
+    pub(crate) fn take_from_env() -> Option<Self> {
+        let path = env::var(TEST_VARIABLE).ok()?;
+        let report = env::var(REPORT_VARIABLE).ok();
+        let marks_kernel_log = env::var_os(KERNEL_LOG_VARIABLE).is_some();
+        for variable in [TEST_VARIABLE, REPORT_VARIABLE, LIBTEST_VARIABLE, KERNEL_LOG_VARIABLE] {
+            // SAFETY: `main` calls this first, or libtest's only thread does: the process has no second one.
+            unsafe { env::remove_var(variable) };
+        }
+        Some(Self { path, report, marks_kernel_log })
+    }
+}
+
+/// Runs the one test and reports how it ended.
+pub(crate) fn run(request: &Request) -> u8 {
+    if request.marks_kernel_log {
+        // Only the times in the report get worse without it.
+        let _ = fs::write("/dev/kmsg", format!("<6>{}\n", start_mark(&request.path)));
+    }
+    let case = inventory::iter::<TestCase>().find(|case| case.path() == request.path);
+    match (case, Reporter::open(request.report.as_deref())) {
+        (None, _) => refuse(&format!("this test binary has no test `{}`", request.path)),
+        (_, Err(error)) => refuse(&error),
+        (Some(case), Ok(reporter)) => run_case(case, REPORTER.get_or_init(|| reporter)),
+    }
+}
+
+/// Ends the running test as skipped. The host hears it before anything unwinds: under `panic = "abort"` nothing does.
+pub(crate) fn skip(reason: String) -> ! {
+    let Some(reporter) = REPORTER.get() else {
+        panic!("`lvh::skip!` was called outside an lvh test: {reason}");
+    };
+    reporter.send(&Record::Skip { reason });
+    let on_test_thread = TEST_THREAD.get() == Some(&thread::current().id());
+    if on_test_thread && cfg!(panic = "unwind") {
+        panic::resume_unwind(Box::new(Skipped));
+    }
+    // From any other thread nobody could tell our unwinding from a panic.
+    process::exit(0)
+}
+
+fn refuse(why: &str) -> u8 {
+    let _ = writeln!(io::stderr(), "error: {why}");
+    FAILURE
+}
+
+static REPORTER: OnceLock<Reporter> = OnceLock::new();
+static TEST_THREAD: OnceLock<ThreadId> = OnceLock::new();
+
+/// The report pipe.
+#[derive(Debug)]
+struct Reporter {
+    pipe: File,
+    /// A child that the test forks has the pipe too, but must not speak for the test.
+    process: u32,
+}
+
+impl Reporter {
+    fn open(number: Option<&str>) -> Result<Self, String> {
+        let number = number.ok_or_else(|| format!("`{REPORT_VARIABLE}` is not set"))?;
+        let fd: RawFd = number.parse().map_err(|error| format!("`{REPORT_VARIABLE}` is `{number}`: {error}"))?;
+        // SAFETY: fcntl checks the descriptor and touches no memory of ours.
+        if fd <= 2 || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+            return Err(format!("`{REPORT_VARIABLE}` is `{number}`, which is no open descriptor"));
+        }
+        // SAFETY: the descriptor is open, and the starter made it for us alone.
+        let pipe = unsafe { File::from_raw_fd(fd) };
+        Ok(Self { pipe, process: process::id() })
+    }
+
+    /// Sends one record in one write. A host that has stopped listening has made up its mind already.
+    fn send(&self, record: &Record) {
+        if process::id() == self.process {
+            let _ = (&self.pipe).write_all(&record.encode());
+        }
+    }
+}
+
+fn run_case(case: &'static TestCase, reporter: &'static Reporter) -> u8 {
+    report_panics(reporter);
+    let thread = match thread::Builder::new().name(case.path()).spawn(move || run_body(case)) {
+        Ok(thread) => thread,
+        Err(error) => return refuse(&format!("failed to start the test's thread: {error}")),
+    };
+    let ended = thread.join().unwrap_or_else(|payload| Some(unwound(&*payload)));
+    let Some(record) = ended else { return 0 };
+    reporter.send(&record);
+    if record == Record::Passed { 0 } else { FAILURE }
+}
+
+/// Runs the body; `None` if it was skipped, which is reported already.
+fn run_body(case: &TestCase) -> Option<Record> {
+    let _ = TEST_THREAD.set(thread::current().id());
+    match panic::catch_unwind(case.run) {
+        Ok(true) => Some(Record::Passed),
+        Ok(false) => Some(Record::Failed),
+        Err(payload) if payload.is::<Skipped>() => None,
+        Err(payload) => Some(unwound(&*payload)),
+    }
+}
+
+/// Reports every panic before the default hook prints it: under `panic = "abort"` it is all that the host gets.
+fn report_panics(reporter: &'static Reporter) {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        reporter.send(&panicked(info));
+        print(info);
+    }));
+}
+
+fn panicked(info: &PanicHookInfo<'_>) -> Record {
+    let message = text_of(info.payload()).unwrap_or("Box<dyn Any>").to_owned();
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    Record::Panic { message, location }
+}
+
+fn unwound(payload: &(dyn Any + Send)) -> Record {
+    Record::Unwound(match text_of(payload) {
+        Some(text) => Payload::Text(text.to_owned()),
+        None => Payload::Other(format!("{:?}", payload.type_id())),
+    })
+}
+
+/// The text of `panic!`, which is one of two types.
+fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    let formatted = payload.downcast_ref::<String>().map(String::as_str);
+    formatted.or_else(|| payload.downcast_ref::<&'static str>().copied())
+}

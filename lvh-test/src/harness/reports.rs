@@ -1,0 +1,95 @@
+//! How whoever runs tests tells the main thread, which alone prints.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::instance::Instance;
+use super::outcome::{Ending, Outcome, Verdict, judge};
+use super::printer::Stream;
+
+/// An instance to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// Its place in the plan.
+    pub(crate) index: usize,
+    /// What to run.
+    pub(crate) instance: Arc<Instance>,
+}
+
+/// What the main thread hears.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The test at this place in the plan begins; who reports it waits until the sender is dropped.
+    Started(usize, mpsc::Sender<()>),
+    /// A test wrote something that is to be seen at once.
+    Wrote(Stream, Vec<u8>),
+    /// Something that the tests wait for went on.
+    Progress(lvh_core::Event),
+    /// The test at this place has ended.
+    Ended(usize, Outcome),
+}
+
+/// The way to the main thread. Every job that is started must be ended, once.
+#[derive(Debug, Clone)]
+pub(crate) struct Reports {
+    events: mpsc::Sender<Event>,
+    stop: Arc<AtomicBool>,
+    fail_fast: bool,
+}
+
+impl Reports {
+    /// A way to the main thread, and the main thread's end of it.
+    pub(crate) fn new(fail_fast: bool) -> (Self, mpsc::Receiver<Event>) {
+        let (events, receiver) = mpsc::channel();
+        (Self { events, stop: Arc::default(), fail_fast }, receiver)
+    }
+
+    /// Whether no further test should start.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The test begins; what it needs (a VM) is there. Returns once that is shown, and with it the end of the test
+    /// before, so that what the test itself prints comes after.
+    pub(crate) fn started(&self, job: &Job) {
+        let (unshown, shown) = mpsc::channel();
+        self.send(Event::Started(job.index, unshown));
+        let _ = shown.recv();
+    }
+
+    /// The test wrote something and the user wants to see it live.
+    pub(crate) fn wrote(&self, stream: Stream, bytes: Vec<u8>) {
+        self.send(Event::Wrote(stream, bytes));
+    }
+
+    /// Something that the tests wait for went on.
+    pub(crate) fn progress(&self, event: lvh_core::Event) {
+        self.send(Event::Progress(event));
+    }
+
+    /// The test has ended; judges it.
+    pub(crate) fn ended(&self, job: &Job, ending: Ending) {
+        let outcome = judge(&job.instance, ending);
+        if self.fail_fast && matches!(outcome.verdict, Verdict::Failed { .. }) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        self.send(Event::Ended(job.index, outcome));
+    }
+
+    /// The test does not run.
+    pub(crate) fn ignored(&self, job: &Job, reason: &str) {
+        self.started(job);
+        let verdict = Verdict::Ignored { reason: reason.to_owned() };
+        self.send(Event::Ended(
+            job.index,
+            Outcome { verdict, output: Vec::new(), duration: Duration::ZERO, panic: None, remark: None },
+        ));
+    }
+
+    /// The main thread hears until all senders are gone, unless it panicked; then nobody is left to tell.
+    fn send(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+}

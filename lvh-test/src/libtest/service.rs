@@ -1,0 +1,176 @@
+//! The VMs of a process whose `main` is libtest's.
+
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use lvh_core::{Config, Error, Events, Place, Progress};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::guest_mode::Launch;
+use crate::harness::{Ending, Event as Report, Instance, Job, Reports, Stream, room};
+use crate::session::{Session, Shared, Wish, in_short};
+
+/// A test to run.
+struct Order {
+    job: Job,
+    launch: Launch,
+    answer: oneshot::Sender<Ending>,
+}
+
+/// Runs one test in a VM that it shares with the others of this process that want the same.
+///
+/// # Errors
+/// The service has died, which only a bug of ours makes it do.
+pub(super) fn run(
+    instance: Arc<Instance>,
+    launch: Launch,
+    config: &'static Config,
+    nocapture: bool,
+) -> Result<Ending, oneshot::error::RecvError> {
+    static SERVICE: OnceLock<mpsc::UnboundedSender<Order>> = OnceLock::new();
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let (answer, ending) = oneshot::channel();
+    let job = Job { index: NEXT.fetch_add(1, Ordering::Relaxed), instance };
+    let service = SERVICE.get_or_init(|| start(config, nocapture));
+    // A service that is gone drops the order, and with it the way to answer.
+    let _ = service.send(Order { job, launch, answer });
+    ending.blocking_recv()
+}
+
+/// Starts the thread that all VMs live in.
+fn start(config: &'static Config, nocapture: bool) -> mpsc::UnboundedSender<Order> {
+    let (orders, queue) = mpsc::unbounded_channel();
+    let serve = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a current-thread runtime needs nothing but an epoll descriptor");
+        LocalSet::new().block_on(&runtime, dispatch(queue, config, nocapture));
+    };
+    thread::Builder::new().name("lvh-vms".to_owned()).spawn(serve).expect("a process that runs can start a thread");
+    orders
+}
+
+/// Gives every wish a keeper, and every keeper its orders.
+async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, config: &'static Config, nocapture: bool) {
+    let shared: &'static Shared<'static> = match shared(config, nocapture) {
+        Ok(shared) => Box::leak(Box::new(shared)),
+        Err(error) => return refuse_all(orders, &error).await,
+    };
+    let slots = Rc::new(Slots::new(config));
+    let mut keepers: Vec<(Wish, mpsc::UnboundedSender<Order>)> = Vec::new();
+    while let Some(order) = orders.recv().await {
+        let wish = Wish::of(&order.job, config);
+        let keeper = match keepers.iter().find(|(kept, _)| *kept == wish) {
+            Some((_, keeper)) => keeper,
+            None => {
+                let (keeper, queue) = mpsc::unbounded_channel();
+                spawn_local(keep(wish.clone(), queue, shared, Rc::clone(&slots)));
+                keepers.push((wish, keeper));
+                &keepers[keepers.len() - 1].1
+            }
+        };
+        let _ = keeper.send(order);
+    }
+}
+
+fn shared(config: &'static Config, nocapture: bool) -> lvh_core::Result<Shared<'static>> {
+    let reports: &'static Reports = Box::leak(Box::new(show_in_background()));
+    Ok(Shared {
+        config,
+        store: config.store()?,
+        events: Events::new(move |event| reports.progress(event)),
+        place: Place::here().map_err(|error| Error::io("find out where this test binary is", error))?,
+        nocapture,
+        reports,
+    })
+}
+
+async fn refuse_all(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
+    while let Some(order) = orders.recv().await {
+        let _ = order.answer.send(Ending::lost(error.report()));
+    }
+}
+
+/// How many VMs may live at a time, and those that wait for one to end.
+struct Slots {
+    free: Arc<Semaphore>,
+    wanted: Notify,
+}
+
+impl Slots {
+    fn new(config: &Config) -> Self {
+        // libtest's threads bound how many work; memory bounds how many may be kept.
+        let count = room([config.vm.memory.mib()]).min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(count)), wanted: Notify::new() }
+    }
+
+    async fn take(&self) -> OwnedSemaphorePermit {
+        let free = Arc::clone(&self.free);
+        if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
+            return permit;
+        }
+        self.wanted.notify_waiters();
+        free.acquire_owned().await.expect("the semaphore is never closed")
+    }
+}
+
+/// Keeps one wish's VM: it runs orders, and ends while it has none when its room is wanted.
+async fn keep(
+    wish: Wish,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    shared: &'static Shared<'static>,
+    slots: Rc<Slots>,
+) {
+    while let Some(first) = orders.recv().await {
+        let _slot = slots.take().await;
+        let mut session = Session::new(shared, wish.clone());
+        let mut next = Some(first);
+        while let Some(order) = next {
+            serve(&mut session, order).await;
+            next = tokio::select! {
+                order = orders.recv() => order,
+                () = slots.wanted.notified() => None,
+            };
+            if wish.is_alone() {
+                break;
+            }
+        }
+        session.end().await;
+    }
+}
+
+async fn serve(session: &mut Session<'_>, order: Order) {
+    let ending = match session.ready().await {
+        Ok(()) => session.run(&order.job.instance, &order.launch).await,
+        Err(error) => {
+            session.tell(&error);
+            Ending::lost(in_short(&error))
+        }
+    };
+    // A test that was given up needs no answer.
+    let _ = order.answer.send(ending);
+}
+
+/// Shows progress and live output on a thread of its own.
+fn show_in_background() -> Reports {
+    let (reports, events) = Reports::new(false);
+    thread::spawn(move || {
+        let mut progress = Progress::for_stderr();
+        for event in events {
+            show(event, &mut progress);
+        }
+    });
+    reports
+}
+
+fn show(event: Report, progress: &mut Progress) {
+    let _ = match event {
+        Report::Progress(event) => io::stderr().write_all(progress.render(&event).as_bytes()),
+        Report::Wrote(Stream::Stdout, bytes) => io::stdout().write_all(&bytes),
+        Report::Wrote(Stream::Stderr, bytes) => io::stderr().write_all(&bytes),
+        Report::Started(..) | Report::Ended(..) => Ok(()),
+    };
+}

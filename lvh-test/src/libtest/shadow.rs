@@ -1,0 +1,102 @@
+//! What a shadow `#[test]` does on the host.
+
+use std::any::Any;
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::panic;
+use std::sync::{Arc, LazyLock};
+
+use lvh_core::Config;
+
+use super::{guest, service};
+use crate::case::TestCase;
+use crate::guest_mode::Launch;
+use crate::harness::{Ending, HostRun, Instance, Verdict, block, config, expand_case, judge, target};
+
+/// Runs the test of the shadow at `path` (the crate's name first), on one kernel where the attribute names several:
+/// in the guest the function itself, on the host a guest that does.
+///
+/// # Panics
+/// If the test fails.
+pub fn run(path: &str, kernel: Option<&str>) {
+    guest::run();
+    let config = CONFIG.as_ref().unwrap_or_else(|error| fail(error));
+    let instances = expand_case(case(path, kernel), &target(config));
+    // libtest has one test for all kernels of `lvh.toml`: they run one after the other, and all must pass.
+    let wanted =
+        |instance: &Instance| kernel.is_none() || instance.kernel.is_none() || instance.kernel.as_deref() == kernel;
+    for mut instance in instances.into_iter().filter(wanted) {
+        if kernel.is_some() {
+            // The name that libtest knows.
+            without_crate(path).clone_into(&mut instance.name);
+        }
+        run_instance(Arc::new(instance), path, config);
+    }
+}
+
+/// The case behind a shadow. The shadows of several kernels stand in a module of the function's name.
+fn case(path: &str, kernel: Option<&str>) -> &'static TestCase {
+    let function = match kernel {
+        Some(_) => path.rsplit_once("::").map_or(path, |(function, _)| function),
+        None => path,
+    };
+    let is_it = |case: &&TestCase| function.strip_suffix(case.name) == Some(&format!("{}::", case.module));
+    let case = inventory::iter::<TestCase>().find(is_it);
+    case.expect("the attribute registers the test that it makes this call for")
+}
+
+static CONFIG: LazyLock<Result<Config, String>> = LazyLock::new(|| config().map_err(|error| error.report()));
+
+fn run_instance(instance: Arc<Instance>, path: &str, config: &'static Config) {
+    let ending = match instance.kernel {
+        None => HostRun::new(config, nocapture()).run(&instance, &launch(path)),
+        Some(_) => service::run(Arc::clone(&instance), launch(path), config, nocapture())
+            .unwrap_or_else(|gone| Ending::lost(gone.to_string())),
+    };
+    let outcome = judge(&instance, ending);
+    // libtest shows it only for a test that fails.
+    #[expect(clippy::print_stdout, reason = "libtest captures what is printed")]
+    let print = |text: &str| print!("{text}");
+    print(&block(&outcome));
+    if let Some(remark) = &outcome.remark {
+        let _ = writeln!(io::stderr(), "lvh: test {} {remark}", instance.name);
+    }
+    match outcome.verdict {
+        Verdict::Passed => {}
+        // libtest knows no test that skips itself: it passes, and the reason is shown past the capture.
+        Verdict::Ignored { reason } => {
+            let _ = writeln!(io::stderr(), "lvh: test {} skipped: {reason}", instance.name);
+        }
+        Verdict::Failed { .. } => panic::resume_unwind(failed()),
+    }
+}
+
+fn fail(why: &str) -> ! {
+    let _ = writeln!(io::stderr(), "error: {why}");
+    panic::resume_unwind(failed())
+}
+
+/// Everything has been said; a panic of ours would add our own place in the source.
+fn failed() -> Box<dyn Any + Send> {
+    Box::new("the test failed")
+}
+
+/// The arguments that lead libtest in the guest to the one function.
+fn launch(path: &str) -> Launch {
+    let options = ["--exact", "--nocapture", "--include-ignored", "--test-threads=1", "--quiet"];
+    Launch {
+        arguments: std::iter::once(without_crate(path)).chain(options).map(OsString::from).collect(),
+        libtest: true,
+    }
+}
+
+fn without_crate(path: &str) -> &str {
+    path.split_once("::").map_or(path, |(_, path)| path)
+}
+
+fn nocapture() -> bool {
+    let asked = |argument: &OsString| argument == "--nocapture" || argument == "--no-capture";
+    env::args_os().any(|argument| asked(&argument))
+        || env::var_os("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0")
+}

@@ -1,0 +1,139 @@
+//! What guest mode tells the host over the report pipe, and how it is written.
+//!
+//! One record is one line: a keyword, then its fields, apart by tabs; tabs, line ends and backslashes within a field
+//! are escaped. A line also *starts* with a line end, so that whatever else the test's code writes to the pipe (it may
+//! have found the descriptor) spoils at most itself. What cannot be read becomes [`Record::Malformed`].
+
+/// One thing that guest mode reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// Some thread panicked; the test may yet go on. From the panic hook.
+    Panic {
+        /// The text, as far as the payload is one.
+        message: String,
+        /// `FILE:LINE:COLUMN`.
+        location: String,
+    },
+    /// The test asked to be skipped.
+    Skip {
+        /// Why.
+        reason: String,
+    },
+    /// The body returned success.
+    Passed,
+    /// The body returned, but not success.
+    Failed,
+    /// The body ended by unwinding.
+    Unwound(Payload),
+    /// A line that is none of ours.
+    Malformed(String),
+}
+
+/// What a panic carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// The text of `panic!`.
+    Text(String),
+    /// Something else, by its `TypeId` as libtest prints it.
+    Other(String),
+}
+
+impl Record {
+    /// The record as it goes into the pipe.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let fields: &[&str] = match self {
+            Self::Panic { message, location } => &["panic", message, location],
+            Self::Skip { reason } => &["skip", reason],
+            Self::Passed => &["passed"],
+            Self::Failed => &["failed"],
+            Self::Unwound(Payload::Text(text)) => &["unwound", "text", text],
+            Self::Unwound(Payload::Other(type_id)) => &["unwound", "other", type_id],
+            Self::Malformed(line) => &[line],
+        };
+        let fields: Vec<String> = fields.iter().map(|field| escape(field)).collect();
+        format!("\n{}\n", fields.join("\t")).into_bytes()
+    }
+
+    /// All records in what came out of the pipe.
+    pub(crate) fn decode_all(bytes: &[u8]) -> Vec<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        text.split('\n').filter(|line| !line.is_empty()).map(Self::decode).collect()
+    }
+
+    fn decode(line: &str) -> Self {
+        let fields: Option<Vec<String>> = line.split('\t').map(unescape).collect();
+        let fields = fields.unwrap_or_default();
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        match fields[..] {
+            ["panic", message, location] => Self::Panic { message: message.into(), location: location.into() },
+            ["skip", reason] => Self::Skip { reason: reason.into() },
+            ["passed"] => Self::Passed,
+            ["failed"] => Self::Failed,
+            ["unwound", "text", text] => Self::Unwound(Payload::Text(text.into())),
+            ["unwound", "other", type_id] => Self::Unwound(Payload::Other(type_id.into())),
+            _ => Self::Malformed(line.to_owned()),
+        }
+    }
+
+    /// Whether the record says how the body ended.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(self, Self::Panic { .. } | Self::Malformed(_))
+    }
+}
+
+fn escape(field: &str) -> String {
+    field.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// The reverse of [`escape`]; `None` where a backslash stands before something that it never writes.
+fn unescape(field: &str) -> Option<String> {
+    let mut plain = String::with_capacity(field.len());
+    let mut chars = field.chars();
+    while let Some(c) = chars.next() {
+        plain.push(match c {
+            '\\' => match chars.next()? {
+                'n' => '\n',
+                't' => '\t',
+                '\\' => '\\',
+                _ => return None,
+            },
+            c => c,
+        });
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Payload, Record};
+
+    #[track_caller]
+    fn check_round_trip(record: Record) {
+        assert_eq!(Record::decode_all(&record.encode()), [record]);
+    }
+
+    #[test]
+    fn every_record_survives_the_pipe() {
+        check_round_trip(Record::Passed);
+        check_round_trip(Record::Failed);
+        check_round_trip(Record::Skip { reason: "needs\ttab \\n and \n newline".into() });
+        check_round_trip(Record::Panic { message: String::new(), location: "a.rs:1:2".into() });
+        check_round_trip(Record::Unwound(Payload::Text("ä\\".into())));
+        check_round_trip(Record::Unwound(Payload::Other("TypeId(0x1)".into())));
+    }
+
+    #[test]
+    fn foreign_bytes_spoil_only_themselves() {
+        let mut bytes = b"garbage \xff without end".to_vec();
+        bytes.extend(Record::Passed.encode());
+        let records = Record::decode_all(&bytes);
+        assert_eq!(records, [Record::Malformed("garbage \u{fffd} without end".into()), Record::Passed]);
+    }
+
+    #[test]
+    fn bad_escapes_and_missing_fields_are_malformed() {
+        for line in ["skip\t\\x", "skip\t\\", "skip", "panic\tonly one", "passed\textra", "unwound\tnone\tx"] {
+            assert_eq!(Record::decode_all(line.as_bytes()), [Record::Malformed(line.into())]);
+        }
+    }
+}

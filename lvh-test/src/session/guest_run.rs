@@ -1,0 +1,166 @@
+//! One test in a running guest.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use lvh_core::Place;
+use lvh_core::guest::client::{Happening, Process};
+use lvh_core::guest::protocol::{Command, Exit, REPORT_FD, Stream as GuestStream};
+use lvh_core::guest::wire::Bytes;
+use lvh_core::vm::Vm;
+
+use crate::guest_mode::{KERNEL_LOG_VARIABLE, Launch};
+use crate::harness::{Ending, Instance, KernelLog, Reports, Status, Stream};
+use crate::record::Record;
+
+/// How long a killed test may take to be gone; then the guest hangs.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The most output of one test that is kept, in bytes: a test that floods is cut, not the machine filled.
+const OUTPUT_LIMIT: usize = 16 << 20;
+
+/// The most that is believed from the report pipe, in bytes.
+const REPORT_LIMIT: usize = 1 << 20;
+
+/// How a test ended, and whether its VM can run another.
+pub(super) struct Ran {
+    pub(super) ending: Ending,
+    pub(super) vm_usable: bool,
+}
+
+/// The command that runs `instance` in a guest.
+pub(super) fn command(
+    instance: &Instance,
+    launch: &Launch,
+    place: &Place,
+    env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    captured: bool,
+) -> Command {
+    let guest_mode = launch.variables(&instance.path, REPORT_FD);
+    let guest_mode = guest_mode.into_iter().chain([(KERNEL_LOG_VARIABLE, "1".to_owned())]);
+    let guest_mode = guest_mode.map(|(name, value)| (name.into(), value.into()));
+    let exe = std::iter::once(place.exe.as_os_str());
+    Command {
+        argv: exe.chain(launch.arguments.iter().map(AsRef::as_ref)).map(bytes).collect(),
+        env: env.into_iter().chain(guest_mode).map(|(name, value)| (bytes(&name), bytes(&value))).collect(),
+        cwd: bytes(place.cwd.as_os_str()),
+        stdin: false,
+        merged: captured,
+        report: true,
+    }
+}
+
+fn bytes(text: &OsStr) -> Bytes {
+    Bytes(text.as_bytes().to_vec())
+}
+
+/// Runs `command` to its end, for at most `timeout`; what it writes goes to `live` where it is not captured.
+pub(super) async fn run(
+    vm: &Vm,
+    instance: &Instance,
+    command: Command,
+    timeout: Duration,
+    live: Option<&Reports>,
+) -> Ran {
+    let started = Instant::now();
+    let mut collected = Collected { path: instance.path.clone(), ..Collected::default() };
+    let ended = match vm.run(command).await {
+        Ok(mut process) => collected.until_end(&mut process, timeout, live).await,
+        Err(_closed) => End::GuestGone,
+    };
+    let (status, vm_usable) = match ended {
+        End::Exited(exit) => (status(exit), true),
+        End::TimedOut => (Status::TimedOut(timeout), true),
+        End::Stuck => (Status::TimedOut(timeout), false),
+        End::GuestGone => (Status::Lost(format!("the guest died: {}", vm.died().await)), false),
+    };
+    let ending = Ending {
+        console: if vm_usable { String::new() } else { vm.console_tail() },
+        vm: Some(vm.facts().summary()),
+        status,
+        records: Record::decode_all(&collected.report),
+        output: collected.output,
+        kernel_log: collected.kernel_log,
+        fail_on: Vec::new(),
+        duration: collected.started.unwrap_or(started).elapsed(),
+    };
+    Ran { ending, vm_usable }
+}
+
+/// What became of a guest process.
+enum End {
+    Exited(Exit),
+    /// It was killed after its time.
+    TimedOut,
+    /// It was told to die after its time and did not.
+    Stuck,
+    GuestGone,
+}
+
+fn status(exit: Exit) -> Status {
+    match exit {
+        Exit::Code { code } => Status::Exited(code),
+        Exit::Signal { signal, .. } => Status::Signaled(signal),
+        Exit::NotStarted { error } => Status::Lost(format!("the test binary did not start in the guest: {error}")),
+    }
+}
+
+/// What a test left behind, while it runs.
+#[derive(Default)]
+struct Collected {
+    /// The test's.
+    path: String,
+    started: Option<Instant>,
+    output: Vec<u8>,
+    report: Vec<u8>,
+    kernel_log: KernelLog,
+}
+
+impl Collected {
+    async fn until_end(&mut self, process: &mut Process, timeout: Duration, live: Option<&Reports>) -> End {
+        if let Ok(end) = tokio::time::timeout(timeout, self.follow(process, live)).await {
+            return end;
+        }
+        if process.kill().await.is_err() {
+            return End::GuestGone;
+        }
+        match tokio::time::timeout(KILL_DEADLINE, self.follow(process, live)).await {
+            Ok(End::Exited(_)) => End::TimedOut,
+            Ok(other) => other,
+            Err(_elapsed) => End::Stuck,
+        }
+    }
+
+    async fn follow(&mut self, process: &mut Process, live: Option<&Reports>) -> End {
+        loop {
+            match process.next().await {
+                Some(Happening::Started) => self.started = Some(Instant::now()),
+                Some(Happening::Output(GuestStream::Report {}, data)) => append(&mut self.report, &data, REPORT_LIMIT),
+                Some(Happening::Output(stream, data)) => match live {
+                    Some(reports) => reports.wrote(live_stream(&stream), data),
+                    None => append(&mut self.output, &data, OUTPUT_LIMIT),
+                },
+                Some(Happening::Kernel(record)) => self.kernel_log.push(&self.path, record),
+                Some(Happening::Taken(_)) => {}
+                Some(Happening::Exited(exit)) => return End::Exited(exit),
+                None => return End::GuestGone,
+            }
+        }
+    }
+}
+
+fn live_stream(stream: &GuestStream) -> Stream {
+    if *stream == (GuestStream::Stderr {}) { Stream::Stderr } else { Stream::Stdout }
+}
+
+/// Appends what there is room for, and says once where it cut.
+fn append(kept: &mut Vec<u8>, data: &[u8], limit: usize) {
+    if kept.len() >= limit {
+        return;
+    }
+    kept.extend_from_slice(&data[..data.len().min(limit - kept.len())]);
+    if kept.len() == limit {
+        kept.extend_from_slice(format!("\n[lvh: output cut after {} MiB]\n", limit >> 20).as_bytes());
+    }
+}

@@ -1,0 +1,3 @@
+//! A test binary to which nothing was registered.
+
+lvh::main!();

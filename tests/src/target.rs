@@ -1,0 +1,104 @@
+//! Test targets that other tests build and run, because they fail on purpose.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::{env, fs};
+
+/// A built test target of this package that `cargo test` leaves alone.
+#[derive(Debug)]
+pub struct TestTarget {
+    executable: PathBuf,
+}
+
+/// What a run left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl TestTarget {
+    /// Builds the target called `name`.
+    ///
+    /// # Panics
+    /// If it does not build.
+    pub fn build(name: &str) -> Self {
+        let arguments = ["test", "--offline", "--no-run", "--message-format=json", "--test", name];
+        let output = cargo().args(arguments).stderr(Stdio::inherit()).output().expect("cargo starts");
+        assert!(output.status.success(), "`{name}` does not build");
+        let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+        let executable = messages.lines().find_map(|line| executable_of(line, name));
+        Self { executable: executable.expect("cargo names the executable") }
+    }
+
+    /// The built program.
+    pub fn executable(&self) -> &Path {
+        &self.executable
+    }
+
+    /// The target as a command: in this package's directory, without what the surrounding test run has set.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.executable);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
+        for variable in ["NEXTEST", "LVH_MODE", "RUST_TEST_THREADS", "RUST_TEST_NOCAPTURE", "CARGO_PKG_NAME"] {
+            command.env_remove(variable);
+        }
+        without_reports(&mut command);
+        command
+    }
+
+    /// Runs the target with `arguments`.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Finished {
+        Finished::of(self.command().args(arguments))
+    }
+}
+
+impl Finished {
+    /// Runs `command` to its end.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().expect("the program starts");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+/// Cargo, in this package.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    without_reports(&mut command);
+    command
+}
+
+/// What fails on purpose belongs in no report of the surrounding run.
+fn without_reports(command: &mut Command) {
+    for variable in ["LVH_JUNIT", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"] {
+        command.env_remove(variable);
+    }
+}
+
+/// A directory for one test, empty.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn empty_directory(parent: &Path, name: &str) -> PathBuf {
+    let directory = parent.join(name);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("the directory can be made");
+    directory
+}
+
+/// The executable in one of cargo's JSON messages, if it is the one of target `name`.
+fn executable_of(message: &str, name: &str) -> Option<PathBuf> {
+    let (_, rest) = message.split_once("\"executable\":\"")?;
+    let of_target = message.contains(&format!("\"name\":\"{name}\""));
+    of_target.then(|| rest.split('"').next().map(PathBuf::from))?
+}

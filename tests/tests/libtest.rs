@@ -1,0 +1,99 @@
+//! `#[lvh::test]` under Rust's own harness, without `harness = false`: it compiles without a warning, and runs.
+
+#![deny(warnings, missing_docs, unreachable_pub, unused, clippy::pedantic)]
+
+use std::env;
+use std::process::{Command, Output};
+
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+
+#[lvh::test]
+fn on_the_default_kernel() {
+    // Those of `lvh.toml`; the last is whatever trixie-backports has.
+    let release = lvh::kernel_release();
+    assert!(["5.10.", "6.1.", "6.12.", "7."].iter().any(|series| release.starts_with(series)), "{release}");
+}
+
+#[lvh::test(kernels = ["5.10", "6.12"])]
+#[should_panic(expected = "on purpose")]
+pub fn on_each() {
+    panic!("on purpose");
+}
+
+#[lvh::test]
+#[expect(non_snake_case, reason = "the shadow has the same name")]
+fn oddName() -> Result<(), std::io::Error> {
+    std::fs::read(RELEASE).map(drop)
+}
+
+#[lvh::test]
+fn skips_itself() {
+    lvh::skip!("for a reason");
+}
+
+#[lvh::test(host)]
+fn on_the_host() {
+    assert!(env::var_os("CARGO_MANIFEST_DIR").is_some());
+}
+
+mod inner {
+    #[lvh::test(kernel = "6.12")]
+    async fn r#type() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Those that fail are run by a test that wants them to.
+mod failing {
+    #[lvh::test]
+    #[ignore = "fails"]
+    fn panics() {
+        std::io::Write::write_all(&mut std::io::stderr(), b"before the end\n").unwrap();
+        assert_eq!(1, 2);
+    }
+
+    #[lvh::test]
+    #[ignore = "fails"]
+    fn exits() {
+        std::process::exit(0);
+    }
+}
+
+#[test]
+fn lists_one_test_for_each_function_and_named_kernel() {
+    let listed = String::from_utf8(run(&["--list", "--format=terse"]).stdout).unwrap();
+    let listed: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let expected = [
+        "failing::exits",
+        "failing::panics",
+        "inner::r#type",
+        "lists_one_test_for_each_function_and_named_kernel",
+        "oddName",
+        "on_each::v5_10",
+        "on_each::v6_12",
+        "on_the_default_kernel",
+        "on_the_host",
+        "shows_what_failed_and_why_a_test_was_skipped",
+        "skips_itself",
+    ];
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn shows_what_failed_and_why_a_test_was_skipped() {
+    let output = run(&["--include-ignored", "failing", "skips_itself"]);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains("test result: FAILED. 1 passed; 2 failed"), "{stdout}");
+    assert!(stdout.contains("---- failing::panics stdout ----\nbefore the end\n"), "{stdout}");
+    assert!(stdout.contains("thread 'failing::panics'") && stdout.contains("tests/libtest.rs:"), "{stdout}");
+    assert!(stdout.contains("note: exited with code 0 before the test returned"), "{stdout}");
+    assert!(!stdout.contains("running 1 test"), "{stdout}");
+    assert!(stderr.contains("lvh: test skips_itself skipped: for a reason\n"), "{stderr}");
+    // One VM for all three.
+    assert_eq!(stderr.matches("ready in").count(), 1, "{stderr}");
+}
+
+fn run(args: &[&str]) -> Output {
+    let this = env::current_exe().expect("this test has a path");
+    Command::new(this).args(args).env("LVH_KERNELS", "6.12").output().expect("this test runs again")
+}

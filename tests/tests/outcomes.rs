@@ -1,0 +1,334 @@
+//! What becomes of a test in a VM, however it ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use lvh_tests::{Finished, Project, Report, TestTarget, Traces, send_signal};
+
+static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
+
+/// The tests that leave their VM alive, run in one.
+static ENDS: LazyLock<Report> = LazyLock::new(|| run(&["ends::"]));
+
+fn run(arguments: &[&str]) -> Report {
+    Report::of(command().args(arguments))
+}
+
+/// The fixture on one kernel, started as cargo does.
+fn command() -> Command {
+    let mut command = IN_VMS.command();
+    command.env("LVH_KERNELS", "6.12").env("CARGO_PKG_NAME", "lvh-tests");
+    command
+}
+
+/// A test's kernel, whichever rungs the VM stood on, and how to run it again.
+#[track_caller]
+fn check_last_lines(report: &Report, name: &str) {
+    let block = report.block(name);
+    let mut last = block.lines().rev().filter(|line| !line.is_empty());
+    let again = last.next().unwrap_or_default();
+    assert!(
+        again.starts_with("run it again: ")
+            && again.ends_with(&format!(" LVH_KERNELS=6.12 cargo test -p lvh-tests -- --exact {name}")),
+        "{block}"
+    );
+    let kernel = last.next().unwrap_or_default();
+    let (release, vm) =
+        kernel.strip_prefix("kernel: 6.12.").and_then(|rest| rest.split_once(" (6.12, ")).unwrap_or_default();
+    assert!(!release.contains(' ') && vm.ends_with(')') && vm.split(", ").count() == 3, "{block}");
+}
+
+#[test]
+fn one_vm_runs_them_all() {
+    let Finished { code, stdout, stderr } = ENDS.finished();
+    assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
+    assert_eq!(ENDS.count_stderr(" ready in "), 1, "{stderr}");
+    assert!(stdout.contains("test result: FAILED. 4 passed; 17 failed; 3 ignored; 0 measured; "), "{stdout}");
+    for passed in ["passes", "panics_as_expected", "leaves_processes_behind", "sees_none_of_them"] {
+        assert_eq!(ENDS.result(&format!("ends::{passed}")), "ok");
+    }
+}
+
+#[test]
+fn every_failure_names_its_kernel_and_how_to_run_it_again() {
+    for name in ["panics", "segfaults", "returns_a_code", "hangs", "does_not_panic"] {
+        check_last_lines(&ENDS, &format!("ends::{name}"));
+    }
+}
+
+#[test]
+fn panics_and_errors() {
+    ENDS.check_failed("ends::panics", &["on stderr\n", "panicked at tests/outcomes/main.rs:", "sums on 6.12."]);
+    ENDS.check_failed("ends::panics_in_a_future", &["panicked at tests/outcomes/main.rs:", "from a future"]);
+    ENDS.check_failed("ends::returns_an_error", &["Error: Os { code: 2, kind: NotFound,"]);
+    ENDS.check_failed("ends::returns_a_code", &[]);
+    ENDS.check_failed("ends::panics_otherwise", &["a bang", "note: panic did not contain expected string\n"]);
+    ENDS.check_failed("ends::does_not_panic", &["note: test did not panic as expected at tests/outcomes/main.rs:"]);
+}
+
+#[test]
+fn processes_that_end_on_their_own() {
+    ENDS.check_failed("ends::segfaults", &["note: killed by SIGSEGV\n", "kernel log (6.12, ", "segfault at 0 ip "]);
+    ENDS.check_failed("ends::aborts", &["note: killed by SIGABRT\n"]);
+    ENDS.check_failed("ends::exits_with_zero", &["leaving\nnote: exited with code 0 before the test returned\n"]);
+    ENDS.check_failed("ends::exits_with_three", &["note: exited with code 3 before the test returned\n"]);
+    ENDS.check_failed("ends::kills_everybody", &["before\nnote: killed by SIGKILL\n"]);
+}
+
+#[test]
+fn time_is_up() {
+    ENDS.check_failed("ends::hangs", &["so far\nnote: timed out after 2s\n"]);
+    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &["note: timed out after 2s\n"]);
+}
+
+#[test]
+fn tests_that_do_not_run() {
+    assert_eq!(ENDS.result("ends::skips"), "ignored, for 2 reasons");
+    assert_eq!(ENDS.result("ends::is_ignored"), "ignored, not today");
+    let needs = ENDS.result("ends::needs_a_newer_kernel");
+    assert!(
+        needs.starts_with("ignored, needs kernel >= 99.1 (guest is 6.12.") && needs.ends_with("): time travel"),
+        "{needs}"
+    );
+}
+
+#[test]
+fn output_is_complete_and_in_order() {
+    let block = ENDS.block("ends::floods");
+    let line = "x".repeat(1023);
+    assert_eq!(block.lines().filter(|shown| **shown == line).count(), 1024);
+    ENDS.check_failed("ends::floods", &["after the flood"]);
+    ENDS.check_failed("ends::writes_no_newline", &["no newline\nnote: exited with code 1"]);
+    let lines: String = (0..20).map(|number| format!("out {number}\nerr {number}\n")).collect();
+    ENDS.check_failed("ends::writes_to_both_streams", &[&lines, "in order"]);
+}
+
+#[test]
+fn what_the_kernel_says_meanwhile_is_shown() {
+    ENDS.check_failed(
+        "ends::logs_to_the_kernel",
+        &[
+            "look at the log",
+            "---- ends::logs_to_the_kernel kernel log (6.12, 1 line) ----\n[",
+            "] lvh-tests: a word from the kernel\n",
+        ],
+    );
+    assert_eq!(ENDS.finished().stdout.matches("a word from the kernel").count(), 1);
+}
+
+static EVENTS: LazyLock<Report> = LazyLock::new(|| run(&["events"]));
+
+#[test]
+fn what_the_kernel_reports_fails_its_test_and_no_other() {
+    let Finished { code, stdout, stderr } = EVENTS.finished();
+    assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
+    for passed in ["c_allows_oopses", "d_writes_what_the_kernel_would", "i_makes_it_warn"] {
+        assert_eq!(EVENTS.result(&format!("events::{passed}")), "ok", "{stdout}");
+    }
+    assert!(stdout.contains("3 passed; 7 failed; "), "{stdout}");
+    // One small, one with modules: only the last test of the small one ends it.
+    assert_eq!(EVENTS.count_stderr(" ready in "), 2, "{stderr}");
+}
+
+#[test]
+fn oopses_and_lockups() {
+    let null = "note: the kernel reported an oops (BUG: kernel NULL pointer dereference, address: 0000000000000000)\n";
+    let log = "kernel log (6.12, ";
+    EVENTS.check_failed("events::a_breaks_the_kernel", &["into the void\n", null, log, "\n[+", "] BUG: kernel NULL"]);
+    assert!(!EVENTS.finished().stdout.contains("still here"));
+    let undefined = "note: the kernel reported an oops (Oops: invalid opcode: 0000 [#2] ";
+    EVENTS.check_failed("events::b_breaks_the_kernel_and_returns", &[undefined, log, "test_firmware_init"]);
+    let lockup = "note: the kernel reported a lockup (watchdog: BUG: soft lockup - CPU#";
+    EVENTS.check_failed("events::e_keeps_the_cpu", &[lockup, log, "] watchdog: BUG: soft lockup"]);
+    for alone in ["a_breaks_the_kernel", "b_breaks_the_kernel_and_returns"] {
+        let name = format!("events::{alone}");
+        assert_eq!(EVENTS.block(&name).matches("the kernel reported").count(), 1, "{}", EVENTS.block(&name));
+    }
+}
+
+#[test]
+fn nothing_is_left_in_the_guest() {
+    let killed = "note: the kernel reported that memory ran out (Out of memory: Killed process ";
+    let parts = ["more and more\nnote: killed by SIGKILL\n", killed, "invoked oom-killer: "];
+    EVENTS.check_failed("events::f_takes_all_memory", &parts);
+    EVENTS.check_failed("events::g_fills_the_disk", &["Error: Os { code: 28, kind: StorageFull,"]);
+    EVENTS.check_failed("events::h_ends_pid_1", &["note: the guest died: the machine ended (guest-shutdown)\n"]);
+}
+
+#[test]
+fn warnings_fail_where_they_must_and_are_seen_everywhere() {
+    let warning = "a warning (WARNING: CPU: ";
+    let parts = [warning, " at fs/proc/generic.c:", " proc_register+0x", "] proc_dir_entry 'pktgen/pgctrl' already"];
+    EVENTS.check_failed("events::j_must_not_make_it_warn", &parts);
+    let stderr = &EVENTS.finished().stderr;
+    let mut remarks: Vec<_> = stderr.lines().filter(|line| line.contains("but the kernel reported: ")).collect();
+    // The two VMs run side by side.
+    remarks.sort_unstable();
+    let [oops, warned] = remarks[..] else { panic!("{stderr}") };
+    assert!(oops.starts_with("lvh: test events::c_allows_oopses passed, but the kernel reported: Oops: "), "{stderr}");
+    let begin = "lvh: test events::i_makes_it_warn passed, but the kernel reported: WARNING: CPU: ";
+    assert!(warned.starts_with(begin), "{stderr}");
+}
+
+#[test]
+fn a_dead_guest_fails_its_test_and_no_other() {
+    let report = run(&["deaths"]);
+    let Finished { code, stdout, stderr } = report.finished();
+    assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
+    for passed in ["a_passes", "c_passes", "f_passes"] {
+        assert_eq!(report.result(&format!("deaths::{passed}")), "ok", "{stdout}");
+    }
+    let panicked = "note: the guest died: the kernel panicked: Kernel panic - not syncing: sysrq triggered crash\n";
+    let console = "---- deaths::b_panics_the_kernel console ----\n";
+    report.check_failed(
+        "deaths::b_panics_the_kernel",
+        &["pulling the trigger\n", panicked, console, "Kernel panic - not syncing: sysrq", "write_sysrq_trigger"],
+    );
+    report.check_failed(
+        "deaths::d_reboots",
+        &["rebooting\n", "note: the guest died: the machine ended (guest-reset)\n", "reboot: Restarting system"],
+    );
+    report.check_failed(
+        "deaths::e_powers_off",
+        &["powering off\n", "note: the guest died: the machine ended (guest-shutdown)\n"],
+    );
+    check_last_lines(&report, "deaths::b_panics_the_kernel");
+    check_last_lines(&report, "deaths::e_powers_off");
+    // The first one, and one after each death.
+    assert_eq!(report.count_stderr(" ready in "), 4, "{stderr}");
+}
+
+/// Without capturing, both streams come as they are; and the one test that needs a hand gets it.
+#[test]
+fn qemu_killed_from_outside() {
+    let mut command = command();
+    command.args(["killed", "ends::writes_to_both_streams", "--nocapture"]);
+    let traces = Traces::mark(&mut command);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdout, mut errors) = (BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
+    let stderr = std::thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).map(|_| text)
+    });
+    let mut text = String::new();
+    while !text.ends_with("kill me\n") {
+        assert_ne!(stdout.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    send_signal(traces.qemu().pid, libc::SIGKILL);
+    stdout.read_to_string(&mut text).unwrap();
+    let finished =
+        Finished { code: child.wait().unwrap().code(), stdout: text, stderr: stderr.join().unwrap().unwrap() };
+    let report = Report::from(finished);
+    let Finished { code, stdout, stderr } = report.finished();
+
+    assert_eq!(*code, Some(101), "{stdout}");
+    let block = report.block("killed::a_waits");
+    assert!(block.starts_with("note: the guest died: QEMU ended (signal: 9 (SIGKILL))\n"), "{stdout}");
+    assert!(stdout.contains("1 passed; 2 failed; "), "{stdout}");
+    let numbered = |prefix: &str| (0..20).map(|number| format!("{prefix} {number}\n")).collect::<String>();
+    assert!(stdout.contains(&numbered("out")) && !stdout.contains("err 0\n"), "{stdout}");
+    assert!(stderr.contains(&numbered("err")) && !stderr.contains("out 0\n"), "{stderr}");
+    traces.check_gone();
+}
+
+#[test]
+fn a_guest_that_qemu_broke_gets_a_second_chance() {
+    let mark = Path::new(env!("CARGO_TARGET_TMPDIR")).join("int3");
+    let _ = fs::remove_dir(&mark);
+    let report = run(&["int3"]);
+    let stderr = &report.finished().stderr;
+    // A kernel that cannot write to the host's scratch directory would pass at once.
+    assert!(mark.is_dir(), "{stderr}");
+    assert_eq!(report.result("int3::passes_the_second_time"), "ok", "{stderr}");
+    assert_eq!(report.count_stderr("`int3::passes_the_second_time` runs again in a new VM: "), 1, "{stderr}");
+    fs::remove_dir(mark).unwrap();
+}
+
+/// Runs three tests that would pass where nothing is as it should be; the report on stderr.
+#[track_caller]
+fn check_infrastructure(name: &str, config: &str, variables: &[(&str, &str)], short: &str, report_parts: &[&str]) {
+    let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), name, config);
+    fs::write(project.dir.join("garbage"), "no kernel\n".repeat(1000)).unwrap();
+    let mut command = project.command(&IN_VMS);
+    command.args(["ends::passes", "ends::sees_none", "ends::panics_as_expected"]).envs(variables.iter().copied());
+    let report = Report::of(&mut command);
+    let Finished { code, stdout, stderr } = report.finished();
+    assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
+    for test in ["ends::passes", "ends::sees_none_of_them", "ends::panics_as_expected"] {
+        report.check_failed(test, &[&format!("note: {short}")]);
+        assert_eq!(report.block(test).trim_end().lines().count(), 1, "{stdout}");
+    }
+    assert_eq!(report.count_stderr("lvh: error: "), 1, "{stderr}");
+    for part in report_parts {
+        assert_eq!(stderr.matches(part).count(), 1, "`{part}` in:\n{stderr}");
+    }
+    assert!(!stdout.contains("hint: ") && !stdout.contains("stack backtrace"), "{stdout}");
+}
+
+#[test]
+fn what_keeps_all_tests_from_running_is_told_once() {
+    let garbage = "default-kernels = ['./garbage']";
+    check_infrastructure(
+        "garbage",
+        garbage,
+        &[],
+        "lvh is not set up right: `",
+        &["/garbage` is no kernel that lvh knows"],
+    );
+    let missing = "this machine lacks something: `qemu-system-";
+    check_infrastructure(
+        "no-qemu",
+        "",
+        &[("PATH", "/nonexistent")],
+        missing,
+        &["was not found in PATH", "install qemu-system-"],
+    );
+}
+
+#[test]
+fn a_vm_that_does_not_come_up_says_how_far_it_got() {
+    let late = "the VM did not start: kernel `6.12` (6.12.";
+    let hint = "\nhint: `boot-timeout` of [vm] in lvh.toml";
+    check_infrastructure("late", "[vm]\nboot-timeout = '500ms'", &[], late, &["timed out after 500ms", hint]);
+    let hint = "\nhint: `memory` of [vm] in lvh.toml";
+    let panic = "did not boot: the kernel panicked: Kernel panic - not syncing: ";
+    let absent = "lvh is not set up right: kernel `6.12` (6.12.";
+    check_infrastructure("absent", "[vm]\nmodules = ['nosuch']", &[], absent, &["has no module `nosuch`", "\nhint: "]);
+    check_infrastructure("small", "[vm]\nmemory = '64M'", &[], late, &[panic, hint]);
+}
+
+#[test]
+fn an_unknown_kernel_fails_those_that_name_it() {
+    let report = run(&["--exact", "unknown::a_wants_it", "unknown::b_too", "ends::passes"]);
+    let Finished { code, stdout, stderr } = report.finished();
+    assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
+    for test in ["unknown::a_wants_it", "unknown::b_too"] {
+        report.check_failed(test, &["note: lvh is not set up right: kernel `6.7` is not in ", "(known: 5.10, "]);
+    }
+    assert_eq!(report.result("ends::passes"), "ok");
+    assert_eq!((stderr.matches("error: kernel `6.7`").count(), stderr.matches("\nhint: ").count()), (1, 1), "{stderr}");
+}
+
+#[test]
+fn bad_configuration_stops_everything_at_once() {
+    let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), "bad-config", "");
+    let Finished { code, stdout, stderr } = Finished::of(project.command(&IN_VMS).env("LVH_KERNELS", "6.7"));
+    assert_eq!((code, stdout.as_str()), (Some(101), ""));
+    assert!(
+        stderr.starts_with("error: LVH_KERNELS: kernel `6.7` is not in ") && stderr.contains("\nhint: "),
+        "{stderr}"
+    );
+
+    fs::write(project.dir.join("lvh.toml"), "[vm]\nmemmory = '1G'\n").unwrap();
+    let Finished { code, stdout, stderr } = Finished::of(&mut project.command(&IN_VMS));
+    assert_eq!((code, stdout.as_str()), (Some(101), ""));
+    assert!(
+        stderr.starts_with("error: ")
+            && stderr.contains("lvh.toml:2: unknown key `memmory` in [vm] (expected `memory`"),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}

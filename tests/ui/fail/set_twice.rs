@@ -1,0 +1,7 @@
+#[lvh::test(cpus = 1, memory = "1G", cpus = 2)]
+fn twice() {}
+
+#[lvh::test(kernel = "6.12", kernels = ["5.10"])]
+fn one_and_many() {}
+
+fn main() {}
