@@ -12,8 +12,8 @@ Exit codes:
   0    success
   2    usage: a wrong flag, name or lvh.toml
   125  setup failed: no QEMU, no kernel, no boot, a guest that died
-  `lvh exec` passes on the code of its command, with 124 for one that took too long, 127 for one that did not start and
-  128+N for one that signal N killed; `lvh doctor` exits with 1 where lvh cannot run.";
+  `lvh exec`, `runner` and `attach` pass on the code of their command, with 124 for one that took too long, 127 for one
+  that did not start and 128+N for one that signal N killed; `lvh doctor` exits with 1 where lvh cannot run.";
 
 /// The code that clap uses as well.
 const USAGE: u8 = 2;

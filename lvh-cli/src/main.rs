@@ -1,11 +1,14 @@
 //! The `lvh` command: programs on Linux kernels in throw-away VMs.
 
+mod attach;
 mod doctor;
 mod exec;
 mod exit;
 mod relay;
+mod runner;
 mod terminal;
 mod update;
+mod vm_command;
 
 use std::process::ExitCode;
 
@@ -22,6 +25,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Exec(exec::Args),
+    Runner(runner::Args),
+    Attach(attach::Args),
     Doctor(doctor::Args),
     Update(update::Args),
 }
@@ -36,6 +41,8 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Exec(args) => exec::run(args),
+        Command::Runner(args) => runner::run(args),
+        Command::Attach(args) => attach::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Update(args) => update::run(args),
     }

@@ -8,6 +8,8 @@ use lvh_core::guest::protocol::{Exit, Stream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::terminal;
+
 /// What a shell says of a command that could not be started.
 const NOT_STARTED: u8 = 127;
 /// What timeout(1) says of a command that took too long.
@@ -30,21 +32,50 @@ pub(crate) struct Ended {
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
+    quit: Signal,
+    resize: Signal,
 }
 
 impl Signals {
     /// Takes the signals from now on.
     pub(crate) fn take() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+            resize: signal(SignalKind::window_change())?,
+        })
     }
 
-    /// The number of the next one.
+    /// The number of the next one that asks for our end.
     pub(crate) async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.interrupt.recv() => libc::SIGINT,
-            _ = self.terminate.recv() => libc::SIGTERM,
+        loop {
+            if let News::End(signal) = self.news().await {
+                return signal;
+            }
         }
     }
+
+    /// What next there is to pass on.
+    async fn news(&mut self) -> News {
+        tokio::select! {
+            _ = self.interrupt.recv() => News::End(libc::SIGINT),
+            _ = self.terminate.recv() => News::End(libc::SIGTERM),
+            _ = self.hang_up.recv() => News::End(libc::SIGHUP),
+            _ = self.quit.recv() => News::End(libc::SIGQUIT),
+            _ = self.resize.recv() => News::Resized,
+        }
+    }
+}
+
+/// What a signal means.
+enum News {
+    /// The user wants the command to end.
+    End(i32),
+    /// The window has another size.
+    Resized,
 }
 
 /// What a shell says of a command that `signal` killed.
@@ -78,13 +109,16 @@ pub(crate) async fn run(
                 None => break None,
             },
             () = stdin.pass_on() => {}
-            signal = signals.next() => {
-                interrupted = true;
-                process.signal(signal).await?;
-            }
+            news = signals.news() => match news {
+                News::End(signal) => {
+                    interrupted = true;
+                    process.signal(signal).await?;
+                }
+                News::Resized => if let Some(size) = terminal::window_size() { process.resize(size).await? },
+            },
             () = &mut deadline, if !timed_out => {
                 timed_out = true;
-                crate::terminal::error(&format!("lvh: timed out after {:?}\n", limit.unwrap_or_default()));
+                terminal::error(&format!("lvh: timed out after {:?}\n", limit.unwrap_or_default()));
                 process.kill().await?;
             }
         }
@@ -142,7 +176,7 @@ fn code(exit: Exit) -> u8 {
         Exit::Code { code } => u8::try_from(code).unwrap_or(u8::MAX),
         Exit::Signal { signal, .. } => code_of_signal(signal),
         Exit::NotStarted { error } => {
-            crate::terminal::error(&format!("lvh: the command did not start in the guest: {error}\n"));
+            terminal::error(&format!("lvh: the command did not start in the guest: {error}\n"));
             NOT_STARTED
         }
     }

@@ -1,8 +1,9 @@
 //! The one file that writes to the user's terminal.
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 
+use lvh_core::guest::protocol::TerminalSize;
 use lvh_core::{Events, Progress};
 
 /// Events that show on stderr.
@@ -21,8 +22,64 @@ pub(crate) fn error(text: &str) {
 }
 
 /// Writes `text` to stdout.
-pub(crate) fn output(text: &str) -> std::io::Result<()> {
+pub(crate) fn output(text: &str) -> io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
+}
+
+/// Our terminal, on which every key is the guest's: as it was before when this is dropped.
+#[derive(Debug)]
+#[must_use = "dropped, the terminal is as before"]
+pub(crate) struct RawTerminal {
+    before: libc::termios,
+}
+
+impl RawTerminal {
+    /// Takes the terminal, where both standard input and standard output are one.
+    pub(crate) fn enter() -> io::Result<Option<Self>> {
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            return Ok(None);
+        }
+        // SAFETY: all zeros is a valid termios, and the call fills it.
+        let mut before: libc::termios = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live termios.
+        if unsafe { libc::tcgetattr(libc::STDIN_FILENO, &raw mut before) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut raw = before;
+        // SAFETY: as above.
+        unsafe { libc::cfmakeraw(&raw mut raw) };
+        set(&raw)?;
+        Ok(Some(Self { before }))
+    }
+
+    /// How large its window is.
+    pub(crate) fn size(&self) -> TerminalSize {
+        window_size().unwrap_or(TerminalSize { rows: 24, columns: 80 })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no mending.
+        let _ = set(&self.before);
+    }
+}
+
+fn set(settings: &libc::termios) -> io::Result<()> {
+    // SAFETY: the pointer is to a live termios.
+    match unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSADRAIN, settings) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The size of the window that standard output is shown in, where it is one that tells.
+pub(crate) fn window_size() -> Option<TerminalSize> {
+    // SAFETY: all zeros is a valid winsize.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: TIOCGWINSZ (ioctl_tty(2)) writes one winsize.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then(|| TerminalSize { rows: size.ws_row.into(), columns: size.ws_col.into() })
 }

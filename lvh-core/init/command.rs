@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -14,20 +14,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::guest::protocol::{Command, Exit, MAX_CHUNK, REPORT_FD, Stream, ToHost};
+use crate::guest::protocol::{Command, Exit, MAX_CHUNK, REPORT_FD, Stream, TerminalSize, ToHost};
 use crate::guest::wire::Bytes;
 use crate::kmsg::Log;
 use crate::link::Sender;
-use crate::{reaper, sys};
+use crate::{cores, reaper, sys, terminal};
 
 /// How long output may still come after everything the command started was killed.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The largest core, in bytes: it stands in guest memory, and travels over the channel.
+const CORE_LIMIT: u64 = 256 << 20;
 
 /// A running command as the message loop sees it.
 pub struct Running {
     pid: i32,
     cgroup: Cgroup,
     stdin: Option<mpsc::Sender<Bytes>>,
+    /// Our end of its terminal, where it has one.
+    terminal: Option<File>,
 }
 
 impl Running {
@@ -41,6 +46,9 @@ impl Running {
     ) -> io::Result<Self> {
         let cgroup = Cgroup::make(id);
         let mut pipes = Pipes::new(command)?;
+        if command.core {
+            cores::prepare();
+        }
         log.pass_on(sender);
         let (pid, exit) = reaper::watch(|| spawn(command, &cgroup, &mut pipes))?;
         sender.send(&ToHost::Started { id });
@@ -48,12 +56,18 @@ impl Running {
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
         let supervisor = Supervisor { id, cgroup: cgroup.clone(), pid, pumps, sender: sender.clone(), log: log.clone() };
         thread::spawn(move || supervisor.run(&exit, ended));
-        Ok(Self { pid, cgroup, stdin })
+        Ok(Self { pid, cgroup, stdin, terminal: pipes.terminal })
     }
 
     /// Sends a signal to the command's process group.
     pub fn signal(&self, signal: i32) {
         sys::send_signal(-self.pid, signal);
+    }
+
+    /// Tells the command's terminal, where it has one, the size of its window.
+    pub fn resize(&self, size: TerminalSize) {
+        // A terminal that takes no size keeps the one it has.
+        let _ = self.terminal.as_ref().map(|terminal| terminal::resize(terminal, size));
     }
 
     /// Kills the command and everything it started.
@@ -65,6 +79,7 @@ impl Running {
     /// Queues bytes for standard input; none closes it. The host keeps to the protocol's window.
     pub fn stdin(&mut self, data: Bytes) {
         if data.0.is_empty() {
+            // A terminal has no end of file: its user types one.
             self.stdin = None;
         } else if let Some(stdin) = &self.stdin {
             // A command that closed its input does not want the rest.
@@ -75,44 +90,71 @@ impl Running {
 
 /// The pipes of one command: the guest's ends, and the command's ends until it runs.
 struct Pipes {
-    stdin: Option<PipeWriter>,
-    readers: Vec<(Stream, PipeReader)>,
+    stdin: Option<File>,
+    readers: Vec<(Stream, File)>,
+    terminal: Option<File>,
     child: Option<ChildEnds>,
 }
 
 struct ChildEnds {
     stdin: Stdio,
-    stdout: PipeWriter,
-    stderr: PipeWriter,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
     report: Option<OwnedFd>,
 }
 
 impl Pipes {
     fn new(command: &Command) -> io::Result<Self> {
-        let (stdout_reader, stdout) = io::pipe()?;
+        let mut pipes = match command.terminal {
+            Some(size) => Self::terminal(size)?,
+            None => Self::streams(command)?,
+        };
+        if command.report {
+            let (reader, writer) = pipe()?;
+            pipes.readers.push((Stream::Report {}, reader));
+            pipes.child.as_mut().expect("the command does not run yet").report = Some(writer);
+        }
+        Ok(pipes)
+    }
+
+    fn terminal(size: TerminalSize) -> io::Result<Self> {
+        let (ours, theirs) = terminal::open(size)?;
+        let child = ChildEnds {
+            stdin: theirs.try_clone()?.into(),
+            stdout: theirs.try_clone()?.into(),
+            stderr: theirs.into(),
+            report: None,
+        };
+        let (stdin, reader) = (ours.try_clone()?, ours.try_clone()?);
+        let readers = vec![(Stream::Stdout {}, reader)];
+        Ok(Self { stdin: Some(stdin), readers, terminal: Some(ours), child: Some(child) })
+    }
+
+    fn streams(command: &Command) -> io::Result<Self> {
+        let (stdout_reader, stdout) = pipe()?;
         let mut readers = vec![(Stream::Stdout {}, stdout_reader)];
         let stderr = if command.merged {
             stdout.try_clone()?
         } else {
-            let (reader, writer) = io::pipe()?;
+            let (reader, writer) = pipe()?;
             readers.push((Stream::Stderr {}, reader));
             writer
         };
         let (stdin, child_stdin) = if command.stdin {
-            let (reader, writer) = io::pipe()?;
-            (Some(writer), Stdio::from(reader))
+            let (reader, writer) = pipe()?;
+            (Some(File::from(writer)), Stdio::from(reader))
         } else {
             (None, Stdio::null())
         };
-        let report = if command.report {
-            let (reader, writer) = io::pipe()?;
-            readers.push((Stream::Report {}, reader));
-            Some(writer.into())
-        } else {
-            None
-        };
-        Ok(Self { stdin, readers, child: Some(ChildEnds { stdin: child_stdin, stdout, stderr, report }) })
+        let child = ChildEnds { stdin: child_stdin, stdout, stderr, report: None };
+        Ok(Self { stdin, readers, terminal: None, child: Some(child) })
     }
+}
+
+/// A pipe: the end to read from, and the end to write to.
+fn pipe() -> io::Result<(File, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((OwnedFd::from(reader).into(), writer.into()))
 }
 
 fn spawn(command: &Command, cgroup: &Cgroup, pipes: &mut Pipes) -> io::Result<i32> {
@@ -126,10 +168,14 @@ fn spawn(command: &Command, cgroup: &Cgroup, pipes: &mut Pipes) -> io::Result<i3
     child.current_dir(os(&command.cwd)).stdin(ends.stdin).stdout(ends.stdout).stderr(ends.stderr);
     let report: Option<RawFd> = ends.report.as_ref().map(AsRawFd::as_raw_fd);
     let procs = cgroup.open_procs();
+    let (has_terminal, core) = (command.terminal.is_some(), command.core);
     // SAFETY: between fork and exec only system calls are made, on descriptors that the closure keeps open.
     unsafe {
         child.pre_exec(move || {
-            sys::new_process_group()?;
+            if has_terminal { sys::new_session()? } else { sys::new_process_group()? }
+            if core {
+                sys::allow_core(CORE_LIMIT)?;
+            }
             if let Some(mut procs) = procs.as_ref() {
                 procs.write_all(b"0")?;
             }
@@ -153,6 +199,9 @@ struct Supervisor {
 impl Supervisor {
     fn run(self, exit: &Receiver<Exit>, ended: impl FnOnce()) {
         let exit = exit.recv().unwrap_or_else(|error| Exit::NotStarted { error: error.to_string() });
+        if matches!(exit, Exit::Signal { core: true, .. }) {
+            cores::name(self.pid);
+        }
         sys::send_signal(-self.pid, sys::SIGKILL);
         self.cgroup.kill();
         join_by(self.pumps, Instant::now() + DRAIN_DEADLINE);
@@ -178,7 +227,7 @@ fn join_by(threads: Vec<JoinHandle<()>>, deadline: Instant) {
 
 /// Sends everything that comes out of `pipe`, at once: a command's last words before it takes the machine down are those
 /// that matter.
-fn pump(id: u32, stream: Stream, mut pipe: PipeReader, sender: &Sender) -> JoinHandle<()> {
+fn pump(id: u32, stream: Stream, mut pipe: File, sender: &Sender) -> JoinHandle<()> {
     let sender = sender.clone();
     thread::spawn(move || {
         sys::run_first();
@@ -190,7 +239,7 @@ fn pump(id: u32, stream: Stream, mut pipe: PipeReader, sender: &Sender) -> JoinH
 }
 
 /// Writes queued bytes to `pipe` and tells the host what was taken.
-fn feed(id: u32, mut pipe: PipeWriter, sender: &Sender) -> mpsc::Sender<Bytes> {
+fn feed(id: u32, mut pipe: File, sender: &Sender) -> mpsc::Sender<Bytes> {
     let sender = sender.clone();
     let (queue, bytes) = mpsc::channel::<Bytes>();
     thread::spawn(move || {

@@ -10,6 +10,7 @@
 mod boot;
 mod collect;
 mod command;
+mod cores;
 mod kmsg;
 mod link;
 mod modules;
@@ -17,6 +18,7 @@ mod mounts;
 mod reaper;
 mod serve;
 mod sys;
+mod terminal;
 mod world;
 
 #[path = "../src/guest"]

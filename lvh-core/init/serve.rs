@@ -24,6 +24,7 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
             ToGuest::Setup { .. } => return Err(io::Error::other("a second Setup")),
             ToGuest::Run { id, command } => start(id, &command, &commands, sender, log),
             ToGuest::Stdin { id, data } => with(&commands, id, |running| running.stdin(data)),
+            ToGuest::Resize { id, size } => with(&commands, id, |running| running.resize(size)),
             ToGuest::Signal { id, signal } => with(&commands, id, |running| running.signal(signal)),
             ToGuest::Kill { id } => with(&commands, id, |running| running.kill()),
             ToGuest::Collect { dir } => collector.send(&dir, sender),

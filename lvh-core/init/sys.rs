@@ -34,6 +34,8 @@ unsafe extern "C" {
     fn chroot(path: *const c_char) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn setpgid(pid: c_int, group: c_int) -> c_int;
+    fn setsid() -> c_int;
+    fn setrlimit(resource: c_int, limit: *const [c_ulong; 2]) -> c_int;
     fn dup2(from: c_int, to: c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
@@ -105,6 +107,45 @@ pub fn send_signal(pid: i32, signal: c_int) {
 pub fn new_process_group() -> io::Result<()> {
     // SAFETY: no memory is involved.
     check(unsafe { setpgid(0, 0) }).map(drop)
+}
+
+/// Makes the calling process the leader of a new session whose terminal is its standard input. Safe between fork and exec.
+pub fn new_session() -> io::Result<()> {
+    const TIOCSCTTY: c_ulong = 0x540e;
+    // SAFETY: no memory is involved.
+    check(unsafe { setsid() })?;
+    // SAFETY: as above; the argument is a number.
+    check(unsafe { ioctl(0, TIOCSCTTY, 0 as c_ulong) }).map(drop)
+}
+
+/// Unlocks the other end of a terminal, and gives its number.
+pub fn unlock_terminal(master: &File) -> io::Result<u32> {
+    const TIOCSPTLCK: c_ulong = 0x4004_5431;
+    const TIOCGPTN: c_ulong = 0x8004_5430;
+    let (locked, mut number): (c_int, c_uint) = (0, 0);
+    // SAFETY: the first call reads one int, the second writes one; both outlive the calls.
+    unsafe {
+        check(ioctl(master.as_raw_fd(), TIOCSPTLCK, &raw const locked))?;
+        check(ioctl(master.as_raw_fd(), TIOCGPTN, &raw mut number))?;
+    }
+    Ok(number)
+}
+
+/// Sets a terminal's size, in characters.
+pub fn set_window_size(terminal: RawFd, rows: u16, columns: u16) -> io::Result<()> {
+    const TIOCSWINSZ: c_ulong = 0x5414;
+    // struct winsize: rows, columns, and a size in pixels that nobody uses.
+    let size = [rows, columns, 0, 0];
+    // SAFETY: `size` has the layout of winsize and outlives the call.
+    check(unsafe { ioctl(terminal, TIOCSWINSZ, size.as_ptr()) }).map(drop)
+}
+
+/// Lets the calling process leave a core of at most `bytes`. Safe between fork and exec.
+pub fn allow_core(bytes: u64) -> io::Result<()> {
+    const RLIMIT_CORE: c_int = 4;
+    let limit = [bytes as c_ulong; 2];
+    // SAFETY: `limit` has the layout of rlimit on 64-bit Linux and outlives the call.
+    check(unsafe { setrlimit(RLIMIT_CORE, &limit) }).map(drop)
 }
 
 /// Makes `to` a copy of `from` that survives exec. Safe between fork and exec.

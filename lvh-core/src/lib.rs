@@ -14,8 +14,7 @@
 //! let vm = Vm::boot(&VmSpec::new(kernel, &config), &store, &events).await?;
 //!
 //! let argv = ["uname", "-r"].map(|word| Bytes(word.into())).into();
-//! let (env, cwd) = (Vec::new(), Bytes("/".into()));
-//! let mut uname = vm.run(Command { argv, env, cwd, stdin: false, merged: true, report: false }).await?;
+//! let mut uname = vm.run(Command { argv, cwd: Bytes("/".into()), ..Command::default() }).await?;
 //! while let Some(happening) = uname.next().await {
 //!     if let Happening::Output(_, bytes) = happening {
 //!         print!("{}", String::from_utf8_lossy(&bytes));

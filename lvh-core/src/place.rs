@@ -46,6 +46,13 @@ impl Place {
         Ok(Self { exe: std::env::current_exe()?, cwd: std::env::current_dir()?, env: std::env::vars_os().collect() })
     }
 
+    /// Cargo's target directory, of whose programs this is one; none where it lies elsewhere.
+    pub fn target_dir(&self) -> Option<PathBuf> {
+        // A unit test's may have no scratch directory; cargo's mark for backup programs is in each.
+        let is_target = |dir: &PathBuf| dir.join("tmp").is_dir() || dir.join("CACHEDIR.TAG").is_file();
+        candidates(&self.exe)?.into_iter().find(is_target)
+    }
+
     /// The directories that the guest may write to, outermost first, none within another: cargo's scratch directory
     /// and where coverage profiles go. They exist afterwards.
     ///
@@ -134,9 +141,13 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// cargo sets `CARGO_TARGET_TMPDIR` when it compiles a test, not when it runs it: it is `tmp` in the target directory,
 /// in which the binary is at `[TRIPLE/]PROFILE/deps/NAME`.
 fn scratch_beside(exe: &Path) -> Option<PathBuf> {
+    candidates(exe)?.into_iter().map(|target| target.join("tmp")).find(|tmp| tmp.is_dir())
+}
+
+/// What may be the target directory above a test's program.
+fn candidates(exe: &Path) -> Option<Vec<PathBuf>> {
     let profile = exe.parent().filter(|deps| deps.ends_with("deps"))?.parent()?;
-    let candidates = profile.ancestors().skip(1).take(2).map(|target| target.join("tmp"));
-    candidates.into_iter().find(|tmp| tmp.is_dir())
+    Some(profile.ancestors().skip(1).take(2).map(Path::to_owned).collect())
 }
 
 /// The outermost directory above a package that holds a `Cargo.toml`: fixtures may lie beside the package.

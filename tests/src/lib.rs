@@ -9,7 +9,7 @@ mod traces;
 pub use project::Project;
 pub use register::succeeded;
 pub use report::Report;
-pub use target::{Finished, TestTarget, cargo, empty_directory};
+pub use target::{Finished, TestTarget, cargo, empty_directory, lvh};
 pub use traces::{Trace, Traces, send_signal};
 
 // Not public API.

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::{env, fs};
 
 /// A built test target of this package that `cargo test` leaves alone.
@@ -28,12 +29,7 @@ impl TestTarget {
     /// # Panics
     /// If it does not build.
     pub fn build(name: &str) -> Self {
-        let arguments = ["test", "--offline", "--no-run", "--message-format=json", "--test", name];
-        let output = cargo().args(arguments).stderr(Stdio::inherit()).output().expect("cargo starts");
-        assert!(output.status.success(), "`{name}` does not build");
-        let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
-        let executable = messages.lines().find_map(|line| executable_of(line, name));
-        Self { executable: executable.expect("cargo names the executable") }
+        Self { executable: built(&["test", "--no-run", "--test", name], name) }
     }
 
     /// The built program.
@@ -68,6 +64,26 @@ impl Finished {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
+}
+
+/// The command `lvh`, built.
+///
+/// # Panics
+/// If it does not build.
+pub fn lvh() -> Command {
+    static LVH: LazyLock<PathBuf> = LazyLock::new(|| built(&["build", "--package", "lvh-cli"], "lvh"));
+    Command::new(&*LVH)
+}
+
+/// The executable of the target `name`, which cargo builds with `arguments`.
+fn built(arguments: &[&str], name: &str) -> PathBuf {
+    let mut command = cargo();
+    command.args(arguments).args(["--offline", "--message-format=json"]).stderr(Stdio::inherit());
+    let output = command.output().expect("cargo starts");
+    assert!(output.status.success(), "`{name}` does not build");
+    let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+    let executable = messages.lines().find_map(|line| executable_of(line, name));
+    executable.expect("cargo names the executable")
 }
 
 /// Cargo, in this package.

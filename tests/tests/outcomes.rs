@@ -32,9 +32,14 @@ fn check_last_lines(report: &Report, name: &str) {
     let again = last.next().unwrap_or_default();
     assert!(
         again.starts_with("run it again: ")
-            && again.ends_with(&format!(" LVH_KERNELS=6.12 cargo test -p lvh-tests -- --exact {name}")),
+            && again.ends_with(&format!(" LVH_KERNELS=6.12 cargo test -p lvh-tests --test in_vms -- --exact {name}")),
         "{block}"
     );
+    let mut last = last.filter(|line| !line.starts_with("core: "));
+    let logs = last.next().and_then(|logs| logs.strip_prefix("logs: ")?.strip_suffix("/{console,kernel}.log"));
+    assert!(logs.is_some_and(|logs| Path::new(logs).join("console.log").is_file()), "{block}");
+    let from = last.next().unwrap_or_default();
+    assert!(from.starts_with("from: linux-image-6.12.") && from.contains(" sha256:"), "{block}");
     let kernel = last.next().unwrap_or_default();
     let (release, vm) =
         kernel.strip_prefix("kernel: 6.12.").and_then(|rest| rest.split_once(" (6.12, ")).unwrap_or_default();

@@ -34,6 +34,10 @@ pub struct Config {
     pub mode: Mode,
     /// The archive of Debian kernels that name none. Default: the mirror of the machine's own apt configuration.
     pub debian_mirror: Option<String>,
+    /// Keep the VMs of failed tests. Default: false.
+    pub keep: bool,
+    /// Wait for gdb before a guest's first instruction. Default: false.
+    pub gdb: bool,
     /// Where a run's JUnit report goes, as `LVH_JUNIT` has it: relative to the workspace. Default: nowhere.
     pub junit: Option<PathBuf>,
     /// The `[kernels.NAME]` tables.
@@ -99,6 +103,8 @@ impl Default for Config {
             offline: false,
             mode: Mode::Vm,
             debian_mirror: None,
+            keep: false,
+            gdb: false,
             junit: None,
             kernels: BTreeMap::new(),
             images: BTreeMap::new(),

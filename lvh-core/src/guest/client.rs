@@ -13,9 +13,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::kernel_log::{self, KernelRecord};
-use super::protocol::{self, Command, Exit, MAGIC, MAX_WRITE, STDIN_WINDOW, Setup, Stream, ToGuest, ToHost, VERSION};
+use super::protocol::{
+    self, Command, Exit, MAGIC, MAX_WRITE, STDIN_WINDOW, Setup, Stream, TerminalSize, ToGuest, ToHost, VERSION,
+};
 use super::wire::{Bytes, malformed};
 use crate::kernel::KernelRelease;
+use crate::vm::LogFile;
 
 /// How many messages may wait for a slow consumer; then the guest waits. This bounds our memory, whatever it sends.
 const QUEUE: usize = 64;
@@ -59,12 +62,36 @@ pub struct Greeted {
     pub release: KernelRelease,
 }
 
+impl Happening {
+    /// The message that tells it of the command `id`; the kernel's words are no single command's.
+    pub(crate) fn into_message(self, id: u32) -> Option<ToHost> {
+        match self {
+            Self::Started => Some(ToHost::Started { id }),
+            Self::Output(stream, data) => Some(ToHost::Output { id, stream, data: Bytes(data) }),
+            Self::Taken(bytes) => Some(ToHost::Taken { id, bytes }),
+            Self::Exited(exit) => Some(ToHost::Exited { id, exit }),
+            Self::Kernel(_) => None,
+        }
+    }
+}
+
 /// Who gets what the guest sends.
 #[derive(Debug, Default)]
 struct Routes {
     commands: Mutex<HashMap<u32, mpsc::Sender<Happening>>>,
     collecting: Mutex<Option<mpsc::Sender<ToHost>>>,
     bye: Mutex<Option<oneshot::Sender<()>>>,
+    kernel_log: Mutex<Option<LogFile>>,
+}
+
+impl Routes {
+    /// Writes `records` to the VM's log, as `dmesg` shows them.
+    fn log(&self, records: &[KernelRecord]) {
+        if let Some(log) = lock(&self.kernel_log).as_mut() {
+            let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+            log.append(lines.as_bytes());
+        }
+    }
 }
 
 impl Greeted {
@@ -86,17 +113,25 @@ impl Greeted {
         }
     }
 
-    /// Has the guest build its world; also gives what optional parts it could not have.
+    /// A guest that somebody else has set up, and who passes on what we say.
+    pub(crate) fn of_relay(reader: OwnedReadHalf, writer: OwnedWriteHalf) -> Guest {
+        Guest::serve(reader, writer, Routes::default())
+    }
+
+    /// Has the guest build its world; also gives what optional parts it could not have. All that its kernel says, from
+    /// its first line on, goes to `kernel_log`.
     ///
     /// # Errors
     /// Those of the channel; what the guest could not build.
-    pub async fn set_up(mut self, setup: Setup) -> io::Result<(Guest, Vec<String>)> {
+    pub async fn set_up(mut self, setup: Setup, kernel_log: Option<LogFile>) -> io::Result<(Guest, Vec<String>)> {
+        let routes = Routes { kernel_log: Mutex::new(kernel_log), ..Routes::default() };
         send(&mut self.writer, &protocol::encode(&ToGuest::Setup { setup })).await?;
         loop {
             match receive(&mut self.reader).await? {
-                // The boot's log; the console has what matters of it.
-                Some(ToHost::Kernel { .. }) => {}
-                Some(ToHost::Ready { warnings }) => return Ok((Guest::serve(self.reader, self.writer), warnings)),
+                Some(ToHost::Kernel { records }) => routes.log(&kernel_log::parse(&records.0)),
+                Some(ToHost::Ready { warnings }) => {
+                    return Ok((Guest::serve(self.reader, self.writer, routes), warnings));
+                }
                 Some(ToHost::Failed { message }) => return Err(io::Error::other(message)),
                 Some(_) => return Err(malformed("neither Ready nor Failed after Setup")),
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -106,10 +141,10 @@ impl Greeted {
 }
 
 impl Guest {
-    fn serve(reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> Self {
+    fn serve(reader: OwnedReadHalf, mut writer: OwnedWriteHalf, routes: Routes) -> Self {
         let (requests, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE);
         let (closing, closed) = watch::channel(None);
-        let routes = Arc::new(Routes::default());
+        let routes = Arc::new(routes);
         tokio::spawn(dispatch(reader, routes.clone(), closing));
         tokio::spawn(async move {
             while let Some(bytes) = queue.recv().await {
@@ -186,6 +221,35 @@ pub struct Process {
     requests: mpsc::Sender<Vec<u8>>,
 }
 
+/// What can be asked of a command while somebody else waits for what happens to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests {
+    id: u32,
+    requests: mpsc::Sender<Vec<u8>>,
+}
+
+impl Requests {
+    /// Asks what `message` asks, of this command; what is not about a command is dropped.
+    pub(crate) async fn pass_on(&self, message: ToGuest) -> io::Result<()> {
+        let id = self.id;
+        let message = match message {
+            ToGuest::Stdin { data, .. } => ToGuest::Stdin { id, data },
+            ToGuest::Signal { signal, .. } => ToGuest::Signal { id, signal },
+            ToGuest::Resize { size, .. } => ToGuest::Resize { id, size },
+            ToGuest::Kill { .. } => ToGuest::Kill { id },
+            ToGuest::Setup { .. } | ToGuest::Run { .. } | ToGuest::Collect { .. } | ToGuest::Shutdown {} => {
+                return Ok(());
+            }
+        };
+        queue(&self.requests, &message).await
+    }
+
+    /// Kills the command; harmless when it has ended.
+    pub(crate) async fn kill(&self) -> io::Result<()> {
+        queue(&self.requests, &ToGuest::Kill { id: self.id }).await
+    }
+}
+
 impl Process {
     /// The next thing that happens to it; none when the guest is gone.
     pub async fn next(&mut self) -> Option<Happening> {
@@ -195,6 +259,18 @@ impl Process {
     /// What feeds its standard input, with the protocol's window.
     pub fn stdin(&self) -> Stdin {
         Stdin { id: self.id, requests: self.requests.clone(), room: STDIN_WINDOW }
+    }
+
+    /// Tells its terminal, where it has one, the size of its window.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub async fn resize(&self, size: TerminalSize) -> io::Result<()> {
+        queue(&self.requests, &ToGuest::Resize { id: self.id, size }).await
+    }
+
+    pub(crate) fn requests(&self) -> Requests {
+        Requests { id: self.id, requests: self.requests.clone() }
     }
 
     /// Sends a signal to its process group.
@@ -272,7 +348,11 @@ async fn route(routes: &Routes, message: ToHost) {
             tell(routes, id, Happening::Exited(exit)).await;
             lock(&routes.commands).remove(&id);
         }
-        ToHost::Kernel { records } => tell_all(routes, kernel_log::parse(&records.0)).await,
+        ToHost::Kernel { records } => {
+            let records = kernel_log::parse(&records.0);
+            routes.log(&records);
+            tell_all(routes, records).await;
+        }
         ToHost::File { .. } | ToHost::Collected { .. } => {
             let collecting = lock(&routes.collecting).clone();
             if let Some(sink) = collecting {
@@ -307,14 +387,16 @@ async fn tell(routes: &Routes, id: u32, happening: Happening) {
     }
 }
 
-async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
+/// Writes a message that is [`protocol::encode`]d.
+pub(crate) async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
     for chunk in bytes.chunks(MAX_WRITE) {
         writer.write_all(chunk).await?;
     }
     Ok(())
 }
 
-async fn receive<T: super::wire::Wire>(reader: &mut OwnedReadHalf) -> io::Result<Option<T>> {
+/// Reads one message; none when the other side has closed the channel between two.
+pub(crate) async fn receive<T: super::wire::Wire>(reader: &mut OwnedReadHalf) -> io::Result<Option<T>> {
     let mut header = [0; 4];
     if reader.read(&mut header[..1]).await? == 0 {
         return Ok(None);

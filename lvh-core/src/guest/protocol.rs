@@ -8,7 +8,7 @@
 //!     │ ◄──────────────────────────── │
 //!     │  Kernel, Ready  or  Failed    │
 //!     │ ────────────────────────────► │
-//!     │  Run · Stdin · Kill           │      any number of commands, several at a time
+//!     │  Run · Stdin · Resize · Kill  │      any number of commands, several at a time
 //!     │ ◄──────────────────────────── │
 //!     │  Started · Output · Exited    │
 //!     │  Kernel (at any time)         │
@@ -27,7 +27,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -46,6 +46,13 @@ pub const STDIN_WINDOW: u32 = 256 << 10;
 
 /// The file descriptor on which a command finds its report pipe.
 pub const REPORT_FD: i32 = 3;
+
+/// Where a command that asks for [`Command::core`] leaves it in the guest. The command's own is [`CORE`], those of its
+/// children have their process ids behind it.
+pub const CORES: &str = "/run/lvh-cores";
+
+/// The file name of a command's core.
+pub const CORE: &str = "core";
 
 wire_struct! {
     /// How the guest builds the world that commands see.
@@ -68,7 +75,17 @@ wire_struct! {
         pub target: Bytes,
     }
 
+    /// The size of a terminal, in characters.
+    #[derive(Copy)]
+    pub struct TerminalSize {
+        /// Height.
+        pub rows: u32,
+        /// Width.
+        pub columns: u32,
+    }
+
     /// A command to run.
+    #[derive(Default)]
     pub struct Command {
         /// Program and arguments; the program is looked up in the command's own `PATH`.
         pub argv: Vec<Bytes>,
@@ -82,6 +99,10 @@ wire_struct! {
         pub merged: bool,
         /// Give the command a pipe at [`REPORT_FD`]; what it writes there arrives as `REPORT`.
         pub report: bool,
+        /// Standard input, output and error are a terminal of its own of this size; `stdin` and `merged` mean nothing then.
+        pub terminal: Option<TerminalSize>,
+        /// Leave a core in [`CORES`] if a signal kills it, in place of those of earlier commands.
+        pub core: bool,
     }
 }
 
@@ -148,6 +169,8 @@ wire_enum! {
         5 => Collect { /** Absolute directory in the guest. */ dir: Bytes },
         /// Kill all commands, write everything back, say `Bye`.
         6 => Shutdown {},
+        /// The window that a command's terminal is shown in has another size now.
+        7 => Resize { /** The command. */ id: u32, /** The new size. */ size: TerminalSize },
     }
 }
 
@@ -246,6 +269,8 @@ mod tests {
             stdin: true,
             merged: false,
             report: true,
+            terminal: Some(TerminalSize { rows: 24, columns: 80 }),
+            core: false,
         }
     }
 

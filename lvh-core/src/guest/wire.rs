@@ -126,7 +126,7 @@ macro_rules! wire_struct {
                 $(self.$field.put(out);)*
             }
             fn take(input: &mut &[u8]) -> std::io::Result<Self> {
-                Ok(Self { $($field: <$type>::take(input)?,)* })
+                Ok(Self { $($field: <$type as $crate::guest::wire::Wire>::take(input)?,)* })
             }
         }
     )*};
@@ -152,7 +152,7 @@ macro_rules! wire_enum {
             }
             fn take(input: &mut &[u8]) -> std::io::Result<Self> {
                 match u8::take(input)? {
-                    $($tag => Ok(Self::$variant { $($field: <$type>::take(input)?,)* }),)*
+                    $($tag => Ok(Self::$variant { $($field: <$type as $crate::guest::wire::Wire>::take(input)?,)* }),)*
                     _ => Err($crate::guest::wire::malformed(concat!("unknown ", stringify!($name)))),
                 }
             }

@@ -1,9 +1,8 @@
 //! One try at booting.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -18,6 +17,7 @@ use super::failure::Failure;
 use super::initrd::{Initramfs, config_of};
 use super::ladder::Rungs;
 use super::link::{self, Link};
+use super::log_file::{self, LogFile};
 use super::machine::Arch;
 use super::process::Qemu;
 use super::qemu::{self, Hypervisor, Invocation};
@@ -40,6 +40,8 @@ pub(super) struct Attempt<'a> {
     pub(super) cpus: u32,
     pub(super) rungs: &'a Rungs,
     pub(super) initramfs: &'a Initramfs,
+    /// Where gdb is waited for.
+    pub(super) gdb: Option<&'a UnixListener>,
 }
 
 /// A QEMU that runs, whose guest has not been heard of yet.
@@ -58,7 +60,8 @@ impl Attempt<'_> {
         let deadline = tokio::time::sleep(self.spec.boot_timeout);
         let (qemu, console) = (&started.qemu, &started.console);
         let mut stop = started.stop.clone();
-        let greeting = greet(&mut started.link, self.setup(&started.shares), started.at);
+        let kernel_log = self.log(log_file::KERNEL)?;
+        let greeting = greet(&mut started.link, self.setup(&started.shares), kernel_log, started.at);
         let outcome = tokio::select! {
             greeted = greeting => greeted.map_err(|error| error.to_string()),
             _ = qemu.ended() => Err("QEMU ended".to_owned()),
@@ -78,7 +81,7 @@ impl Attempt<'_> {
         let mut link = link::prepare(self.rungs.channel, self.arch)?;
         let mut shares = shares::prepare(self.rungs.share, &self.spec.visible, &self.spec.writable)?;
         let initrd = initramfs::memory_file(&self.initramfs.0)?;
-        let log = self.spec.console_log.as_ref().map(File::create).transpose()?;
+        let log = self.log(log_file::CONSOLE)?;
 
         let mut devices = vec![
             Device::Console { fd: console_end.as_raw_fd(), tty: self.arch.console() },
@@ -86,6 +89,7 @@ impl Attempt<'_> {
             link.device.clone(),
         ];
         devices.extend(shares.devices.iter().cloned());
+        devices.extend(self.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
         let invocation = self.invocation(initrd.as_raw_fd(), devices);
         let fds = invocation.devices.iter().filter_map(Device::fd).chain([invocation.initrd]).collect();
         let at = Instant::now();
@@ -98,6 +102,10 @@ impl Attempt<'_> {
         monitor.set_nonblocking(true)?;
         let stop = qmp::follow(tokio::net::UnixStream::from_std(monitor)?);
         Ok(Started { qemu, stop, console: Console::read(console, log), link, shares, at })
+    }
+
+    fn log(&self, name: &str) -> io::Result<Option<LogFile>> {
+        self.spec.log_dir.as_ref().map(|dir| LogFile::create(&dir.join(name))).transpose()
     }
 
     fn invocation(&self, initrd: RawFd, devices: Vec<Device>) -> Invocation {
@@ -157,6 +165,7 @@ impl Attempt<'_> {
         let served = started.link.served.into_iter().chain(started.shares.served).collect();
         let facts = Facts {
             kernel: self.spec.kernel.name.clone(),
+            identity: self.spec.kernel.identity.clone(),
             release: greeting.release,
             cpus: self.cpus,
             hypervisor: self.hypervisor,
@@ -197,7 +206,9 @@ impl Attempt<'_> {
         let console = started.console.tail(CONSOLE_LINES);
         started.qemu.kill();
         started.qemu.ended().await;
-        let lines = [self.rungs.passed_over.join("\n"), stderr, console];
+        let whole =
+            self.spec.log_dir.as_ref().map(|dir| format!("[all of it: {}]", dir.join(log_file::CONSOLE).display()));
+        let lines = [self.rungs.passed_over.join("\n"), stderr, console, whole.unwrap_or_default()];
         let said = lines.iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join("\n");
         Failure::Boot {
             why: format!(
@@ -218,12 +229,17 @@ struct Greeting {
     warnings: Vec<String>,
 }
 
-async fn greet(link: &mut Link, setup: Setup, since: Instant) -> io::Result<(Guest, Greeting)> {
+async fn greet(
+    link: &mut Link,
+    setup: Setup,
+    kernel_log: Option<LogFile>,
+    since: Instant,
+) -> io::Result<(Guest, Greeting)> {
     let stream = (&mut link.stream).await.map_err(io::Error::other)?;
     stream.set_nonblocking(true)?;
     let greeted = Greeted::meet(tokio::net::UnixStream::from_std(stream)?).await?;
     let (release, hello_after) = (greeted.release.to_string(), since.elapsed());
-    let (guest, warnings) = greeted.set_up(setup).await?;
+    let (guest, warnings) = greeted.set_up(setup, kernel_log).await?;
     Ok((guest, Greeting { release, hello_after, warnings }))
 }
 

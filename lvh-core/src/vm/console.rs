@@ -1,11 +1,12 @@
 //! The guest's console: every byte to the log file, the last ones kept for errors.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+use super::log_file::LogFile;
 
 /// How much of the console's end is kept, in bytes.
 const KEPT: usize = 64 << 10;
@@ -22,16 +23,13 @@ pub(super) struct Console(Arc<Mutex<VecDeque<u8>>>);
 
 impl Console {
     /// Reads `socket` to its end in a thread of its own, copying everything to `log`.
-    pub(super) fn read(mut socket: UnixStream, mut log: Option<File>) -> Self {
+    pub(super) fn read(mut socket: UnixStream, mut log: Option<LogFile>) -> Self {
         let console = Self(Arc::default());
         let kept = console.0.clone();
         thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(len @ 1..) = socket.read(&mut chunk) {
-                if let Some(log) = &mut log {
-                    // A full disk must not stop the guest.
-                    let _ = log.write_all(&chunk[..len]);
-                }
+                log.iter_mut().for_each(|log| log.append(&chunk[..len]));
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend(&chunk[..len]);
                 let excess = kept.len().saturating_sub(KEPT);

@@ -16,6 +16,8 @@ pub(super) enum Device {
     Console { fd: RawFd, tty: &'static str },
     /// QEMU's monitor.
     Qmp { fd: RawFd },
+    /// QEMU's gdb stub, on a socket that listens. The CPUs wait for it.
+    Gdb { fd: RawFd },
     /// vsock by the host's kernel.
     VhostVsock { cid: u32, port: u32 },
     /// vsock by our own process.
@@ -36,6 +38,12 @@ impl Device {
         match self {
             Self::Console { fd, .. } => [socket("console", *fd), pair("-serial", "chardev:console")].concat(),
             Self::Qmp { fd } => [socket("qmp", *fd), pair("-mon", "chardev=qmp,mode=control")].concat(),
+            Self::Gdb { fd } => [
+                pair("-chardev", format!("socket,id=gdb,fd={fd},server=on,wait=off")),
+                pair("-gdb", "chardev:gdb"),
+                vec!["-S".to_owned()],
+            ]
+            .concat(),
             Self::VhostVsock { cid, .. } => pair("-device", format!("vhost-vsock-pci,guest-cid={cid}")),
             Self::VhostUserVsock { fd } => {
                 [socket("vsock", *fd), pair("-device", "vhost-user-vsock-pci,chardev=vsock")].concat()
@@ -65,6 +73,8 @@ impl Device {
     pub(super) fn kernel(&self) -> Option<String> {
         match self {
             Self::Console { tty, .. } => Some(format!("console={tty}")),
+            // Symbols are where the file has them.
+            Self::Gdb { .. } => Some("nokaslr".to_owned()),
             _ => None,
         }
     }
@@ -85,6 +95,7 @@ impl Device {
         match self {
             Self::Console { fd, .. }
             | Self::Qmp { fd }
+            | Self::Gdb { fd }
             | Self::VhostUserVsock { fd }
             | Self::VirtioSerial { fd }
             | Self::Serial { fd, .. }

@@ -11,6 +11,8 @@ use super::qemu::Hypervisor;
 pub struct Facts {
     /// What the user calls the kernel.
     pub kernel: String,
+    /// What exactly the kernel is: its package with version and digest, or its file with its digest.
+    pub identity: String,
     /// `uname -r` as the guest tells it.
     pub release: String,
     /// Virtual CPUs.

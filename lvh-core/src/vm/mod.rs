@@ -8,15 +8,18 @@
 //! run leaves nothing either.
 
 mod accel;
+pub mod attach;
 mod attempt;
 mod console;
 mod device;
 mod drivers;
 mod facts;
 mod failure;
+mod gdb;
 mod initrd;
 mod ladder;
 mod link;
+mod log_file;
 mod machine;
 mod plan;
 mod process;
@@ -31,6 +34,7 @@ mod write_back;
 pub(crate) use accel::remembered_kvm_failure;
 pub use facts::Facts;
 pub use ladder::Rungs;
+pub use log_file::LogFile;
 pub use machine::Arch;
 pub use qemu::Hypervisor;
 pub use running::Vm;

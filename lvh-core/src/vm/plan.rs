@@ -1,11 +1,13 @@
 //! What is decided before a boot, and which accelerators are tried.
 
 use std::fs::File;
+use std::os::unix::net::UnixListener;
 
 use super::accel::{self, Candidates, Memory, Verdict};
 use super::attempt::Attempt;
 use super::drivers::Drivers;
 use super::failure::Failure;
+use super::gdb;
 use super::initrd::Initramfs;
 use super::ladder::{self, HostOffers, Rungs};
 use super::machine::Arch;
@@ -14,7 +16,7 @@ use super::running::Vm;
 use super::served;
 use super::spec::VmSpec;
 use crate::config::Accel;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::store::Store;
 
@@ -49,12 +51,13 @@ impl<'a> Plan<'a> {
     /// Boots under the first accelerator that can.
     pub(super) async fn boot(&self, subject: &str, events: &Events) -> Result<Vm> {
         self.candidates.note.iter().for_each(|note| events.note(note));
+        let gdb = self.wait_for_gdb(events)?;
         let mut hypervisors = self.candidates.hypervisors.iter().peekable();
         let mut broken = None;
         loop {
             let &hypervisor = hypervisors.next().expect("an attempt that has a successor falls through to it");
             events.step(subject, format!("booting ({})", hypervisor.as_str()));
-            match self.attempt(hypervisor).boot().await {
+            match self.attempt(hypervisor, gdb.as_ref()).boot().await {
                 Ok(vm) => {
                     // Only now is it known that KVM was to blame, and not what another hypervisor needs as well.
                     let works = (hypervisor == Hypervisor::Kvm).then_some(Verdict::Works);
@@ -72,10 +75,18 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn attempt(&self, hypervisor: Hypervisor) -> Attempt<'_> {
+    /// The socket that gdb may come to already, where the user wants it.
+    fn wait_for_gdb(&self, events: &Events) -> Result<Option<UnixListener>> {
+        let Some(path) = &self.spec.gdb else { return Ok(None) };
+        let listener = gdb::listen(path).map_err(|error| Error::path("listen for gdb on", path, error))?;
+        events.note(gdb::invitation(&self.spec.kernel, path));
+        Ok(Some(listener))
+    }
+
+    fn attempt<'b>(&'b self, hypervisor: Hypervisor, gdb: Option<&'b UnixListener>) -> Attempt<'b> {
         let Self { spec, arch, rungs, initramfs, .. } = self;
         let cpus = spec.cpus.unwrap_or(if matches!(hypervisor, Hypervisor::Tcg { .. }) { 1 } else { 2 });
         let hypervisor = accel::for_cpus(hypervisor, cpus, *arch);
-        Attempt { spec, arch: *arch, hypervisor, cpus, rungs, initramfs }
+        Attempt { spec, arch: *arch, hypervisor, cpus, rungs, initramfs, gdb }
     }
 }

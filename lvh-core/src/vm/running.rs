@@ -1,7 +1,7 @@
 //! A VM from its start to its end.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::config::Share;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events};
 use crate::guest::client::{Guest, Process};
-use crate::guest::protocol::Command;
+use crate::guest::protocol::{CORE, CORES, Command};
 use crate::store::Store;
 
 /// How long a guest may take to write everything back when it is told to end.
@@ -78,10 +78,24 @@ impl Vm {
             return Ok(());
         }
         for directory in &self.writable {
-            let mut files = WriteBack::into(directory);
-            self.guest.collect(&bytes(directory).0, |part| files.take(part)).await?;
+            self.fetch(&bytes(directory).0, directory).await?;
         }
         Ok(())
+    }
+
+    /// Brings the cores that the last command left (see [`Command::core`]) into the existing directory `into`; whether
+    /// its own is among them.
+    ///
+    /// # Errors
+    /// As [`Vm::write_back`].
+    pub async fn fetch_cores(&self, into: &Path) -> io::Result<bool> {
+        self.fetch(CORES.as_bytes(), into).await?;
+        Ok(into.join(CORE).is_file())
+    }
+
+    async fn fetch(&self, directory: &[u8], into: &Path) -> io::Result<()> {
+        let mut files = WriteBack::into(into);
+        self.guest.collect(directory, |part| files.take(part)).await
     }
 
     /// Waits until the guest is gone, and says why: what QEMU knows, and what the console said last.

@@ -37,8 +37,12 @@ pub struct VmSpec {
     pub packed_directories: Vec<PathBuf>,
     /// How long the guest may take from QEMU's start until it is ready.
     pub boot_timeout: Duration,
-    /// Where the console is logged, beside the ring that errors quote.
-    pub console_log: Option<PathBuf>,
+    /// Where QEMU's gdb stub listens: the path of a socket that is made. The guest then waits for gdb before its first
+    /// instruction, for as long as it takes. Default: nowhere.
+    pub gdb: Option<PathBuf>,
+    /// An existing directory for the whole console (`console.log`) and the whole kernel log (`kernel.log`).
+    /// Default: none; errors quote the console's end all the same.
+    pub log_dir: Option<PathBuf>,
 }
 
 /// Without KVM everything takes about ten times as long, and so may everything that sets no limit itself.
@@ -62,7 +66,8 @@ impl VmSpec {
             packed_directories: Vec::new(),
             // Who executes the guest is known only when it runs; a deadline that is too long costs nothing.
             boot_timeout: config.vm.boot_timeout.unwrap_or(VmDefaults::TIMEOUT * TCG_FACTOR),
-            console_log: None,
+            gdb: None,
+            log_dir: None,
         }
     }
 }

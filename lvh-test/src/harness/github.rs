@@ -159,7 +159,8 @@ mod tests {
 
     #[track_caller]
     fn check(checkout: &str, result: TestResult, expected: &str) {
-        let here = Surroundings { package: None, binary: "it".into(), workspace: "/checkout/rust".into() };
+        let here =
+            Surroundings { package: None, binary: "it".into(), workspace: "/checkout/rust".into(), source: None };
         let mut line = expected.to_owned();
         if !expected.is_empty() {
             let _ = writeln!(line);

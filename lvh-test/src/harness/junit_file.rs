@@ -71,7 +71,12 @@ mod tests {
     #[track_caller]
     fn check_place(setting: &str, expected: &str) {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let here = Surroundings { package: Some("p".into()), binary: "it".into(), workspace: workspace.to_owned() };
+        let here = Surroundings {
+            package: Some("p".into()),
+            binary: "it".into(),
+            workspace: workspace.to_owned(),
+            source: None,
+        };
         assert_eq!(place(Path::new(setting), &here), workspace.join(expected));
     }
 

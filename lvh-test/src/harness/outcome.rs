@@ -1,6 +1,7 @@
 //! The one place that judges how a test ended.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lvh_core::config::KernelEventKind;
@@ -10,6 +11,7 @@ use super::instance::Instance;
 use super::kernel_log::KernelLog;
 use super::results::Panic;
 use super::signal;
+use super::surroundings::Surroundings;
 use crate::record::{Payload, Record};
 
 /// All that is known of a test's process once it is gone.
@@ -27,10 +29,23 @@ pub(crate) struct Ending {
     pub(crate) fail_on: Vec<KernelEventKind>,
     /// The console's last words, where the guest died.
     pub(crate) console: String,
-    /// The VM it ran in, in a line; `None` if there was none.
-    pub(crate) vm: Option<String>,
+    /// What it ran in; `None` if there was no VM.
+    pub(crate) ran: Option<Ran>,
     /// How long the test ran, without the VM's boot.
     pub(crate) duration: Duration,
+}
+
+/// The VM that a test ran in, as its failure tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ran {
+    /// Kernel and rungs, in a line.
+    pub(crate) vm: String,
+    /// What exactly the kernel is.
+    pub(crate) kernel: String,
+    /// The directory of the VM's logs, where it has one.
+    pub(crate) logs: Option<PathBuf>,
+    /// The test's core, where it left one.
+    pub(crate) core: Option<PathBuf>,
 }
 
 /// How a test's process ended.
@@ -57,7 +72,7 @@ impl Ending {
             kernel_log: KernelLog::default(),
             fail_on: Vec::new(),
             console: String::new(),
-            vm: None,
+            ran: None,
             duration: Duration::ZERO,
         }
     }
@@ -236,7 +251,7 @@ fn appendix(instance: &Instance, ending: &Ending, told: Option<&KernelEvent>) ->
     if let Some(kernel) = &instance.kernel {
         text.push_str(&kernel_section(instance, kernel, ending));
         text.push_str(&console_section(instance, &ending.console));
-        text.push_str(&closing_lines(&instance.name, ending.vm.as_deref()).unwrap_or_default());
+        text.push_str(&closing_lines(&instance.name, ending.ran.as_ref()).unwrap_or_default());
     }
     text
 }
@@ -284,24 +299,35 @@ fn console_section(instance: &Instance, console: &str) -> String {
 }
 
 /// What it ran on, and how to run it again; what kept it from running at all is told elsewhere, once.
-fn closing_lines(name: &str, vm: Option<&str>) -> Option<String> {
-    vm.map(|vm| format!("\nkernel: {vm}\nrun it again: {}\n", rerun_command(name, std::env::vars())))
+fn closing_lines(name: &str, ran: Option<&Ran>) -> Option<String> {
+    let Ran { vm, kernel, logs, core } = ran?;
+    let mut text = format!("\nkernel: {vm}\nfrom: {kernel}\n");
+    if let Some(logs) = logs {
+        let _ = writeln!(text, "logs: {}/{{console,kernel}}.log", logs.display());
+    }
+    if let Some(core) = core {
+        let exe = std::env::current_exe().unwrap_or_default();
+        let _ = writeln!(text, "core: gdb {} {}", exe.display(), core.display());
+    }
+    let again = rerun_command(name, Surroundings::of_process().cargo_arguments(), std::env::vars());
+    let _ = writeln!(text, "run it again: {again}");
+    Some(text)
 }
 
 /// Cargo and nextest name the package; else the binary itself is the shortest way. What the user set for lvh belongs to
 /// the command: it may choose the kernel.
-fn rerun_command(name: &str, variables: impl Iterator<Item = (String, String)>) -> String {
-    let (mut settings, mut program) = (Vec::new(), None);
+fn rerun_command(name: &str, cargo: Option<String>, variables: impl Iterator<Item = (String, String)>) -> String {
+    let mut settings = Vec::new();
     for (variable, value) in variables {
         match variable.as_str() {
-            "CARGO_PKG_NAME" => program = Some(format!("cargo test -p {value} --")),
-            // Another run would replace this one's report.
-            "LVH_JUNIT" => {}
+            // Another run would replace this one's report, and who runs it once more may want something else of it.
+            "LVH_JUNIT" | "LVH_KEEP" | "LVH_GDB" => {}
             _ if variable.starts_with("LVH_") => settings.push(format!("{variable}={} ", shell_word(&value))),
             _ => {}
         }
     }
     settings.sort();
+    let program = cargo.map(|arguments| format!("cargo test {arguments} --"));
     let program = program.unwrap_or_else(|| shell_word(&std::env::args().next().unwrap_or_default()));
     format!("{}{program} --exact {}", settings.concat(), shell_word(name))
 }
@@ -319,7 +345,7 @@ fn shell_word(text: &str) -> String {
 mod tests {
     use lvh_core::config::KernelEventKind;
 
-    use super::{Ending, Instance, Outcome, Status, Verdict, judge, rerun_command, verdict_of};
+    use super::{Ending, Instance, Outcome, Ran, Status, Verdict, judge, rerun_command, verdict_of};
     use crate::case::{Options, TestCase};
     use crate::harness::kernel_log::tests::log;
     use crate::record::{Payload, Record};
@@ -468,24 +494,33 @@ mod tests {
     fn the_console_is_not_repeated() {
         let log = log("4,1,1000000,-;before\n4,2,1100000,-;BUG: x\n");
         let console = "[    1.100000] BUG: x\n[ 1.2] end".to_owned();
-        let vm = Some("6.1.0-50-amd64 (6.1, tcg)".to_owned());
-        let ending = Ending { kernel_log: log, console, vm, ..ending(Status::Lost("the guest died".into()), &[]) };
+        let ran = Some(Ran {
+            vm: "6.1.0-50-amd64 (6.1, tcg)".to_owned(),
+            kernel: "linux-image 6.1-1 sha256:0".to_owned(),
+            logs: Some("/t/lvh/it/6.1".into()),
+            core: Some("/t/lvh/it/6.1/t/core".into()),
+        });
+        let ending = Ending { kernel_log: log, console, ran, ..ending(Status::Lost("the guest died".into()), &[]) };
         let Outcome { verdict: Verdict::Failed { appendix, .. }, .. } = judge(&instance(&PLAIN), ending) else {
             panic!("a test whose guest died fails");
         };
         let expected = "note: the kernel reported an oops (BUG: x)\n\n---- t::6.1 kernel log (6.1, 1 line) ----\n[    \
                         1.000000] before\n\n---- t::6.1 console ----\n[    1.100000] BUG: x\n[ 1.2] \
-                        end\n\nkernel: 6.1.0-50-amd64 (6.1, tcg)\nrun it again: ";
+                        end\n\nkernel: 6.1.0-50-amd64 (6.1, tcg)\nfrom: linux-image 6.1-1 sha256:0\nlogs: \
+                        /t/lvh/it/6.1/{console,kernel}.log\ncore: gdb ";
         assert!(appendix.starts_with(expected), "{appendix}");
+        assert!(appendix.contains(" /t/lvh/it/6.1/t/core\nrun it again: "), "{appendix}");
     }
 
     #[test]
     fn the_command_carries_what_chose_the_kernel() {
-        let command = |variables: &[(&str, &str)]| {
-            rerun_command("t::6.1", variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())))
+        let command = |cargo: Option<&str>, variables: &[(&str, &str)]| {
+            let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            rerun_command("t::6.1", cargo.map(str::to_owned), variables)
         };
-        let set = [("LVH_SHARE", "9p"), ("CARGO_PKG_NAME", "maps"), ("LVH_KERNELS", "../a b"), ("LVH_JUNIT", "j/")];
-        assert_eq!(command(&set), "LVH_KERNELS='../a b' LVH_SHARE=9p cargo test -p maps -- --exact t::6.1");
-        assert!(command(&[]).ends_with(" --exact t::6.1"));
+        let set = [("LVH_SHARE", "9p"), ("LVH_KEEP", "1"), ("LVH_KERNELS", "../a b"), ("LVH_JUNIT", "j/")];
+        let maps = Some("-p maps");
+        assert_eq!(command(maps, &set), "LVH_KERNELS='../a b' LVH_SHARE=9p cargo test -p maps -- --exact t::6.1");
+        assert!(command(None, &[]).ends_with(" --exact t::6.1"));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::instance::Instance;
-use super::outcome::{Ending, Outcome, Verdict, judge};
+use super::outcome::{Outcome, Verdict};
 use super::printer::Stream;
 
 /// An instance to run.
@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Progress(lvh_core::Event),
     /// The test at this place has ended.
     Ended(usize, Outcome),
+    /// VMs stay; how to enter them.
+    Kept(String),
 }
 
 /// The way to the main thread. Every job that is started must be ended, once.
@@ -69,9 +71,13 @@ impl Reports {
         self.send(Event::Progress(event));
     }
 
-    /// The test has ended; judges it.
-    pub(crate) fn ended(&self, job: &Job, ending: Ending) {
-        let outcome = judge(&job.instance, ending);
+    /// VMs stay when all tests have ended; how to enter them.
+    pub(crate) fn kept(&self, invitation: String) {
+        self.send(Event::Kept(invitation));
+    }
+
+    /// The test has ended.
+    pub(crate) fn ended(&self, job: &Job, outcome: Outcome) {
         if self.fail_fast && matches!(outcome.verdict, Verdict::Failed { .. }) {
             self.stop.store(true, Ordering::Relaxed);
         }

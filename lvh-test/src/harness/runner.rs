@@ -31,12 +31,15 @@ const SLOW: Duration = Duration::from_secs(60);
 pub(crate) fn run(instances: &[Arc<Instance>], filtered_out: usize, settings: &Settings, config: &Config) -> bool {
     let mut printer = Printer::start(settings, instances, filtered_out);
     let (reports, events) = Reports::new(settings.fail_fast);
-    let results = thread::scope(|scope| {
+    // Lanes that keep VMs outlast the events, and with them all that there is to print.
+    thread::scope(|scope| {
         Lanes { settings, config, reports }.start(scope, instances);
-        Show::new(instances, settings, &mut printer).until_all_ended(&events)
-    });
-    let passed = printer.finish();
-    aftermath::tell(&results, settings, config, &mut printer) && passed
+        let (results, kept) = Show::new(instances, settings, &mut printer).until_all_ended(&events);
+        let passed = printer.finish();
+        let reported = aftermath::tell(&results, settings, config, &mut printer);
+        printer.aside(&kept);
+        reported && passed
+    })
 }
 
 /// Those who run tests. They own the reports: once the last is done, the events end.
@@ -56,7 +59,7 @@ impl<'a> Lanes<'a> {
             scope.spawn(move || {
                 run_on_host(&queue, settings, host_run, &reports);
                 if !vm.is_empty() {
-                    vm_run::run(&vm, settings, config, &reports);
+                    vm_run::run(&vm, settings, config, reports);
                 }
             });
             return;
@@ -66,7 +69,7 @@ impl<'a> Lanes<'a> {
             scope.spawn(move || run_on_host(&queue, settings, host_run, &reports));
         }
         if !vm.is_empty() {
-            scope.spawn(move || vm_run::run(&vm, settings, config, &reports));
+            scope.spawn(move || vm_run::run(&vm, settings, config, reports));
         }
     }
 }
@@ -85,7 +88,8 @@ fn run_on_host(queue: &Mutex<VecDeque<Job>>, settings: &Settings, host_run: Host
             reports.ignored(&job, reason);
         } else {
             reports.started(&job);
-            reports.ended(&job, host_run.run(&job.instance, &Launch::as_we_are()));
+            let ending = host_run.run(&job.instance, &Launch::as_we_are());
+            reports.ended(&job, judge(&job.instance, ending));
         }
     }
 }
@@ -102,6 +106,8 @@ struct Show<'a> {
     open: Vec<usize>,
     /// What became of the tests that ended.
     results: Vec<TestResult>,
+    /// How to enter VMs that stay.
+    kept: String,
 }
 
 impl<'a> Show<'a> {
@@ -113,11 +119,12 @@ impl<'a> Show<'a> {
             running: VecDeque::new(),
             open: Vec::new(),
             results: Vec::new(),
+            kept: String::new(),
         }
     }
 
-    /// Shows what happens; the results, in the order of the plan.
-    fn until_all_ended(mut self, events: &Receiver<Event>) -> Vec<TestResult> {
+    /// Shows what happens; the results, in the order of the plan, and how to enter VMs that stay.
+    fn until_all_ended(mut self, events: &Receiver<Event>) -> (Vec<TestResult>, String) {
         loop {
             let warning = self.running.front().map_or(SLOW, |(_, due)| due.saturating_duration_since(Instant::now()));
             match events.recv_timeout(warning) {
@@ -128,7 +135,7 @@ impl<'a> Show<'a> {
         }
         self.give_up_the_rest();
         self.results.sort_by_key(|result| result.index);
-        self.results
+        (self.results, self.kept)
     }
 
     fn show(&mut self, event: Event) {
@@ -136,6 +143,7 @@ impl<'a> Show<'a> {
             Event::Started(index, _unshown) => self.started(index),
             Event::Wrote(stream, bytes) => self.printer.test_wrote(stream, &bytes),
             Event::Progress(event) => self.printer.progress(&event),
+            Event::Kept(invitation) => self.kept = invitation,
             Event::Ended(index, outcome) => {
                 self.running.retain(|(running, _)| *running != index);
                 self.open.retain(|open| *open != index);

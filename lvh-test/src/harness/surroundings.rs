@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::entry::under_nextest;
 use crate::case::TestCase;
 
 /// What the binary belongs to.
@@ -15,6 +16,8 @@ pub(crate) struct Surroundings {
     pub(crate) binary: String,
     /// What relative source paths start from: the workspace, for the compiler runs there.
     pub(crate) workspace: PathBuf,
+    /// A source file of the binary, as the compiler named it.
+    pub(crate) source: Option<&'static Path>,
 }
 
 impl Surroundings {
@@ -25,7 +28,7 @@ impl Surroundings {
         let directory = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let directory = directory.or_else(|| env::current_dir().ok()).unwrap_or_default();
         let source = inventory::iter::<TestCase>().next().map(|case| Path::new(case.file));
-        Self { package, binary: binary_name(&exe), workspace: workspace_of(&directory, source) }
+        Self { package, binary: binary_name(&exe), workspace: workspace_of(&directory, source), source }
     }
 
     /// The binary as nextest calls it: `PACKAGE::BINARY`, or the package alone for the tests of its library.
@@ -38,6 +41,25 @@ impl Surroundings {
         self.joined(".")
     }
 
+    /// What makes cargo build and run this binary, and others as little as possible.
+    pub(crate) fn cargo_arguments(&self) -> Option<String> {
+        let package = self.package.as_ref()?;
+        // Tests in `src` are the library's or a program's; cargo has other flags for these.
+        let in_src = self.source.is_some_and(|file| file.components().any(|part| part.as_os_str() == "src"));
+        match in_src || package.replace('-', "_") == self.binary {
+            true => Some(format!("-p {package}")),
+            false => Some(format!("-p {package} --test {}", self.binary)),
+        }
+    }
+
+    /// What keeps the files of runs apart: the binary and, under nextest, where each test is a run, the test.
+    pub(crate) fn run_id(&self) -> String {
+        match env::var("NEXTEST_TEST_NAME") {
+            Ok(test) if under_nextest() => format!("{}.{}", self.file_id(), file_word(&test)),
+            _ => self.file_id(),
+        }
+    }
+
     fn joined(&self, separator: &str) -> String {
         match &self.package {
             Some(package) if package.replace('-', "_") == self.binary => package.clone(),
@@ -45,6 +67,13 @@ impl Surroundings {
             None => self.binary.clone(),
         }
     }
+}
+
+/// `name` as a file's or a directory's: no separators, nothing that shells or file systems choke on.
+pub(crate) fn file_word(name: &str) -> String {
+    let odd = |c: char| !(c.is_alphanumeric() || "._+-".contains(c));
+    let word = name.replace("::", ".").replace(odd, "-");
+    if word.chars().all(|c| c == '.') { format!("-{word}") } else { word }
 }
 
 fn binary_name(exe: &Path) -> String {
@@ -61,14 +90,36 @@ fn workspace_of(package: &Path, source: Option<&Path>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Surroundings, binary_name, workspace_of};
+    use super::{Surroundings, binary_name, file_word, workspace_of};
     use std::path::Path;
 
     #[track_caller]
     fn check_ids(package: Option<&str>, exe: &str, expected: (&str, &str)) {
         let binary = binary_name(Path::new(exe));
-        let here = Surroundings { package: package.map(str::to_owned), binary, workspace: "/".into() };
+        let here = Surroundings { package: package.map(str::to_owned), binary, workspace: "/".into(), source: None };
         assert_eq!((here.binary_id().as_str(), here.file_id().as_str()), expected);
+    }
+
+    #[track_caller]
+    fn check_cargo(package: Option<&str>, binary: &str, source: &'static str, expected: Option<&str>) {
+        let (package, source) = (package.map(str::to_owned), Some(Path::new(source)));
+        let here = Surroundings { package, binary: binary.into(), workspace: "/".into(), source };
+        assert_eq!(here.cargo_arguments().as_deref(), expected);
+    }
+
+    #[test]
+    fn cargo_is_told_which_binary() {
+        check_cargo(Some("my-maps"), "it", "maps/tests/it.rs", Some("-p my-maps --test it"));
+        check_cargo(Some("my-maps"), "my_maps", "maps/src/lib.rs", Some("-p my-maps"));
+        check_cargo(Some("my-maps"), "tool", "maps/src/bin/tool.rs", Some("-p my-maps"));
+        check_cargo(None, "it", "tests/it.rs", None);
+    }
+
+    #[test]
+    fn names_make_files() {
+        for (name, word) in [("a::b::6.12", "a.b.6.12"), ("../x y", "..-x-y"), ("..", "-.."), ("", "-")] {
+            assert_eq!(file_word(name), word);
+        }
     }
 
     #[test]

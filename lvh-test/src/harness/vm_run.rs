@@ -1,25 +1,42 @@
 //! Runs tests in VMs: those that want the same VM one after the other, different VMs side by side.
 
 use lvh_core::{Config, Error, Events, Place};
+use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use super::args::Settings;
-use super::outcome::Ending;
+use super::outcome::{Ending, judge};
 use super::reports::{Job, Reports};
 use crate::guest_mode::Launch;
-use crate::session::{Session, Shared, Wish, in_short};
+use crate::session::{Kept, Session, Shared, Wish, in_short};
 
 /// What a VM costs beside the memory it gives its guest, in MiB.
 const OVERHEAD_MIB: u64 = 150;
 
-/// Runs `jobs`, at least one, all of which name a kernel. Returns when no VM is left.
-pub(crate) fn run(jobs: &[Job], settings: &Settings, config: &Config, reports: &Reports) {
-    if let Err(error) = try_run(jobs, settings, config, reports) {
-        fail(jobs, &error, reports);
+/// Runs `jobs`, at least one, all of which name a kernel. Returns when no VM is left; kept ones outlast the reports.
+pub(crate) fn run(jobs: &[Job], settings: &Settings, config: &Config, reports: Reports) {
+    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ran = started.map_err(|error| Error::io("start a runtime", error)).and_then(|runtime| {
+        let kept = run_all(jobs, settings, config, &reports, &runtime)?;
+        Ok((runtime, kept))
+    });
+    match ran {
+        Ok((runtime, kept)) => {
+            kept.invitation().into_iter().for_each(|text| reports.kept(text));
+            drop(reports);
+            runtime.block_on(kept.all_ended());
+        }
+        Err(error) => fail(jobs, &error, &reports),
     }
 }
 
-fn try_run(jobs: &[Job], settings: &Settings, config: &Config, reports: &Reports) -> lvh_core::Result<()> {
+fn run_all(
+    jobs: &[Job],
+    settings: &Settings,
+    config: &Config,
+    reports: &Reports,
+    runtime: &Runtime,
+) -> lvh_core::Result<Kept> {
     let events = {
         let reports = reports.clone();
         Events::new(move |event| reports.progress(event))
@@ -31,11 +48,10 @@ fn try_run(jobs: &[Job], settings: &Settings, config: &Config, reports: &Reports
         place: Place::here().map_err(|error| Error::io("find out where this test binary is", error))?,
         nocapture: settings.nocapture,
         reports,
+        kept: Kept::default(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::io("start a runtime", error))?;
     runtime.block_on(run_groups(group(jobs, config), settings.test_threads, &shared));
-    Ok(())
+    Ok(shared.kept)
 }
 
 /// A VM, and the tests that run in it.
@@ -82,8 +98,8 @@ async fn run_group(group: Group, shared: &Shared<'_>, slots: &Semaphore) {
             break;
         }
         shared.reports.started(job);
-        let ending = session.run(&job.instance, &Launch::as_we_are()).await;
-        shared.reports.ended(job, ending);
+        let outcome = session.run(&job.instance, &Launch::as_we_are()).await;
+        shared.reports.ended(job, outcome);
     }
     session.end().await;
 }
@@ -93,7 +109,7 @@ fn fail(jobs: &[Job], error: &Error, reports: &Reports) {
     reports.progress(lvh_core::Event::Note(format!("error: {}", error.report())));
     for job in jobs {
         reports.started(job);
-        reports.ended(job, Ending::lost(in_short(error)));
+        reports.ended(job, judge(&job.instance, Ending::lost(in_short(error))));
     }
 }
 

@@ -11,14 +11,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::guest_mode::Launch;
-use crate::harness::{Ending, Event as Report, Instance, Job, Reports, Stream, room};
-use crate::session::{Session, Shared, Wish, in_short};
+use crate::harness::{Ending, Event as Report, Instance, Job, Outcome, Reports, Stream, judge, room};
+use crate::session::{Kept, Session, Shared, Wish, in_short};
 
 /// A test to run.
 struct Order {
     job: Job,
     launch: Launch,
-    answer: oneshot::Sender<Ending>,
+    answer: oneshot::Sender<Outcome>,
 }
 
 /// Runs one test in a VM that it shares with the others of this process that want the same.
@@ -30,15 +30,15 @@ pub(super) fn run(
     launch: Launch,
     config: &'static Config,
     nocapture: bool,
-) -> Result<Ending, oneshot::error::RecvError> {
+) -> Result<Outcome, oneshot::error::RecvError> {
     static SERVICE: OnceLock<mpsc::UnboundedSender<Order>> = OnceLock::new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let (answer, ending) = oneshot::channel();
+    let (answer, outcome) = oneshot::channel();
     let job = Job { index: NEXT.fetch_add(1, Ordering::Relaxed), instance };
     let service = SERVICE.get_or_init(|| start(config, nocapture));
     // A service that is gone drops the order, and with it the way to answer.
     let _ = service.send(Order { job, launch, answer });
-    ending.blocking_recv()
+    outcome.blocking_recv()
 }
 
 /// Starts the thread that all VMs live in.
@@ -59,6 +59,7 @@ async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, config: &'static C
         Ok(shared) => Box::leak(Box::new(shared)),
         Err(error) => return refuse_all(orders, &error).await,
     };
+    wait_at_exit(shared);
     let slots = Rc::new(Slots::new(config));
     let mut keepers: Vec<(Wish, mpsc::UnboundedSender<Order>)> = Vec::new();
     while let Some(order) = orders.recv().await {
@@ -85,12 +86,29 @@ fn shared(config: &'static Config, nocapture: bool) -> lvh_core::Result<Shared<'
         place: Place::here().map_err(|error| Error::io("find out where this test binary is", error))?,
         nocapture,
         reports,
+        kept: Kept::default(),
     })
+}
+
+/// Has this process wait at its end while VMs are kept.
+fn wait_at_exit(shared: &'static Shared<'static>) {
+    static SHARED: OnceLock<&'static Shared<'static>> = OnceLock::new();
+    extern "C" fn wait() {
+        let kept = SHARED.get().map(|shared| &shared.kept);
+        if let Some((kept, invitation)) = kept.and_then(|kept| Some((kept, kept.invitation()?))) {
+            let _ = io::stderr().write_all(invitation.as_bytes());
+            kept.wait_until_all_ended();
+        }
+    }
+    if shared.config.keep && SHARED.set(shared).is_ok() {
+        // SAFETY: a function that lives as long as the process. libtest ends it by `exit`; our threads go on meanwhile.
+        unsafe { libc::atexit(wait) };
+    }
 }
 
 async fn refuse_all(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
     while let Some(order) = orders.recv().await {
-        let _ = order.answer.send(Ending::lost(error.report()));
+        let _ = order.answer.send(judge(&order.job.instance, Ending::lost(error.report())));
     }
 }
 
@@ -143,15 +161,15 @@ async fn keep(
 }
 
 async fn serve(session: &mut Session<'_>, order: Order) {
-    let ending = match session.ready().await {
+    let outcome = match session.ready().await {
         Ok(()) => session.run(&order.job.instance, &order.launch).await,
         Err(error) => {
             session.tell(&error);
-            Ending::lost(in_short(&error))
+            judge(&order.job.instance, Ending::lost(in_short(&error)))
         }
     };
     // A test that was given up needs no answer.
-    let _ = order.answer.send(ending);
+    let _ = order.answer.send(outcome);
 }
 
 /// Shows progress and live output on a thread of its own.
@@ -171,6 +189,6 @@ fn show(event: Report, progress: &mut Progress) {
         Report::Progress(event) => io::stderr().write_all(progress.render(&event).as_bytes()),
         Report::Wrote(Stream::Stdout, bytes) => io::stdout().write_all(&bytes),
         Report::Wrote(Stream::Stderr, bytes) => io::stderr().write_all(&bytes),
-        Report::Started(..) | Report::Ended(..) => Ok(()),
+        Report::Started(..) | Report::Ended(..) | Report::Kept(..) => Ok(()),
     };
 }

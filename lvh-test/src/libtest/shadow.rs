@@ -49,12 +49,11 @@ fn case(path: &str, kernel: Option<&str>) -> &'static TestCase {
 static CONFIG: LazyLock<Result<Config, String>> = LazyLock::new(|| config().map_err(|error| error.report()));
 
 fn run_instance(instance: Arc<Instance>, path: &str, config: &'static Config) {
-    let ending = match instance.kernel {
-        None => HostRun::new(config, nocapture()).run(&instance, &launch(path)),
+    let outcome = match instance.kernel {
+        None => judge(&instance, HostRun::new(config, nocapture()).run(&instance, &launch(path))),
         Some(_) => service::run(Arc::clone(&instance), launch(path), config, nocapture())
-            .unwrap_or_else(|gone| Ending::lost(gone.to_string())),
+            .unwrap_or_else(|gone| judge(&instance, Ending::lost(gone.to_string()))),
     };
-    let outcome = judge(&instance, ending);
     // libtest shows it only for a test that fails.
     #[expect(clippy::print_stdout, reason = "libtest captures what is printed")]
     let print = |text: &str| print!("{text}");

@@ -1,17 +1,21 @@
 //! One test in a running guest.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lvh_core::Place;
+use lvh_core::config::Channel;
 use lvh_core::guest::client::{Happening, Process};
-use lvh_core::guest::protocol::{Command, Exit, REPORT_FD, Stream as GuestStream};
+use lvh_core::guest::protocol::{CORE, Command, Exit, REPORT_FD, Stream as GuestStream};
 use lvh_core::guest::wire::Bytes;
 use lvh_core::vm::Vm;
 
+use super::log_dir::LogDir;
 use crate::guest_mode::{KERNEL_LOG_VARIABLE, Launch};
-use crate::harness::{Ending, Instance, KernelLog, Reports, Status, Stream};
+use crate::harness::{Ending, Instance, KernelLog, Ran, Reports, Status, Stream};
 use crate::record::Record;
 
 /// How long a killed test may take to be gone; then the guest hangs.
@@ -24,7 +28,7 @@ const OUTPUT_LIMIT: usize = 16 << 20;
 const REPORT_LIMIT: usize = 1 << 20;
 
 /// How a test ended, and whether its VM can run another.
-pub(super) struct Ran {
+pub(super) struct Run {
     pub(super) ending: Ending,
     pub(super) vm_usable: bool,
 }
@@ -34,7 +38,7 @@ pub(super) fn command(
     instance: &Instance,
     launch: &Launch,
     place: &Place,
-    env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    env: Vec<(OsString, OsString)>,
     captured: bool,
 ) -> Command {
     let guest_mode = launch.variables(&instance.path, REPORT_FD);
@@ -42,12 +46,26 @@ pub(super) fn command(
     let guest_mode = guest_mode.map(|(name, value)| (name.into(), value.into()));
     let exe = std::iter::once(place.exe.as_os_str());
     Command {
+        core: true,
         argv: exe.chain(launch.arguments.iter().map(AsRef::as_ref)).map(bytes).collect(),
         env: env.into_iter().chain(guest_mode).map(|(name, value)| (bytes(&name), bytes(&value))).collect(),
         cwd: bytes(place.cwd.as_os_str()),
         stdin: false,
         merged: captured,
         report: true,
+        terminal: None,
+    }
+}
+
+/// A shell where [`command`] runs.
+pub(super) fn shell(place: &Place, env: Vec<(OsString, OsString)>) -> Command {
+    let shell = ["/bin/bash", "/bin/sh"].into_iter().find(|shell| std::path::Path::new(shell).exists());
+    Command {
+        argv: vec![bytes(OsStr::new(shell.unwrap_or("/bin/sh")))],
+        env: env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
+        cwd: bytes(place.cwd.as_os_str()),
+        stdin: true,
+        ..Command::default()
     }
 }
 
@@ -62,12 +80,19 @@ pub(super) async fn run(
     command: Command,
     timeout: Duration,
     live: Option<&Reports>,
-) -> Ran {
+    logs: Option<&LogDir>,
+) -> Run {
     let started = Instant::now();
     let mut collected = Collected { path: instance.path.clone(), ..Collected::default() };
     let ended = match vm.run(command).await {
         Ok(mut process) => collected.until_end(&mut process, timeout, live).await,
         Err(_closed) => End::GuestGone,
+    };
+    let crashed = matches!(ended, End::Exited(Exit::Signal { core: true, .. }));
+    let core = match logs.filter(|_| crashed) {
+        // Without its core a failure is a failure all the same.
+        Some(logs) => fetch_core(vm, logs, &instance.name).await.ok().flatten(),
+        None => None,
     };
     let (status, vm_usable) = match ended {
         End::Exited(exit) => (status(exit), true),
@@ -77,7 +102,12 @@ pub(super) async fn run(
     };
     let ending = Ending {
         console: if vm_usable { String::new() } else { vm.console_tail() },
-        vm: Some(vm.facts().summary()),
+        ran: Some(Ran {
+            vm: vm.facts().summary(),
+            kernel: vm.facts().identity.clone(),
+            logs: logs.map(|logs| logs.path().to_owned()),
+            core,
+        }),
         status,
         records: Record::decode_all(&collected.report),
         output: collected.output,
@@ -85,7 +115,17 @@ pub(super) async fn run(
         fail_on: Vec::new(),
         duration: collected.started.unwrap_or(started).elapsed(),
     };
-    Ran { ending, vm_usable }
+    Run { ending, vm_usable }
+}
+
+/// Brings the core of the test `name` home; none where there is none, or where the channel would take minutes.
+async fn fetch_core(vm: &Vm, logs: &LogDir, name: &str) -> io::Result<Option<PathBuf>> {
+    if vm.facts().rungs.channel == Channel::Serial {
+        return Ok(None);
+    }
+    let dir = logs.for_cores(name)?;
+    let found = vm.fetch_cores(&dir).await?;
+    Ok(found.then(|| dir.join(CORE)))
 }
 
 /// What became of a guest process.

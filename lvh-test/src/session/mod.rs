@@ -5,8 +5,11 @@
 //! ```
 
 mod guest_run;
+mod kept;
+mod log_dir;
 mod vm_session;
 mod wish;
 
+pub(crate) use kept::Kept;
 pub(crate) use vm_session::{Session, Shared, in_short};
 pub(crate) use wish::Wish;

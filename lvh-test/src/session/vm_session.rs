@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use lvh_core::config::{KernelEventKind, VmDefaults};
 use lvh_core::store::Store;
+use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
 use lvh_core::{Config, Error, ErrorKind, Events, Place, kernel};
 
 use super::guest_run;
+use super::kept::Kept;
+use super::log_dir::LogDir;
 use super::wish::Wish;
 use crate::guest_mode::Launch;
-use crate::harness::{Ending, Instance, Reports};
+use crate::harness::{Ending, Instance, Outcome, Reports, Verdict, judge};
 
 /// What all sessions of a run share.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) place: Place,
     pub(crate) nocapture: bool,
     pub(crate) reports: &'a Reports,
+    pub(crate) kept: Kept,
 }
 
 /// The VM that one wish is granted by, started when it is first needed and again when it died.
@@ -29,7 +33,14 @@ pub(crate) struct Session<'a> {
     shared: &'a Shared<'a>,
     wish: Wish,
     spec: Option<VmSpec>,
-    vm: Option<Vm>,
+    vm: Option<Booted>,
+}
+
+/// A VM, and where its logs go.
+#[derive(Debug)]
+struct Booted {
+    vm: Vm,
+    logs: Option<LogDir>,
 }
 
 impl<'a> Session<'a> {
@@ -46,51 +57,83 @@ impl<'a> Session<'a> {
         if self.vm.is_some() {
             return Ok(());
         }
-        let spec = match self.spec.take() {
+        let mut spec = match self.spec.take() {
             Some(spec) => spec,
             None => self.specify().await?,
         };
+        let mut logs = self.claim_logs();
+        spec.log_dir = logs.as_ref().map(|logs| logs.path().to_owned());
+        spec.gdb = spec.log_dir.as_ref().filter(|_| self.shared.config.gdb).map(|dir| dir.join("gdb"));
         let booted = Vm::boot(&spec, &self.shared.store, &self.shared.events).await;
         self.spec = Some(spec);
-        self.vm = Some(booted?);
+        if booted.is_err() {
+            // The error names the console's file.
+            logs.iter_mut().for_each(LogDir::keep);
+        }
+        self.vm = Some(Booted { vm: booted?, logs });
         Ok(())
+    }
+
+    /// Tests run without logs too.
+    fn claim_logs(&self) -> Option<LogDir> {
+        LogDir::claim(&self.shared.place, &self.wish.kernel).unwrap_or_else(|error| {
+            self.shared.events.note(format!("VMs leave no logs in the target directory: {error}"));
+            None
+        })
     }
 
     /// Runs one test in the VM, which must be ready; once more in a new VM if QEMU itself broke the guest.
     ///
     /// # Panics
     /// If no VM is ready.
-    pub(crate) async fn run(&mut self, instance: &Instance, launch: &Launch) -> Ending {
-        let (ending, bug) = self.run_once(instance, launch).await;
-        let Some(bug) = bug else { return ending };
+    pub(crate) async fn run(&mut self, instance: &Instance, launch: &Launch) -> Outcome {
+        let (outcome, bug) = self.run_once(instance, launch).await;
+        let Some(bug) = bug else { return outcome };
         self.shared.events.note(format!("`{}` runs again in a new VM: {bug}", instance.name));
         match self.ready().await {
             Ok(()) => self.run_once(instance, launch).await.0,
-            Err(error) => Ending::lost(in_short(&error)),
+            Err(error) => judge(instance, Ending::lost(in_short(&error))),
         }
     }
 
     /// Runs one test; also tells the bug of QEMU's that killed the guest, where one did.
-    async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Ending, Option<&'static str>) {
+    async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Outcome, Option<&'static str>) {
         let Shared { config, place, nocapture, reports, .. } = self.shared;
-        let vm = self.vm.as_ref().expect("the session is ready");
-        let env = place.guest_env(&config.vm.env);
-        let command = guest_run::command(instance, launch, place, env, !nocapture);
+        let Booted { vm, logs } = self.vm.as_mut().expect("the session is ready");
+        let command = guest_run::command(instance, launch, place, place.guest_env(&config.vm.env), !nocapture);
         let live = nocapture.then_some(*reports);
-        let mut ran = guest_run::run(vm, instance, command, self.timeout(instance, vm), live).await;
-        ran.ending.fail_on = self.fail_on(instance);
+        let timeout = timeout(config, instance, vm);
+        let mut run = guest_run::run(vm, instance, command, timeout, live, logs.as_ref()).await;
+        run.ending.fail_on = fail_on(config, instance);
         if let Err(error) = vm.write_back().await
-            && ran.vm_usable
+            && run.vm_usable
         {
             self.shared.events.note(format!("files of `{}` may be missing on the host: {error}", instance.name));
         }
-        if ran.vm_usable {
-            return (ran.ending, None);
+        let outcome = judge(instance, run.ending);
+        let failed = matches!(outcome.verdict, Verdict::Failed { .. });
+        if failed {
+            logs.iter_mut().for_each(LogDir::keep);
         }
-        let bug = vm.bug_of_qemu();
-        // Killed when dropped.
-        self.vm = None;
-        (ran.ending, bug)
+        let bug = if run.vm_usable { None } else { vm.bug_of_qemu() };
+        match run.vm_usable {
+            true if failed && config.keep => self.keep(instance),
+            true => {}
+            // Killed when dropped.
+            false => self.vm = None,
+        }
+        (outcome, bug)
+    }
+
+    /// Leaves the VM to whoever wants to look into it; the next test gets another.
+    fn keep(&mut self, instance: &Instance) {
+        let Shared { config, place, kept, events, .. } = self.shared;
+        let Some(Booted { vm, .. }) = self.vm.take() else { return };
+        let title = format!("{} on {}", instance.name, vm.facts().summary());
+        let shell = guest_run::shell(place, place.guest_env(&config.vm.env));
+        if let Err(error) = kept.keep(vm, Offer { title, shell }) {
+            events.note(format!("the VM of `{}` cannot be kept: {error}", instance.name));
+        }
     }
 
     /// Tells in full why there is no VM; a front end shows the same words once.
@@ -100,28 +143,11 @@ impl<'a> Session<'a> {
 
     /// Ends the VM.
     pub(crate) async fn end(self) {
-        if let Some(vm) = self.vm
+        // The logs last longer than the VM that writes them.
+        if let Some(Booted { vm, logs: _logs }) = self.vm
             && let Err(error) = vm.shutdown().await
         {
             self.shared.events.note(error.report());
-        }
-    }
-
-    fn timeout(&self, instance: &Instance, vm: &Vm) -> Duration {
-        let explicit =
-            instance.case.options.timeout_ms.map(Duration::from_millis).or(self.shared.config.vm.test_timeout);
-        explicit.unwrap_or_else(|| match vm.facts().hypervisor {
-            Hypervisor::Tcg { .. } => VmDefaults::TIMEOUT * TCG_FACTOR,
-            Hypervisor::Kvm | Hypervisor::Hvf => VmDefaults::TIMEOUT,
-        })
-    }
-
-    /// The attribute's list replaces that of `lvh.toml`.
-    fn fail_on(&self, instance: &Instance) -> Vec<KernelEventKind> {
-        let kind = |name: &&str| name.parse().expect("the attribute takes the names of `KernelEventKind` alone");
-        match instance.case.options.fail_on {
-            Some(names) => names.iter().map(kind).collect(),
-            None => self.shared.config.vm.fail_on.clone(),
         }
     }
 
@@ -145,9 +171,35 @@ impl<'a> Session<'a> {
             writable,
             packed: vec![place.exe.clone()],
             packed_directories: vec![place.cwd.clone()],
-            boot_timeout: wish.boot_timeout.unwrap_or(defaults.boot_timeout),
+            boot_timeout: match config.gdb {
+                true => UNLIMITED,
+                false => wish.boot_timeout.unwrap_or(defaults.boot_timeout),
+            },
             ..defaults
         })
+    }
+}
+
+/// Who works with gdb takes the time that it takes.
+const UNLIMITED: Duration = Duration::MAX;
+
+fn timeout(config: &Config, instance: &Instance, vm: &Vm) -> Duration {
+    if config.gdb {
+        return UNLIMITED;
+    }
+    let explicit = instance.case.options.timeout_ms.map(Duration::from_millis).or(config.vm.test_timeout);
+    explicit.unwrap_or_else(|| match vm.facts().hypervisor {
+        Hypervisor::Tcg { .. } => VmDefaults::TIMEOUT * TCG_FACTOR,
+        Hypervisor::Kvm | Hypervisor::Hvf => VmDefaults::TIMEOUT,
+    })
+}
+
+/// The attribute's list replaces that of `lvh.toml`.
+fn fail_on(config: &Config, instance: &Instance) -> Vec<KernelEventKind> {
+    let kind = |name: &&str| name.parse().expect("the attribute takes the names of `KernelEventKind` alone");
+    match instance.case.options.fail_on {
+        Some(names) => names.iter().map(kind).collect(),
+        None => config.vm.fail_on.clone(),
     }
 }
 

@@ -1,0 +1,113 @@
+//! `lvh attach`: a shell in a VM that a test run keeps.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use lvh_core::guest::protocol::Command;
+use lvh_core::guest::wire::Bytes;
+use lvh_core::vm::attach::{self, Entered};
+use lvh_core::{Error, ErrorKind};
+
+use crate::relay::{self, Ended, Signals};
+use crate::terminal::{self, RawTerminal};
+
+const EXAMPLES: &str = "\
+Examples:
+  LVH_KEEP=1 cargo test maps     keeps the VMs of tests that fail, and waits
+  lvh attach                     a shell in the one there is, or a list of them
+  lvh attach 4711.1              a shell in that one
+  lvh attach 4711.1 -- dmesg     a command
+
+The shell starts in the test's directory, with its environment.";
+
+/// Enter the VM of a failed test, which a run under LVH_KEEP=1 has kept.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Which VM, as `lvh attach --list` and the test run name it [default: the only one]
+    #[arg(value_name = "VM")]
+    id: Option<String>,
+    /// List the VMs that can be entered
+    #[arg(long)]
+    list: bool,
+    /// A command in place of a shell
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// Enters, or lists.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(enter_or_list(args));
+    // As in `lvh exec`.
+    runtime.shutdown_background();
+    result
+}
+
+async fn enter_or_list(args: Args) -> anyhow::Result<ExitCode> {
+    if args.list {
+        terminal::output(&table(&all().await?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let entered = match &args.id {
+        Some(id) => attach::enter(id).await?,
+        None => only(all().await?)?,
+    };
+    converse(&entered, args.command).await
+}
+
+/// All VMs of this user's that can be entered.
+async fn all() -> anyhow::Result<Vec<(String, Entered)>> {
+    let mut found = Vec::new();
+    for id in attach::list().context("failed to list the sockets of this machine")? {
+        // One that ends at this moment is no longer there.
+        if let Ok(entered) = attach::enter(&id).await {
+            found.push((id, entered));
+        }
+    }
+    Ok(found)
+}
+
+fn table(vms: &[(String, Entered)]) -> String {
+    let width = vms.iter().map(|(id, _)| id.len()).max().unwrap_or_default();
+    vms.iter().map(|(id, entered)| format!("{id:<width$}  {}\n", entered.offer.title)).collect()
+}
+
+fn only(mut vms: Vec<(String, Entered)>) -> lvh_core::Result<Entered> {
+    match (vms.pop(), vms.len()) {
+        (Some((_, entered)), 0) => Ok(entered),
+        (None, _) => Err(Error::new(ErrorKind::Usage, "there is no VM to enter")
+            .with_hint("LVH_KEEP=1 makes a test run keep its failed tests' VMs")),
+        (Some(last), _) => {
+            vms.push(last);
+            let message = format!("there are {} VMs to enter", vms.len());
+            Err(Error::new(ErrorKind::Usage, message).with_output(table(&vms)).with_hint("name one: lvh attach VM"))
+        }
+    }
+}
+
+/// Runs the shell or the user's command there.
+async fn converse(entered: &Entered, words: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::take()?;
+    let terminal = RawTerminal::enter()?;
+    let process = entered.run(command(entered, words, terminal.as_ref())).await?;
+    let Ended { code, .. } = relay::run(process, None, &mut signals).await?;
+    drop(terminal);
+    let gone = || Error::new(ErrorKind::Guest, "the VM is gone: the guest died, or the test run was ended");
+    Ok(ExitCode::from(code.ok_or_else(gone)?))
+}
+
+fn command(entered: &Entered, words: Vec<OsString>, terminal: Option<&RawTerminal>) -> Command {
+    let mut command = entered.offer.shell.clone();
+    if !words.is_empty() {
+        command.argv = words.into_iter().map(|word| Bytes(word.into_vec())).collect();
+    }
+    if let Some(term) = std::env::var_os("TERM") {
+        command.env.retain(|(name, _)| name.0 != b"TERM");
+        command.env.push((Bytes(b"TERM".to_vec()), Bytes(term.into_vec())));
+    }
+    command.terminal = terminal.map(RawTerminal::size);
+    command
+}

@@ -1,0 +1,160 @@
+//! A command in a throw-away VM for each kernel: what `lvh exec` and `lvh runner` have in common.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lvh_core::config::Memory;
+use lvh_core::guest::protocol::Command;
+use lvh_core::guest::wire::Bytes;
+use lvh_core::kernel::{self, KernelSource};
+use lvh_core::vm::{Vm, VmSpec};
+use lvh_core::{Config, Error, ErrorKind, Events, Place};
+
+use crate::relay::{self, Ended, Signals};
+use crate::terminal::{self, RawTerminal};
+
+/// What VMs are to be.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VmArgs {
+    /// Kernel to run on; several are run one after the other [default: `default-kernels` of lvh.toml]
+    #[arg(long = "kernel", short = 'k', value_name = "KERNEL")]
+    kernels: Vec<String>,
+    /// Root file system, a name of lvh.toml [default: this machine's]
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Virtual CPUs [default: 2 with KVM, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    cpus: Option<u32>,
+    /// Guest memory, such as 512M or 2G [default: 1G]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Memory>,
+    /// Kernel module to load before the command; may be given several times
+    #[arg(long = "module", value_name = "MODULE")]
+    modules: Vec<String>,
+    /// Appended to the kernel's command line, such as lsm=bpf
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    kernel_args: Option<String>,
+}
+
+impl VmArgs {
+    /// The configuration that holds in `dir` with these on top, and where each kernel comes from.
+    pub(crate) fn resolve(self, dir: &Path) -> lvh_core::Result<(Config, Vec<(String, KernelSource)>)> {
+        let mut config = Config::for_process(dir)?;
+        config.vm.cpus = self.cpus.or(config.vm.cpus);
+        config.vm.memory = self.memory.unwrap_or(config.vm.memory);
+        config.vm.modules.extend(self.modules);
+        config.vm.kernel_args =
+            [config.vm.kernel_args, self.kernel_args.unwrap_or_default()].join(" ").trim().to_owned();
+        self.image.map(|image| config.image(&image)).transpose()?;
+        let names = match self.kernels.is_empty() {
+            true => config.default_kernels.clone(),
+            false => self.kernels.into_iter().map(from_here).collect(),
+        };
+        let kernels = names.into_iter().map(|name| config.kernel(&name).map(|source| (name, source)));
+        let kernels = kernels.collect::<lvh_core::Result<_>>()?;
+        Ok((config, kernels))
+    }
+}
+
+/// A path on the command line starts at the working directory, as everywhere in a shell; one in `lvh.toml` starts there.
+fn from_here(name: String) -> String {
+    let is_path = name.contains('/') && !name.contains(':');
+    let absolute = is_path.then(|| std::path::absolute(&name).ok()).flatten();
+    absolute.and_then(|path| path.into_os_string().into_string().ok()).unwrap_or(name)
+}
+
+/// What to run, with every name resolved.
+#[derive(Debug)]
+pub(crate) struct VmCommand {
+    pub(crate) config: Config,
+    pub(crate) kernels: Vec<(String, KernelSource)>,
+    /// How long the command may take.
+    pub(crate) timeout: Option<Duration>,
+    /// What it finds around itself.
+    pub(crate) place: Place,
+    /// Host directories that it may write to.
+    pub(crate) writable: Vec<PathBuf>,
+    /// The file of the program, for a guest that cannot see the host's files.
+    pub(crate) program: Option<PathBuf>,
+    pub(crate) command: Vec<OsString>,
+}
+
+impl VmCommand {
+    /// Boots one VM after the other and runs the command in it; the code is the first that is not 0.
+    pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let result = runtime.block_on(self.run_on_all(&terminal::events()));
+        // A thread that waits for a terminal's input cannot be stopped, and need not be.
+        runtime.shutdown_background();
+        result.map(ExitCode::from)
+    }
+
+    async fn run_on_all(&self, events: &Events) -> anyhow::Result<u8> {
+        let mut signals = Signals::take()?;
+        let mut first_failure = 0;
+        for (name, source) in &self.kernels {
+            let (code, interrupted) = self.run_on(name, source, events, &mut signals).await?;
+            first_failure = if first_failure == 0 { code } else { first_failure };
+            if self.kernels.len() > 1 {
+                events.note(format!("kernel `{name}`: exit code {code}"));
+            }
+            if interrupted {
+                break;
+            }
+        }
+        Ok(first_failure)
+    }
+
+    /// Runs the command on one kernel: its exit code, and whether the user wants no more.
+    async fn run_on(
+        &self,
+        name: &str,
+        source: &KernelSource,
+        events: &Events,
+        signals: &mut Signals,
+    ) -> anyhow::Result<(u8, bool)> {
+        let vm = tokio::select! {
+            vm = self.boot(name, source, events) => vm?,
+            signal = signals.next() => return Ok((relay::code_of_signal(signal), true)),
+        };
+        let terminal = RawTerminal::enter()?;
+        let process = vm.run(self.command(terminal.as_ref())).await?;
+        let Ended { code, interrupted } = relay::run(process, self.timeout, signals).await?;
+        drop(terminal);
+        let Some(code) = code else {
+            let why = Error::new(ErrorKind::Guest, format!("the guest died: {}", vm.died().await));
+            return Err(why.with_output(vm.console_tail()).into());
+        };
+        vm.write_back().await?;
+        vm.shutdown().await?;
+        Ok((code, interrupted))
+    }
+
+    async fn boot(&self, name: &str, source: &KernelSource, events: &Events) -> lvh_core::Result<Vm> {
+        let store = self.config.store()?;
+        let spec = VmSpec {
+            visible: self.place.visible(&self.writable),
+            writable: self.writable.clone(),
+            packed_directories: vec![self.place.cwd.clone()],
+            packed: self.program.iter().cloned().collect(),
+            ..VmSpec::new(kernel::resolve(name, source, &store, events).await?, &self.config)
+        };
+        Vm::boot(&spec, &store, events).await
+    }
+
+    fn command(&self, terminal: Option<&RawTerminal>) -> Command {
+        let bytes = |text: &OsStr| Bytes(text.as_bytes().to_vec());
+        let env = self.place.guest_env(&self.config.vm.env);
+        Command {
+            argv: self.command.iter().map(|word| bytes(word)).collect(),
+            env: env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
+            cwd: bytes(self.place.cwd.as_os_str()),
+            stdin: true,
+            terminal: terminal.map(RawTerminal::size),
+            ..Command::default()
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `lvh exec` on a terminal: the command gets one of its own, of the same size, and all the keys.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::ptr;
+
+/// A command on a terminal, and the other end of that.
+struct OnTerminal {
+    child: Child,
+    terminal: File,
+    seen: String,
+}
+
+impl OnTerminal {
+    fn start(arguments: &[&str], rows: u16, columns: u16) -> Self {
+        let (ours, theirs) = open(rows, columns);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
+        let end = || theirs.try_clone().unwrap();
+        command.args(arguments).stdin(end()).stdout(end()).stderr(end());
+        // SAFETY: plain system calls between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::setsid();
+                libc::ioctl(0, libc::TIOCSCTTY, 0);
+                Ok(())
+            });
+        }
+        Self { child: command.spawn().unwrap(), terminal: ours, seen: String::new() }
+    }
+
+    /// Reads until the terminal shows `text`, and forgets what stood before its end.
+    #[track_caller]
+    fn wait_for(&mut self, text: &str) {
+        let mut chunk = [0; 4096];
+        while !self.seen.contains(text) {
+            // Linux says EIO when the last process on the terminal is gone.
+            let len = self.terminal.read(&mut chunk).unwrap_or(0);
+            assert_ne!(len, 0, "no `{text}` in {:?}", self.seen);
+            self.seen += &String::from_utf8_lossy(&chunk[..len]);
+        }
+        let (_, rest) = self.seen.split_once(text).unwrap();
+        self.seen = rest.to_owned();
+    }
+
+    fn type_keys(&mut self, keys: &str) {
+        self.terminal.write_all(keys.as_bytes()).unwrap();
+    }
+}
+
+/// Both ends of a new terminal.
+fn open(rows: u16, columns: u16) -> (File, OwnedFd) {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let (mut ours, mut theirs) = (-1, -1);
+    // SAFETY: two numbers to write to, one size to read; the other pointers may be null.
+    let result =
+        unsafe { libc::openpty(&raw mut ours, &raw mut theirs, ptr::null_mut(), ptr::null(), &raw const size) };
+    assert_eq!(result, 0);
+    // SAFETY: two new descriptors that are nobody else's.
+    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
+}
+
+#[test]
+fn the_command_has_a_terminal_of_its_own() {
+    let script =
+        "tty; stty size; trap 'stty size' WINCH; echo $((6*7)); read line; echo \"got $line\"; exec sleep 3600";
+    let mut run = OnTerminal::start(&["exec", "--", "bash", "-c", script], 33, 99);
+    // Both streams are the terminal, and it makes two characters of a line end.
+    run.wait_for("/dev/pts/0\r\n33 99\r\n42\r\n");
+    let size = libc::winsize { ws_row: 22, ws_col: 88, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: one size to read. The kernel tells `lvh`, whose terminal it is.
+    unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&run.terminal), libc::TIOCSWINSZ, &raw const size) };
+    run.wait_for("22 88\r\n");
+    run.type_keys("ab\u{7f}c\r");
+    run.wait_for("got ac\r\n");
+    run.type_keys("\u{3}");
+    assert_eq!(run.child.wait().unwrap().code(), Some(128 + libc::SIGINT));
+}
+
+#[test]
+fn without_a_command_it_is_a_shell() {
+    let mut run = OnTerminal::start(&["exec"], 24, 80);
+    run.wait_for(" ready in ");
+    run.type_keys("echo $((40+2)); exit 7\r");
+    run.wait_for("42\r\n");
+    assert_eq!(run.child.wait().unwrap().code(), Some(7));
+}

@@ -1,0 +1,205 @@
+//! Entering a running VM from another process of the same user.
+//!
+//! Whoever owns the VM listens on a socket in Linux's abstract namespace: it has no file, so nothing is left of it when
+//! its process is gone, however it went. Both ends check that the other is the same user's. What the entering side says
+//! is the protocol of guests, as far as it is about one command; it is passed on to the guest.
+
+use std::fs;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use super::running::Vm;
+use crate::error::{Error, ErrorKind, Result};
+use crate::guest::client::{Greeted, Guest, Process, receive, send};
+use crate::guest::protocol::{Command, ToGuest, encode};
+use crate::guest::wire::{malformed, wire_struct};
+
+wire_struct! {
+    /// What whoever enters is told first.
+    pub struct Offer {
+        /// What the VM was kept for, such as ``ends::panics on 6.12.117+deb13-amd64``.
+        pub title: String,
+        /// A shell in the directory and with the environment of that.
+        pub shell: Command,
+    }
+}
+
+/// A place where a VM can be entered; gone when dropped.
+#[derive(Debug)]
+pub struct Entrance {
+    id: String,
+    listener: UnixListener,
+}
+
+impl Entrance {
+    /// Opens one; call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn open() -> io::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let id = format!("{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let listener = net::UnixListener::bind_addr(&address(&id)?)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { id, listener: UnixListener::from_std(listener)? })
+    }
+
+    /// What [`enter`] takes.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Lets in whoever comes, any number at a time, until the guest is gone.
+    pub async fn serve(self, vm: Arc<Vm>, offer: Offer) {
+        let offer = Arc::new(offer);
+        loop {
+            let stream = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = vm.guest.closed() => return,
+            };
+            let Ok((stream, _)) = stream else { return };
+            let (vm, offer) = (Arc::clone(&vm), Arc::clone(&offer));
+            tokio::spawn(async move {
+                // Whoever entered and went without a word has nobody to tell.
+                let _ = admit(&vm, stream, &offer).await;
+            });
+        }
+    }
+}
+
+/// Serves one that enters: tells the offer, takes one command, carries what the two say until either has ended.
+async fn admit(vm: &Vm, stream: UnixStream, offer: &Offer) -> io::Result<()> {
+    check_peer(&stream)?;
+    let (mut reader, mut writer) = stream.into_split();
+    send(&mut writer, &encode(offer)).await?;
+    let Some(ToGuest::Run { id, command }) = receive(&mut reader).await? else {
+        return Err(malformed("neither a command nor the end"));
+    };
+    let mut process = vm.run(command).await?;
+    let requests = process.requests();
+    let ended = tokio::select! {
+        ended = async {
+            while let Some(happening) = process.next().await {
+                if let Some(message) = happening.into_message(id) {
+                    send(&mut writer, &encode(&message)).await?;
+                }
+            }
+            Ok(())
+        } => ended,
+        ended = async {
+            while let Some(message) = receive(&mut reader).await? {
+                requests.pass_on(message).await?;
+            }
+            Ok(())
+        } => ended,
+    };
+    requests.kill().await?;
+    ended
+}
+
+/// A VM that can be entered.
+#[derive(Debug)]
+#[must_use = "one that is not used is left again"]
+pub struct Entered {
+    /// What its owner offers.
+    pub offer: Offer,
+    guest: Guest,
+}
+
+impl Entered {
+    /// Starts a command: one for each time that one enters.
+    ///
+    /// # Errors
+    /// The owner is gone.
+    pub async fn run(&self, command: Command) -> io::Result<Process> {
+        self.guest.run(command).await
+    }
+}
+
+/// Enters the VM called `id`.
+///
+/// # Errors
+/// There is none of that name, or it is another user's.
+pub async fn enter(id: &str) -> Result<Entered> {
+    let connected = async {
+        let stream = net::UnixStream::connect_addr(&address(id)?)?;
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        check_peer(&stream)?;
+        let (mut reader, writer) = stream.into_split();
+        let offer = receive(&mut reader).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok::<_, io::Error>(Entered { offer, guest: Greeted::of_relay(reader, writer) })
+    };
+    connected.await.map_err(|error| {
+        Error::new(ErrorKind::Usage, format!("there is no VM `{id}` to enter")).with_source(error).with_hint(
+            "`lvh attach` lists those that there are; LVH_KEEP=1 makes a test run keep its failed tests' VMs",
+        )
+    })
+}
+
+/// The ids of this user's VMs that can be entered, as the kernel lists them.
+///
+/// # Errors
+/// The kernel does not list them.
+pub fn list() -> io::Result<Vec<String>> {
+    Ok(listed(&fs::read_to_string("/proc/net/unix")?, &prefix()))
+}
+
+/// The ids in the content of `/proc/net/unix`: the sockets that listen have the flag `__SO_ACCEPTCON`.
+fn listed(sockets: &str, prefix: &str) -> Vec<String> {
+    let id = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let listens = fields.nth(3)? == "00010000";
+        let id = fields.nth(3)?.strip_prefix('@')?.strip_prefix(prefix)?;
+        listens.then(|| id.to_owned())
+    };
+    let mut ids: Vec<String> = sockets.lines().filter_map(id).collect();
+    ids.sort();
+    ids
+}
+
+fn address(id: &str) -> io::Result<net::SocketAddr> {
+    net::SocketAddr::from_abstract_name(format!("{}{id}", prefix()))
+}
+
+/// What the names of this user's sockets begin with.
+fn prefix() -> String {
+    format!("lvh-vm/{}/", user())
+}
+
+fn user() -> u32 {
+    // SAFETY: no memory is involved.
+    unsafe { libc::geteuid() }
+}
+
+/// Names in the abstract namespace are anybody's to take: only the kernel's word counts.
+fn check_peer(stream: &UnixStream) -> io::Result<()> {
+    match stream.peer_cred()?.uid() {
+        uid if uid == user() => Ok(()),
+        uid => Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is the user {uid}'s"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_that_listen_are_listed() {
+        let sockets = "\
+Num       RefCount Protocol Flags    Type St Inode Path
+ffff8880: 00000002 00000000 00010000 0001 01 20001 @lvh-vm/7/12.2
+ffff8881: 00000002 00000000 00010000 0001 01 20002 @lvh-vm/7/12.1
+ffff8882: 00000003 00000000 00000000 0001 03 20003 @lvh-vm/7/12.1
+ffff8883: 00000002 00000000 00010000 0001 01 20004 @lvh-vm/77/13.1
+ffff8884: 00000002 00000000 00010000 0001 01 20005 /run/x.sock
+ffff8885: 00000002 00000000 00010000 0001 01 20006
+";
+        assert_eq!(listed(sockets, "lvh-vm/7/"), ["12.1", "12.2"]);
+    }
+}

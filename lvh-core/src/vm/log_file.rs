@@ -1,0 +1,43 @@
+//! What a VM said from its first byte on, in files for people to read.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// The console's file.
+pub(super) const CONSOLE: &str = "console.log";
+/// The kernel log's file.
+pub(super) const KERNEL: &str = "kernel.log";
+
+/// The most that a file holds, in bytes: a guest may say things for ever.
+const LIMIT: usize = 64 << 20;
+
+/// A file that only grows, up to a limit.
+#[derive(Debug)]
+pub struct LogFile {
+    file: File,
+    room: usize,
+}
+
+impl LogFile {
+    /// Begins an empty file at `path`.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::create(path)?, room: LIMIT })
+    }
+
+    /// Appends what there is room for. A full disk must not stop the guest: what cannot be written is dropped.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        if self.room == 0 {
+            return;
+        }
+        let fitting = &bytes[..bytes.len().min(self.room)];
+        self.room -= fitting.len();
+        let _ = self.file.write_all(fitting);
+        if self.room == 0 {
+            let _ = write!(self.file, "\n[lvh: cut after {} MiB]\n", LIMIT >> 20);
+        }
+    }
+}
