@@ -60,7 +60,7 @@ impl VmArgs {
 }
 
 /// A path on the command line starts at the working directory, as everywhere in a shell; one in `lvh.toml` starts there.
-fn from_here(name: String) -> String {
+pub(crate) fn from_here(name: String) -> String {
     let is_path = name.contains('/') && !name.contains(':');
     let absolute = is_path.then(|| std::path::absolute(&name).ok()).flatten();
     absolute.and_then(|path| path.into_os_string().into_string().ok()).unwrap_or(name)

@@ -16,6 +16,8 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Tool {
     name: String,
     command: Command,
+    /// The exit code of a call that went well.
+    success: i32,
     deadline: Duration,
 }
 
@@ -33,10 +35,16 @@ impl Tool {
             Error::new(ErrorKind::Missing, format!("`{name}` was not found in PATH"))
                 .with_hint(format!("apt install {package}"))
         })?;
+        Ok(Self { name: name.to_owned(), ..Self::at(&program) })
+    }
+
+    /// Prepares a call of the program file `program`.
+    pub(crate) fn at(program: &Path) -> Self {
         let mut command = Command::new(program);
         // Messages are searched for known words, so they must not be translated.
         command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Ok(Self { name: name.to_owned(), command, deadline: Duration::from_secs(30 * 60) })
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { name, command, success: 0, deadline: Duration::from_secs(30 * 60) }
     }
 
     pub(crate) fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
@@ -52,6 +60,11 @@ impl Tool {
     pub(crate) fn dir(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self
+    }
+
+    /// The call goes well where the program ends with `code`, which is 0 unless it is set here.
+    pub(crate) fn success(self, code: i32) -> Self {
+        Self { success: code, ..self }
     }
 
     pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
@@ -75,7 +88,7 @@ impl Tool {
         drop(child);
         let (stdout, stderr) = (collect(stdout), collect(stderr));
         match status.map_err(|e| Error::io(format_args!("wait for `{}`", self.name), e))? {
-            Some(status) if status.success() => Ok(stdout),
+            Some(status) if status.code() == Some(self.success) => Ok(stdout),
             Some(status) => Err(self.failure(&ended(status), stdout, stderr)),
             None => Err(self.failure(&format!("timed out after {}s", self.deadline.as_secs()), stdout, stderr)),
         }
@@ -197,6 +210,8 @@ mod tests {
         let error = sh("echo why >&2; exit 3").run().unwrap_err();
         assert!(error.to_string().ends_with("ended with exit code 3"), "{error}");
         assert!(error.report().contains("why"), "{}", error.report());
+        assert_eq!(sh("echo out; exit 3").success(3).run().unwrap(), "out\n");
+        assert!(sh("true").success(3).run().is_err());
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Check {
 pub enum State {
     /// Nothing lacks.
     Ok,
+    /// Something is not there that few need.
+    Optional,
     /// lvh runs, but slower or with less.
     Degraded,
     /// lvh cannot run.

@@ -2,23 +2,25 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::Family;
 use super::install::{Thing, install};
+use super::{Family, trial};
+use crate::config::{Accel, Config};
+use crate::kernel::deb::{KEYRINGS, mirror_in};
+use crate::tool::Tool;
+use crate::{Result, vm};
 
-/// How long a program may take to tell its version.
+/// How long a program may take to tell its version or its devices.
 const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 /// Where administrators' programs live; users' PATH on Debian does not name these.
 const SBIN: &[&str] = &["usr/local/sbin", "usr/sbin", "sbin"];
-/// The names under which distributions install Debian's archive keyring.
-const KEYRINGS: &[&str] =
-    &["usr/share/keyrings/debian-archive-keyring.gpg", "usr/share/keyrings/debian-archive-keyring.pgp"];
+/// What container engines make in their containers: Docker, Podman.
+const CONTAINER_MARKS: &[&str] = &[".dockerenv", "run/.containerenv"];
 
 /// What the machine has, as far as lvh cares.
 #[derive(Debug, Clone)]
@@ -29,16 +31,24 @@ pub struct Facts {
     pub family: Family,
     /// The QEMU of this architecture, where PATH has it.
     pub qemu: Option<Qemu>,
+    /// The accelerator that the user wants.
+    pub accel: Accel,
     /// `/dev/kvm`.
     pub kvm: Device,
-    /// Why KVM did not boot a VM although its device opens, as remembered since the machine's boot.
-    pub kvm_verdict: Option<String>,
+    /// What KVM does when its device opens.
+    pub kvm_trial: Kvm,
+    /// What the CPU has for KVM.
+    pub virtualisation: Virtualisation,
+    /// The machine is a container of Docker or Podman.
+    pub container: bool,
     /// `/dev/vhost-vsock`.
     pub vhost_vsock: Device,
     /// `apt-get`.
     pub apt_get: Option<PathBuf>,
     /// `dpkg-deb`.
     pub dpkg_deb: Option<PathBuf>,
+    /// The archive of Debian kernels: that of the configuration, else that of apt.
+    pub mirror: Option<String>,
     /// Debian's archive keyring.
     pub keyring: Option<PathBuf>,
     /// `depmod`.
@@ -56,6 +66,34 @@ pub struct Qemu {
     pub path: PathBuf,
     /// Its version's first two numbers, where it told them.
     pub version: Option<(u32, u32)>,
+    /// Why it does not run code under TCG, where it does not.
+    pub failure: Option<String>,
+    /// The devices that lvh serves by itself and this QEMU does not know, such as `vhost-user-fs-pci`.
+    pub lacks: Vec<&'static str>,
+}
+
+/// What KVM does when its device opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kvm {
+    /// Nobody knows: there is no QEMU to try it with, or it is tried on x86-64 only.
+    Untried,
+    /// It has booted a VM since the machine's own boot.
+    Boots,
+    /// It runs code; whether it boots a kernel shows with the first VM.
+    Runs,
+    /// It does not; why.
+    Fails(String),
+}
+
+/// What a CPU has for KVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Virtualisation {
+    /// Intel's VMX.
+    Intel,
+    /// AMD's SVM.
+    Amd,
+    /// The CPU does not show that it has either.
+    Hidden,
 }
 
 /// A device node.
@@ -63,8 +101,8 @@ pub struct Qemu {
 pub enum Device {
     /// There is none.
     Absent,
-    /// This user may not open it.
-    Denied,
+    /// This user may not open it; members of this group may, where there is one.
+    Denied(Option<String>),
     /// It does not open, for the reason given.
     Broken(String),
     /// It opens.
@@ -78,29 +116,44 @@ pub struct DataDir {
     pub path: PathBuf,
     /// Whether it, or else its nearest existing parent, is a directory that can be written.
     pub writable: bool,
+    /// Whether it is there already.
+    pub exists: bool,
     /// Free bytes there, where the system tells.
     pub free: Option<u64>,
 }
 
+/// What lvh's own devices need of QEMU: `hw/virtio/vhost-user-vsock-pci.c`, `vhost-user-fs-pci.c`.
+const OWN_DEVICES: [&str; 2] = ["vhost-user-vsock-pci", "vhost-user-fs-pci"];
+
 impl Facts {
     /// Looks at the machine below `root` (`/` but for tests), with the programs of `path` (as in `PATH`).
-    pub fn gather(root: &Path, path: &OsStr, data_dir: &Path) -> Self {
+    ///
+    /// # Errors
+    /// There is no place for the data directory.
+    pub fn gather(root: &Path, path: &OsStr, config: &Config) -> Result<Self> {
         let arch = std::env::consts::ARCH;
         let program = |name: &str| find_program(root, path, name);
-        Self {
+        let data_dir = config.data_dir()?;
+        let qemu = program(&format!("qemu-system-{arch}")).map(Qemu::ask);
+        let kvm = Device::open(&root.join("dev/kvm"), root);
+        Ok(Self {
             arch: arch.to_owned(),
             family: family(root),
-            qemu: program(&format!("qemu-system-{arch}")).map(Qemu::ask),
-            kvm: Device::open(&root.join("dev/kvm")),
-            kvm_verdict: crate::vm::remembered_kvm_failure(data_dir),
-            vhost_vsock: Device::open(&root.join("dev/vhost-vsock")),
+            accel: config.vm.accel,
+            kvm_trial: Kvm::find_out(&kvm, qemu.as_ref(), &data_dir),
+            virtualisation: Virtualisation::of(root),
+            container: CONTAINER_MARKS.iter().any(|mark| root.join(mark).exists()),
+            vhost_vsock: Device::open(&root.join("dev/vhost-vsock"), root),
             apt_get: program("apt-get"),
             dpkg_deb: program("dpkg-deb"),
+            mirror: config.debian_mirror.clone().or_else(|| mirror_in(&root.join("etc/apt")).ok()),
             keyring: KEYRINGS.iter().map(|name| root.join(name)).find(|file| file.is_file()),
             depmod: program("depmod"),
             modprobe: program("modprobe"),
-            data_dir: DataDir::look(data_dir),
-        }
+            data_dir: DataDir::look(&data_dir),
+            qemu,
+            kvm,
+        })
     }
 }
 
@@ -128,34 +181,60 @@ fn is_executable(file: &Path) -> bool {
 
 impl Qemu {
     fn ask(path: PathBuf) -> Self {
-        let version = qemu_version(&path);
-        Self { path, version }
+        let devices = said(&path, &["-device", "help"]);
+        let unknown =
+            |device: &&str| devices.as_ref().is_some_and(|devices| !devices.contains(&format!("name \"{device}\"")));
+        Self {
+            version: qemu_version(&path),
+            failure: trial_is_known().then(|| trial::run(&path, "tcg").err()).flatten(),
+            lacks: OWN_DEVICES.into_iter().filter(unknown).collect(),
+            path,
+        }
+    }
+}
+
+/// The code of the trial is x86's.
+fn trial_is_known() -> bool {
+    std::env::consts::ARCH == "x86_64"
+}
+
+impl Kvm {
+    fn find_out(device: &Device, qemu: Option<&Qemu>, data_dir: &Path) -> Self {
+        match (device, vm::remembered_kvm(data_dir), qemu) {
+            (Device::Opens, Some(Ok(())), _) => Self::Boots,
+            (Device::Opens, Some(Err(why)), _) => Self::Fails(why),
+            (Device::Opens, None, Some(qemu)) if trial_is_known() && qemu.failure.is_none() => {
+                match trial::run(&qemu.path, "kvm") {
+                    Ok(()) => Self::Runs,
+                    Err(why) => Self::Fails(format!("KVM does not work on this machine ({why})")),
+                }
+            }
+            _ => Self::Untried,
+        }
+    }
+}
+
+impl Virtualisation {
+    /// Reads the flags in `/proc/cpuinfo`.
+    fn of(root: &Path) -> Self {
+        let text = std::fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
+        let flags = text.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+        match flags.split_whitespace().find(|flag| ["vmx", "svm"].contains(flag)) {
+            Some("vmx") => Self::Intel,
+            Some(_) => Self::Amd,
+            None => Self::Hidden,
+        }
     }
 }
 
 /// The first two numbers of a QEMU's version, where it tells them.
 pub(crate) fn qemu_version(program: impl AsRef<Path>) -> Option<(u32, u32)> {
-    output_of_version(program.as_ref()).as_deref().and_then(parse_version)
+    said(program.as_ref(), &["--version"]).as_deref().and_then(parse_version)
 }
 
-/// What `program --version` prints, unless it fails or takes too long.
-fn output_of_version(program: &Path) -> Option<String> {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().ok()?;
-    let deadline = Instant::now() + VERSION_DEADLINE;
-    while child.try_wait().ok()?.is_none() {
-        if Instant::now() > deadline {
-            // It may have ended just now; either way it is gone after this.
-            let _ = child.kill().and_then(|()| child.wait());
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    // A version fits the pipe's buffer, so that reading after the end loses nothing.
-    let mut text = String::new();
-    child.stdout.take()?.read_to_string(&mut text).ok()?;
-    Some(text)
+/// What the program prints, unless it fails or takes too long.
+fn said(program: &Path, args: &[&str]) -> Option<String> {
+    Tool::at(program).args(args).deadline(VERSION_DEADLINE).run().ok()
 }
 
 /// Reads `QEMU emulator version 7.2.22 (…)`.
@@ -166,14 +245,28 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 }
 
 impl Device {
-    fn open(path: &Path) -> Self {
+    /// Opens `path`; the names of groups are those of the machine below `root`.
+    fn open(path: &Path, root: &Path) -> Self {
         match OpenOptions::new().read(true).write(true).open(path) {
             Ok(_) => Self::Opens,
             Err(error) if error.kind() == ErrorKind::NotFound => Self::Absent,
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => Self::Denied,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Self::Denied(group_that_may_open(path, root)),
             Err(error) => Self::Broken(error.to_string()),
         }
     }
+}
+
+/// The group whose members may read and write `path`; root's does not count.
+fn group_that_may_open(path: &Path, root: &Path) -> Option<String> {
+    let meta = path.metadata().ok()?;
+    let groups = std::fs::read_to_string(root.join("etc/group")).ok()?;
+    let id = Some(meta.gid()).filter(|&gid| gid != 0 && meta.mode() & 0o060 == 0o060)?.to_string();
+    // group(5): name:password:GID:members
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    })
 }
 
 impl DataDir {
@@ -181,7 +274,7 @@ impl DataDir {
         let nearest = path.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
         let name = CString::new(nearest.as_os_str().as_bytes()).ok();
         let writable = nearest.is_dir() && name.as_deref().is_some_and(may_write);
-        Self { path: path.to_owned(), writable, free: name.as_deref().and_then(free_bytes) }
+        Self { path: path.to_owned(), exists: path.is_dir(), writable, free: name.as_deref().and_then(free_bytes) }
     }
 }
 
@@ -218,6 +311,13 @@ mod tests {
             Self(dir)
         }
 
+        /// What is found here, with `bin` as PATH.
+        fn facts(&self, data_dir: &str) -> Facts {
+            let mut config = Config::default();
+            config.data_dir = Some(self.0.join(data_dir));
+            Facts::gather(&self.0, self.0.join("bin").as_os_str(), &config).unwrap()
+        }
+
         fn write(&self, path: &str, text: &str, mode: u32) {
             let file = self.0.join(path);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -235,10 +335,12 @@ mod tests {
     #[test]
     fn an_empty_machine_has_nothing() {
         let root = Root::new("empty");
-        let facts = Facts::gather(&root.0, root.0.join("bin").as_os_str(), &root.0.join("data/lvh"));
+        let facts = root.facts("data/lvh");
         assert_eq!((facts.qemu, facts.kvm, facts.vhost_vsock), (None, Device::Absent, Device::Absent));
         assert_eq!((facts.apt_get, facts.dpkg_deb, facts.keyring, facts.depmod), (None, None, None, None));
-        assert_eq!(facts.family, Family::Unknown);
+        assert_eq!((facts.family, facts.mirror), (Family::Unknown, None));
+        assert_eq!((facts.kvm_trial, facts.virtualisation), (Kvm::Untried, Virtualisation::Hidden));
+        assert!(!facts.container && !facts.data_dir.exists);
         assert!(facts.data_dir.writable, "its parent is");
         assert!(facts.data_dir.free.is_some());
         assert!(!root.0.join("data").exists(), "looking makes nothing");
@@ -252,12 +354,46 @@ mod tests {
         root.write("usr/sbin/depmod", "", 0o755);
         root.write("usr/share/keyrings/debian-archive-keyring.pgp", "", 0o644);
         root.write("data", "a file", 0o644);
-        let facts = Facts::gather(&root.0, root.0.join("bin").as_os_str(), &root.0.join("data"));
+        root.write("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu svm lm\n", 0o644);
+        root.write("run/.containerenv", "", 0o644);
+        root.write("etc/apt/sources.list", "deb https://mirror.example/debian trixie main\n", 0o644);
+        let facts = root.facts("data");
+        assert_eq!((facts.virtualisation, facts.container), (Virtualisation::Amd, true));
+        assert_eq!(facts.mirror.as_deref(), Some("https://mirror.example/debian"));
         assert_eq!(facts.family, Family::Arch);
         assert_eq!(facts.apt_get, None);
         assert_eq!(facts.depmod, Some(root.0.join("usr/sbin/depmod")));
         assert_eq!(facts.keyring, Some(root.0.join(KEYRINGS[1])));
         assert!(!facts.data_dir.writable, "a file is no directory");
+    }
+
+    /// A QEMU that is a script of the shell.
+    fn check_qemu(script: &str, version: Option<(u32, u32)>, failure: Option<&str>, lacks: &[&str]) {
+        let root = Root::new("qemu");
+        root.write("script", &format!("#!/bin/sh\n{script}\n"), 0o755);
+        root.write("bin/other", "", 0o644);
+        // Written by another process: while ours has a program open for writing, the child of any test's thread may
+        // have so too for a moment, and exec(2) would refuse it (ETXTBSY).
+        let qemu = root.0.join(format!("bin/qemu-system-{}", std::env::consts::ARCH));
+        let copied = std::process::Command::new("cp").arg(root.0.join("script")).arg(&qemu).status().unwrap();
+        assert!(copied.success());
+        let qemu = root.facts("data").qemu.unwrap();
+        assert_eq!((qemu.version, qemu.lacks.as_slice()), (version, lacks), "{script}");
+        if trial_is_known() {
+            assert_eq!(qemu.failure.as_deref(), failure, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_qemu_is_asked_and_tried() {
+        let help = "name \"vhost-user-fs-pci\", bus PCI";
+        let old = format!(
+            "case $1 in --version) echo QEMU emulator version 4.2.1;; -device) echo '{help}';; *) exit 33; esac"
+        );
+        check_qemu(&old, Some((4, 2)), None, &["vhost-user-vsock-pci"]);
+        let broken = "echo \"$(basename $0): cannot open shared object file\" >&2; exit 127";
+        check_qemu(broken, None, Some("cannot open shared object file"), &[]);
+        check_qemu("exit 0", None, Some("ended with exit code 0"), &OWN_DEVICES);
     }
 
     #[test]

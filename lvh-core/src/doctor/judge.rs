@@ -1,7 +1,8 @@
 //! From facts to verdicts.
 
 use super::install::{Thing, install};
-use super::{Check, Device, Facts, State};
+use super::{Check, Device, Facts, Kvm, Qemu, State, Virtualisation};
+use crate::config::Accel;
 
 /// The first QEMU whose TCG runs a guest that patches its own code on several threads.
 const QEMU_TCG_THREADS: (u32, u32) = (8, 1);
@@ -10,7 +11,15 @@ const LITTLE_SPACE: u64 = 2 << 30;
 
 /// One check for each thing that lvh needs or can use; the mandatory ones first.
 pub fn judge(facts: &Facts) -> Vec<Check> {
-    vec![qemu(facts), data_dir(facts), kvm(facts), vhost_vsock(facts), deb_tools(facts), keyring(facts), kmod(facts)]
+    let own_devices = facts.qemu.iter().flat_map(|qemu| own_devices(facts, qemu));
+    [qemu(facts)]
+        .into_iter()
+        .chain(own_devices)
+        .chain([data_dir(facts), kvm(facts), vhost_vsock(facts), deb_tools(facts)])
+        // Without apt-get there is no configuration of apt to look for a mirror in.
+        .chain(facts.apt_get.is_some().then(|| mirror(facts)))
+        .chain([keyring(facts), kmod(facts)])
+        .collect()
 }
 
 fn qemu(facts: &Facts) -> Check {
@@ -20,6 +29,11 @@ fn qemu(facts: &Facts) -> Check {
         return Check::lack("QEMU", State::Missing, found, "no VM can start", fix);
     };
     let path = qemu.path.display();
+    if let Some(why) = &qemu.failure {
+        let fix = format!("install it again: {}", install(facts.family, Thing::Qemu, &facts.arch));
+        return Check::lack("QEMU", State::Missing, format!("{path} does not run: {why}"), "no VM can start", fix);
+    }
+    let has_kvm = matches!(facts.kvm_trial, Kvm::Boots | Kvm::Runs) && facts.accel != Accel::Tcg;
     match qemu.version {
         None => Check::lack(
             "QEMU",
@@ -28,7 +42,7 @@ fn qemu(facts: &Facts) -> Check {
             "it may not start at all",
             format!("see what `{path} --version` says"),
         ),
-        Some(version @ (major, minor)) if version < QEMU_TCG_THREADS => Check::lack(
+        Some(version @ (major, minor)) if version < QEMU_TCG_THREADS && !has_kvm => Check::lack(
             "QEMU",
             State::Degraded,
             format!("{path} (version {major}.{minor})"),
@@ -39,52 +53,126 @@ fn qemu(facts: &Facts) -> Check {
     }
 }
 
+/// The devices that lvh serves by itself: a VM would be started with them, whether QEMU knows them or not.
+fn own_devices(facts: &Facts, qemu: &Qemu) -> [Check; 2] {
+    let check = |name, device, cost, variable| match qemu.lacks.contains(&device) {
+        false => Check::ok(name, format!("served by lvh itself, through QEMU's `{device}`")),
+        true => {
+            let found = format!("{} has no device `{device}`", qemu.path.display());
+            let full = install(facts.family, Thing::Qemu, &facts.arch);
+            Check::lack(name, State::Missing, found, cost, format!("{full} (5.1 or newer), or set {variable}"))
+        }
+    };
+    let no_vsock = "VMs of kernels that have vsock do not start";
+    let no_virtiofs = "VMs of kernels that have virtiofs do not start";
+    [
+        check("vsock", "vhost-user-vsock-pci", no_vsock, "LVH_CHANNEL=virtio-serial"),
+        check("virtiofs", "vhost-user-fs-pci", no_virtiofs, "LVH_SHARE=9p"),
+    ]
+}
+
 fn data_dir(facts: &Facts) -> Check {
     let dir = &facts.data_dir;
     let path = dir.path.display();
     let elsewhere = "set `LVH_DATA_DIR`, or `data-dir` in `lvh.toml`, to a directory";
+    let missing = |found: String, fix: String| {
+        Check::lack("data directory", State::Missing, found, "kernels cannot be kept", fix)
+    };
     if !dir.writable {
-        let (found, cost) = (format!("{path} cannot be written"), "kernels cannot be kept");
-        return Check::lack("data directory", State::Missing, found, cost, format!("{elsewhere} of yours"));
+        return missing(format!("{path} cannot be written"), format!("{elsewhere} of yours"));
+    }
+    if dir.free == Some(0) && !dir.exists {
+        return missing(format!("{path} has no free space"), format!("free some, or {elsewhere} with more"));
     }
     let Some(free) = dir.free else { return Check::ok("data directory", path.to_string()) };
     let found = format!("{path} ({:.1} GiB free)", free as f64 / f64::from(1 << 30));
     if free < LITTLE_SPACE {
-        let (cost, fix) = ("kernels may not fit", format!("free some space, or {elsewhere} with more"));
+        let (cost, fix) = (
+            "a kernel takes up to 0.4 GiB: new ones may not fit",
+            format!("free some space, or {elsewhere} with more"),
+        );
         return Check::lack("data directory", State::Degraded, found, cost, fix);
     }
     Check::ok("data directory", found)
 }
 
 fn kvm(facts: &Facts) -> Check {
-    let lack = |found: String, fix: &str| {
-        let cost = "VMs run under TCG, about ten times slower";
-        Check::lack("/dev/kvm", State::Degraded, found, cost, fix.to_owned())
+    let (state, cost) = match facts.accel {
+        Accel::Kvm => (State::Missing, "no VM starts, for `accel` or LVH_ACCEL demands KVM"),
+        Accel::Tcg => (State::Optional, "nothing, for `accel` or LVH_ACCEL demands TCG"),
+        Accel::Auto | Accel::Hvf => (State::Degraded, "VMs run under TCG, about ten times slower"),
     };
-    let switch_on = "switch virtualisation on in the firmware, or nested virtualisation in the hypervisor above; then \
-        `sudo modprobe kvm_intel` or `sudo modprobe kvm_amd`";
-    match (&facts.kvm, &facts.kvm_verdict) {
-        (Device::Absent, _) => lack("does not exist".to_owned(), switch_on),
-        (Device::Denied, _) => {
-            lack("permission denied".to_owned(), "sudo usermod -aG kvm \"$USER\", then log in again")
+    let lack = |found: String, fix: String| Check::lack("/dev/kvm", state, found, cost, fix);
+    match (&facts.kvm, &facts.kvm_trial) {
+        (Device::Absent, _) => lack("does not exist".to_owned(), make_kvm(facts)),
+        (Device::Denied(group), _) => lack("permission denied".to_owned(), let_in("/dev/kvm", group.as_deref())),
+        (Device::Broken(why), _) => lack(format!("does not open: {why}"), make_kvm(facts)),
+        (Device::Opens, Kvm::Fails(why)) => lack(
+            format!("opens, but {why}"),
+            "this machine seems to be a VM itself: switch on nested virtualisation in the hypervisor above, or take a \
+             machine that has it; LVH_ACCEL=tcg spares the trial"
+                .to_owned(),
+        ),
+        (Device::Opens, Kvm::Boots) => Check::ok("/dev/kvm", "opens, and has booted a VM"),
+        (Device::Opens, Kvm::Runs) => Check::ok("/dev/kvm", "opens, and runs code"),
+        (Device::Opens, Kvm::Untried) => Check::ok("/dev/kvm", "opens (whether it boots shows with the first VM)"),
+    }
+}
+
+/// How a machine without `/dev/kvm` gets one.
+fn make_kvm(facts: &Facts) -> String {
+    let module = match (facts.container, facts.virtualisation) {
+        (true, _) => return "start the container with `--device /dev/kvm`, on a host that has it".to_owned(),
+        (false, Virtualisation::Intel) => "kvm_intel",
+        (false, Virtualisation::Amd) => "kvm_amd",
+        (false, Virtualisation::Hidden) => {
+            return "switch virtualisation on in the firmware; in a VM, switch on nested virtualisation in the \
+                    hypervisor above"
+                .to_owned();
         }
-        (Device::Broken(why), _) => lack(format!("does not open: {why}"), switch_on),
-        (Device::Opens, Some(why)) => lack(format!("opens, but did not boot a VM: {why}"), switch_on),
-        (Device::Opens, None) => Check::ok("/dev/kvm", "opens (whether it boots shows with the first VM)"),
+    };
+    format!("sudo modprobe {module}")
+}
+
+/// How a user comes to open a device.
+fn let_in(device: &str, group: Option<&str>) -> String {
+    match group {
+        Some(group) => format!(
+            "sudo usermod -aG {group} \"$USER\", then log in again; or, until the machine boots again: sudo chmod a+rw \
+             {device}"
+        ),
+        None => format!("sudo chmod a+rw {device} (until the machine boots again)"),
     }
 }
 
 fn vhost_vsock(facts: &Facts) -> Check {
-    let lack = |found: String, fix: &str| {
-        let cost = "host and guest talk through lvh's own vsock device or a serial port instead";
-        Check::lack("/dev/vhost-vsock", State::Degraded, found, cost, fix.to_owned())
+    let lack = |found: &str, fix: String| {
+        let cost = "none: lvh's own vsock device is as good";
+        Check::lack("/dev/vhost-vsock", State::Optional, found, cost, fix)
     };
-    let load = "sudo modprobe vhost_vsock";
+    let load = || match facts.container {
+        true => "start the container with `--device /dev/vhost-vsock`, on a host that has it".to_owned(),
+        false => "sudo modprobe vhost_vsock".to_owned(),
+    };
     match &facts.vhost_vsock {
         Device::Opens => Check::ok("/dev/vhost-vsock", "opens"),
-        Device::Absent => lack("does not exist".to_owned(), load),
-        Device::Denied => lack("permission denied".to_owned(), "sudo usermod -aG kvm \"$USER\", then log in again"),
-        Device::Broken(why) => lack(format!("does not open: {why}"), load),
+        Device::Absent => lack("does not exist", load()),
+        Device::Denied(group) => lack("permission denied", let_in("/dev/vhost-vsock", group.as_deref())),
+        Device::Broken(why) => lack(&format!("does not open: {why}"), load()),
+    }
+}
+
+fn mirror(facts: &Facts) -> Check {
+    match &facts.mirror {
+        Some(mirror) => Check::ok("Debian archive", mirror),
+        None => Check::lack(
+            "Debian archive",
+            State::Degraded,
+            "neither LVH_DEBIAN_MIRROR nor this machine's apt configuration names one",
+            "kernels of Debian packages cannot be fetched (`5.10`, `6.1`, `6.12`), unless `mirror` names one",
+            "export LVH_DEBIAN_MIRROR=URL, the base URL of a Debian archive that you trust (it ends in /debian)"
+                .to_owned(),
+        ),
     }
 }
 
@@ -134,7 +222,7 @@ fn not_found(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DataDir, Family, Qemu, can_run};
+    use super::super::{DataDir, Family, can_run};
     use super::*;
 
     /// A Debian machine that has everything.
@@ -142,16 +230,25 @@ mod tests {
         Facts {
             arch: "x86_64".into(),
             family: Family::Debian,
-            qemu: Some(Qemu { path: "/usr/bin/qemu-system-x86_64".into(), version: Some((10, 0)) }),
+            qemu: Some(Qemu {
+                path: "/usr/bin/qemu-system-x86_64".into(),
+                version: Some((10, 0)),
+                failure: None,
+                lacks: Vec::new(),
+            }),
+            accel: Accel::Auto,
             kvm: Device::Opens,
-            kvm_verdict: None,
+            kvm_trial: Kvm::Runs,
+            virtualisation: Virtualisation::Intel,
+            container: false,
+            mirror: Some("https://mirror.example/debian".into()),
             vhost_vsock: Device::Opens,
             apt_get: Some("/usr/bin/apt-get".into()),
             dpkg_deb: Some("/usr/bin/dpkg-deb".into()),
             keyring: Some("/usr/share/keyrings/debian-archive-keyring.gpg".into()),
             depmod: Some("/usr/sbin/depmod".into()),
             modprobe: Some("/usr/sbin/modprobe".into()),
-            data_dir: DataDir { path: "/home/u/.cache/lvh".into(), writable: true, free: Some(10 << 30) },
+            data_dir: DataDir { path: "/home/u/.cache/lvh".into(), writable: true, exists: true, free: Some(10 << 30) },
         }
     }
 
@@ -163,7 +260,7 @@ mod tests {
         let [lack] = lacks.as_slice() else { panic!("{lacks:?}") };
         let text = format!("{:?} {}: {} | {}", lack.state, lack.name, lack.found, lack.fix.as_deref().unwrap_or("-"));
         assert_eq!(text, expected);
-        assert_eq!(can_run(&lacks), lack.state == State::Degraded);
+        assert_eq!(can_run(&lacks), lack.state != State::Missing);
     }
 
     #[test]
@@ -179,30 +276,56 @@ mod tests {
             "Missing QEMU: `qemu-system-x86_64` was not found in PATH | sudo apt install qemu-system-x86",
         );
         check(
+            |facts| facts.qemu.as_mut().unwrap().failure = Some("no libpixman".into()),
+            "Missing QEMU: /usr/bin/qemu-system-x86_64 does not run: no libpixman | install it again: sudo apt install \
+             qemu-system-x86",
+        );
+        check(
+            |facts| facts.qemu.as_mut().unwrap().lacks.push("vhost-user-fs-pci"),
+            "Missing virtiofs: /usr/bin/qemu-system-x86_64 has no device `vhost-user-fs-pci` | sudo apt install \
+             qemu-system-x86 (5.1 or newer), or set LVH_SHARE=9p",
+        );
+        let elsewhere = "set `LVH_DATA_DIR`, or `data-dir` in `lvh.toml`, to a directory";
+        check(
             |facts| facts.data_dir.writable = false,
-            "Missing data directory: /home/u/.cache/lvh cannot be written | set `LVH_DATA_DIR`, or `data-dir` in \
-             `lvh.toml`, to a directory of yours",
+            &format!("Missing data directory: /home/u/.cache/lvh cannot be written | {elsewhere} of yours"),
+        );
+        check(
+            |facts| (facts.data_dir.exists, facts.data_dir.free) = (false, Some(0)),
+            &format!(
+                "Missing data directory: /home/u/.cache/lvh has no free space | free some, or {elsewhere} with more"
+            ),
         );
     }
 
     #[test]
     fn things_that_only_help() {
+        let old = |facts: &mut Facts| {
+            facts.qemu.as_mut().unwrap().version = Some((7, 2));
+            facts.kvm_trial = Kvm::Untried;
+        };
         check(
-            |facts| facts.qemu.as_mut().unwrap().version = Some((7, 2)),
+            old,
             "Degraded QEMU: /usr/bin/qemu-system-x86_64 (version 7.2) | install QEMU 8.1 or newer (Debian 13, Ubuntu \
              24.04 and Fedora 39 have one)",
         );
         check(
-            |facts| facts.kvm = Device::Denied,
-            "Degraded /dev/kvm: permission denied | sudo usermod -aG kvm \"$USER\", then log in again",
+            |facts| facts.data_dir.free = Some(0),
+            "Degraded data directory: /home/u/.cache/lvh (0.0 GiB free) | free some space, or set `LVH_DATA_DIR`, or \
+             `data-dir` in `lvh.toml`, to a directory with more",
         );
         check(
             |facts| facts.vhost_vsock = Device::Absent,
-            "Degraded /dev/vhost-vsock: does not exist | sudo modprobe vhost_vsock",
+            "Optional /dev/vhost-vsock: does not exist | sudo modprobe vhost_vsock",
         );
         check(
             |facts| facts.dpkg_deb = None,
             "Degraded apt-get, dpkg-deb: `dpkg-deb` was not found | sudo apt install apt dpkg",
+        );
+        check(
+            |facts| facts.mirror = None,
+            "Degraded Debian archive: neither LVH_DEBIAN_MIRROR nor this machine's apt configuration names one | \
+             export LVH_DEBIAN_MIRROR=URL, the base URL of a Debian archive that you trust (it ends in /debian)",
         );
         check(
             |facts| facts.keyring = None,
@@ -215,13 +338,51 @@ mod tests {
     }
 
     #[test]
-    fn kvm_that_opens_but_does_not_boot_is_no_kvm() {
+    fn an_old_qemu_is_good_enough_for_kvm() {
         let mut facts = healthy();
-        facts.kvm_verdict = Some("KVM internal error".into());
-        let kvm = judge(&facts).into_iter().find(|check| check.name == "/dev/kvm").unwrap();
-        assert_eq!(
-            (kvm.state, kvm.found.as_str()),
-            (State::Degraded, "opens, but did not boot a VM: KVM internal error")
+        facts.qemu.as_mut().unwrap().version = Some((7, 2));
+        assert_eq!(judge(&facts)[0].state, State::Ok);
+        facts.accel = Accel::Tcg;
+        assert_eq!(judge(&facts)[0].state, State::Degraded);
+    }
+
+    #[test]
+    fn each_lack_of_kvm_has_its_own_fix() {
+        let denied =
+            |group: Option<&'static str>| move |facts: &mut Facts| facts.kvm = Device::Denied(group.map(str::to_owned));
+        check(
+            denied(Some("kvm")),
+            "Degraded /dev/kvm: permission denied | sudo usermod -aG kvm \"$USER\", then log in again; or, until the \
+             machine boots again: sudo chmod a+rw /dev/kvm",
         );
+        let chmod = "sudo chmod a+rw /dev/kvm (until the machine boots again)";
+        check(denied(None), &format!("Degraded /dev/kvm: permission denied | {chmod}"));
+        let absent = |virtualisation, container, fix: &str| {
+            let break_it = |facts: &mut Facts| {
+                (facts.kvm, facts.virtualisation, facts.container) = (Device::Absent, virtualisation, container);
+            };
+            check(break_it, &format!("Degraded /dev/kvm: does not exist | {fix}"));
+        };
+        absent(Virtualisation::Intel, false, "sudo modprobe kvm_intel");
+        absent(Virtualisation::Amd, false, "sudo modprobe kvm_amd");
+        absent(Virtualisation::Amd, true, "start the container with `--device /dev/kvm`, on a host that has it");
+        let firmware = "switch virtualisation on in the firmware; in a VM, switch on nested virtualisation in the \
+                        hypervisor above";
+        absent(Virtualisation::Hidden, false, firmware);
+    }
+
+    #[test]
+    fn what_is_demanded_decides_whether_kvm_is_mandatory() {
+        let kvm = |accel, trial| {
+            let checks = judge(&Facts { accel, kvm_trial: trial, ..healthy() });
+            checks.into_iter().find(|check| check.name == "/dev/kvm").unwrap()
+        };
+        let fails = || Kvm::Fails("KVM does not work on this machine (internal error)".into());
+        let auto = kvm(Accel::Auto, fails());
+        let found = "opens, but KVM does not work on this machine (internal error)";
+        assert_eq!((auto.state, auto.found.as_str()), (State::Degraded, found));
+        assert_eq!(kvm(Accel::Kvm, fails()).state, State::Missing);
+        assert_eq!(kvm(Accel::Tcg, fails()).state, State::Optional);
+        assert_eq!(kvm(Accel::Kvm, Kvm::Boots).state, State::Ok);
     }
 }

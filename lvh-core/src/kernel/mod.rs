@@ -10,7 +10,7 @@ mod built_modules;
 mod bzimage;
 mod compression;
 mod config;
-mod deb;
+pub(crate) mod deb;
 mod depmod;
 mod elf;
 mod local;

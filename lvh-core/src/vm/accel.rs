@@ -62,12 +62,13 @@ impl Memory {
 /// The name of the store's state directory that holds the verdict.
 pub(super) const STATE: &str = "machine";
 
-/// Why KVM did not boot a VM although its device opens, as the store in `data_dir` remembers since the machine's boot.
-pub(crate) fn remembered_kvm_failure(data_dir: &Path) -> Option<String> {
-    match Memory::open(&Store::state_in(data_dir, STATE)).recall() {
-        Some(Verdict::Broken(why)) => Some(why),
-        _ => None,
-    }
+/// Whether KVM has booted a VM, or why it did not although its device opens, as the store in `data_dir` remembers since
+/// the machine's boot.
+pub(crate) fn remembered_kvm(data_dir: &Path) -> Option<std::result::Result<(), String>> {
+    Memory::open(&Store::state_in(data_dir, STATE)).recall().map(|verdict| match verdict {
+        Verdict::Works => Ok(()),
+        Verdict::Broken(why) => Err(why),
+    })
 }
 
 /// What to try, in this order.

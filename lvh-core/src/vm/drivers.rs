@@ -23,10 +23,24 @@ impl Drivers {
         })
     }
 
-    /// Whether the kernel has the driver built in or as a module that we can load.
-    pub(super) fn has(&self, driver: &Driver) -> bool {
-        let built_in = self.config.as_ref().is_some_and(|config| config.get(driver.option) == Some(&Value::Yes));
-        built_in || self.tree.as_ref().is_some_and(|tree| tree.availability(driver.module) != Availability::Absent)
+    /// Why the kernel has the driver neither built in nor as a module that we can load; `None` where it has it.
+    pub(super) fn lack(&self, driver: &Driver) -> Option<String> {
+        let Driver { module, option, presumed } = driver;
+        let value = self.config.as_ref().and_then(|config| config.get(option));
+        let availability = self.tree.as_ref().map(|tree| tree.availability(module));
+        match (value, availability) {
+            (Some(Value::Yes), _) | (_, Some(Availability::BuiltIn | Availability::Module)) => None,
+            (Some(Value::Module), None) => {
+                Some(format!("the guest's kernel has {module} as a module, but its modules were not found"))
+            }
+            (Some(Value::Module), Some(_)) => {
+                Some(format!("the guest's kernel has {module} as a module, but the module is not in its tree"))
+            }
+            (None, None) if self.config.is_none() => (!presumed).then(|| {
+                format!("neither config nor modules tell whether the guest's kernel has {module} (CONFIG_{option})")
+            }),
+            _ => Some(format!("the guest's kernel has no {module} (CONFIG_{option})")),
+        }
     }
 
     /// The first of the user's `modules` that `kernel` has neither built in nor in its tree.
@@ -49,5 +63,45 @@ impl Drivers {
     /// A module that a wanted one needs does not exist, or one cannot be read.
     pub(super) fn load(&self, wanted: &[&str]) -> Result<Vec<LoadableModule>> {
         self.tree.as_ref().map_or(Ok(Vec::new()), |tree| tree.closure(wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kernel with this configuration, and with modules if `tree` has any.
+    fn check(config: Option<&str>, tree: Option<&[&str]>, driver: Driver, expected: Option<&str>) {
+        let dir = std::env::temp_dir().join(format!("lvh-drivers-{}", std::process::id()));
+        let tree = tree.map(|modules| {
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("modules.dep"), modules.iter().map(|m| format!("{m}.ko:\n")).collect::<String>())
+                .unwrap();
+            let tree = ModuleTree::open(&dir).unwrap();
+            std::fs::remove_dir_all(&dir).unwrap();
+            tree
+        });
+        let drivers = Drivers { config: config.map(KernelConfig::parse), tree };
+        assert_eq!(drivers.lack(&driver).as_deref(), expected, "{config:?}");
+    }
+
+    #[test]
+    fn what_is_lacking_and_why() {
+        let fs = Driver { module: "virtiofs", option: "VIRTIO_FS", presumed: false };
+        let serial = Driver { module: "8250", option: "SERIAL_8250", presumed: true };
+        let as_module = Some("CONFIG_VIRTIO_FS=m");
+        check(Some("CONFIG_VIRTIO_FS=y"), None, fs, None);
+        check(as_module, Some(&["virtiofs"]), fs, None);
+        check(None, Some(&["virtiofs"]), fs, None);
+        let found = "the guest's kernel has virtiofs as a module, but ";
+        check(as_module, None, fs, Some(&format!("{found}its modules were not found")));
+        check(as_module, Some(&["9p"]), fs, Some(&format!("{found}the module is not in its tree")));
+        let off = Some("the guest's kernel has no virtiofs (CONFIG_VIRTIO_FS)");
+        check(Some("CONFIG_X=y"), None, fs, off);
+        check(None, Some(&["9p"]), fs, off);
+        let unknown = "neither config nor modules tell whether the guest's kernel has virtiofs (CONFIG_VIRTIO_FS)";
+        check(None, None, fs, Some(unknown));
+        check(None, None, serial, None);
+        check(Some("CONFIG_X=y"), None, serial, Some("the guest's kernel has no 8250 (CONFIG_SERIAL_8250)"));
     }
 }

@@ -1,7 +1,13 @@
 //! Which rung of each ladder a VM stands on: what the host has, what the guest's kernel has, what the user wants.
 
+use std::fs::File;
+
+use super::drivers::Drivers;
+use super::machine::Arch;
+use super::served;
 use crate::config::{Channel, Share};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Kernel;
 
 /// What the host can serve.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +18,17 @@ pub(super) struct HostOffers {
     pub vhost_user: bool,
     /// The machine type has a second serial port.
     pub second_serial: bool,
+}
+
+impl HostOffers {
+    /// What this machine serves a guest of `arch`.
+    pub(super) fn here(arch: Arch) -> Self {
+        Self {
+            vhost_vsock: File::options().read(true).write(true).open("/dev/vhost-vsock").is_ok(),
+            vhost_user: served::AVAILABLE,
+            second_serial: arch.second_serial().is_some(),
+        }
+    }
 }
 
 /// The chosen rungs, and why the better ones were passed over.
@@ -25,50 +42,84 @@ pub struct Rungs {
     pub passed_over: Vec<String>,
 }
 
-/// Chooses both rungs; a forced one is taken or refused, never replaced. `guest_has` says whether the guest's kernel
-/// brings a driver, built in or as a module.
-///
-/// # Errors
-/// A forced rung that host or guest does not have, with the reason.
-pub(super) fn choose(
-    host: HostOffers,
-    guest_has: impl Fn(&Driver) -> bool,
-    channel: Option<Channel>,
-    share: Option<Share>,
-) -> Result<Rungs> {
-    let mut passed_over = Vec::new();
-    let channel = climb("channel", "LVH_CHANNEL", Channel::ALL, channel, &mut passed_over, |rung| {
-        host_lacks_channel(host, rung).or_else(|| guest_lacks(&guest_has, &channel_drivers(rung)))
-    })?;
-    let share = climb("share", "LVH_SHARE", Share::ALL, share, &mut passed_over, |rung| {
-        host_lacks_share(host, rung).or_else(|| guest_lacks(&guest_has, &share_drivers(rung)))
-    })?;
-    Ok(Rungs { channel, share, passed_over })
+/// Both ladders, the best rung first, as this machine and one kernel have them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ladders {
+    /// How host and guest can talk.
+    pub channel: Vec<Rung<Channel>>,
+    /// How the guest can see the host's files.
+    pub share: Vec<Rung<Share>>,
+}
+
+/// A rung, and whether it can be stood on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rung<R> {
+    /// Which one it is.
+    pub rung: R,
+    /// Why it cannot be used; `None` where it can.
+    pub lack: Option<String>,
+}
+
+impl Ladders {
+    /// Reads what this machine and `kernel` offer; nothing is started.
+    ///
+    /// # Errors
+    /// The kernel's files cannot be read.
+    pub fn of(kernel: &Kernel) -> Result<Self> {
+        let drivers = Drivers::of(kernel)?;
+        Ok(Self::survey(HostOffers::here(Arch::host()), |driver| drivers.lack(driver)))
+    }
+
+    /// `guest_lack` says why the guest's kernel does not bring a driver, built in or as a module.
+    pub(super) fn survey(host: HostOffers, guest_lack: impl Fn(&Driver) -> Option<String>) -> Self {
+        let guest_lacks = |drivers: Vec<Driver>| drivers.iter().find_map(&guest_lack);
+        let channel = Channel::ALL.iter().map(|&rung| {
+            let lack = host_lacks_channel(host, rung).or_else(|| guest_lacks(channel_drivers(rung)));
+            Rung { rung, lack }
+        });
+        let share = Share::ALL.iter().map(|&rung| {
+            let lack = host_lacks_share(host, rung).or_else(|| guest_lacks(share_drivers(rung)));
+            Rung { rung, lack }
+        });
+        Self { channel: channel.collect(), share: share.collect() }
+    }
+
+    /// Chooses both rungs; a forced one is taken or refused, never replaced.
+    ///
+    /// # Errors
+    /// A forced rung that host or guest does not have, with the reason; a ladder without a rung.
+    pub fn choose(&self, channel: Option<Channel>, share: Option<Share>) -> Result<Rungs> {
+        let mut passed_over = Vec::new();
+        let channel = climb("channel", "LVH_CHANNEL", &self.channel, channel, &mut passed_over)?;
+        let share = climb("share", "LVH_SHARE", &self.share, share, &mut passed_over)?;
+        Ok(Rungs { channel, share, passed_over })
+    }
 }
 
 /// The first rung that nothing speaks against, or the forced one.
-fn climb<R: Copy + std::fmt::Display>(
+fn climb<R: Copy + PartialEq + std::fmt::Display>(
     ladder: &str,
     variable: &str,
-    rungs: &[R],
+    rungs: &[Rung<R>],
     forced: Option<R>,
     passed_over: &mut Vec<String>,
-    lacks: impl Fn(R) -> Option<String>,
 ) -> Result<R> {
-    if let Some(rung) = forced {
-        return match lacks(rung) {
-            None => Ok(rung),
-            Some(why) => Err(Error::new(ErrorKind::Boot, format!("the {ladder} `{rung}` cannot be used: {why}"))
-                .with_hint(format!("unset {variable} to let lvh choose"))),
-        };
-    }
-    for &rung in rungs {
-        match lacks(rung) {
-            None => return Ok(rung),
-            Some(why) => passed_over.push(format!("{ladder} `{rung}` not used: {why}")),
+    let mut better = Vec::new();
+    for Rung { rung, lack } in rungs {
+        match (lack, forced) {
+            (_, Some(forced)) if forced != *rung => {}
+            (None, _) => {
+                passed_over.append(&mut better);
+                return Ok(*rung);
+            }
+            (Some(why), Some(_)) => {
+                return Err(Error::new(ErrorKind::Boot, format!("the {ladder} `{rung}` cannot be used: {why}"))
+                    .with_hint(format!("unset {variable} to let lvh choose")));
+            }
+            (Some(why), None) => better.push(format!("{ladder} `{rung}` not used: {why}")),
         }
     }
-    Err(Error::new(ErrorKind::Boot, format!("no {ladder} can be used: {}", passed_over.join("; "))))
+    Err(Error::new(ErrorKind::Boot, format!("no {ladder} can be used: {}", better.join("; "))))
 }
 
 fn host_lacks_channel(host: HostOffers, rung: Channel) -> Option<String> {
@@ -86,11 +137,6 @@ fn host_lacks_share(host: HostOffers, rung: Share) -> Option<String> {
         .then(|| "lvh was built without its feature `vhost`, or not for Linux".to_owned())
 }
 
-fn guest_lacks(guest_has: impl Fn(&Driver) -> bool, drivers: &[Driver]) -> Option<String> {
-    let absent = drivers.iter().find(|driver| !guest_has(driver))?;
-    Some(format!("the guest's kernel has no {} (CONFIG_{})", absent.module, absent.option))
-}
-
 /// A driver that a rung needs in the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Driver {
@@ -98,32 +144,35 @@ pub(super) struct Driver {
     pub module: &'static str,
     /// The kernel option that builds it, without `CONFIG_`.
     pub option: &'static str,
+    /// A kernel of which nothing is known is taken to have it.
+    pub presumed: bool,
 }
 
-const PCI: Driver = Driver { module: "virtio_pci", option: "VIRTIO_PCI" };
+impl Driver {
+    const fn new(module: &'static str, option: &'static str) -> Self {
+        Self { module, option, presumed: false }
+    }
+}
+
+const PCI: Driver = Driver::new("virtio_pci", "VIRTIO_PCI");
 
 /// What the guest needs for a channel, in load order.
 pub(super) fn channel_drivers(channel: Channel) -> Vec<Driver> {
     match channel {
         Channel::VhostVsock | Channel::VhostUserVsock => {
-            vec![PCI, Driver { module: "vmw_vsock_virtio_transport", option: "VIRTIO_VSOCKETS" }]
+            vec![PCI, Driver::new("vmw_vsock_virtio_transport", "VIRTIO_VSOCKETS")]
         }
-        Channel::VirtioSerial => vec![PCI, Driver { module: "virtio_console", option: "VIRTIO_CONSOLE" }],
-        Channel::Serial => Vec::new(),
+        Channel::VirtioSerial => vec![PCI, Driver::new("virtio_console", "VIRTIO_CONSOLE")],
+        Channel::Serial => vec![Driver { presumed: true, ..Driver::new("8250", "SERIAL_8250") }],
     }
 }
 
 /// What the guest needs for a share, in load order.
 pub(super) fn share_drivers(share: Share) -> Vec<Driver> {
-    let overlay = Driver { module: "overlay", option: "OVERLAY_FS" };
+    let overlay = Driver::new("overlay", "OVERLAY_FS");
     match share {
-        Share::Virtiofs => vec![PCI, Driver { module: "virtiofs", option: "VIRTIO_FS" }, overlay],
-        Share::NineP => vec![
-            PCI,
-            Driver { module: "9pnet_virtio", option: "NET_9P_VIRTIO" },
-            Driver { module: "9p", option: "9P_FS" },
-            overlay,
-        ],
+        Share::Virtiofs => vec![PCI, Driver::new("virtiofs", "VIRTIO_FS"), overlay],
+        Share::NineP => vec![PCI, Driver::new("9pnet_virtio", "NET_9P_VIRTIO"), Driver::new("9p", "9P_FS"), overlay],
         Share::Packed => Vec::new(),
     }
 }
@@ -136,7 +185,8 @@ mod tests {
 
     /// Chooses with what `host` offers and a guest that lacks the `absent` modules.
     fn check(host: HostOffers, absent: &[&str], expected: (Channel, Share)) {
-        let rungs = choose(host, |driver| !absent.contains(&driver.module), None, None).unwrap();
+        let lack = |driver: &Driver| absent.contains(&driver.module).then(|| format!("no {}", driver.module));
+        let rungs = Ladders::survey(host, lack).choose(None, None).unwrap();
         assert_eq!((rungs.channel, rungs.share), expected, "without {absent:?}");
     }
 
@@ -156,11 +206,28 @@ mod tests {
 
     #[test]
     fn a_forced_rung_is_refused_with_its_reason() {
-        let error = choose(EVERYTHING, |driver| driver.module != "9p", None, Some(Share::NineP)).unwrap_err();
+        let no_9p = |driver: &Driver| (driver.module == "9p").then(|| "it has no 9p".to_owned());
+        let error = Ladders::survey(EVERYTHING, no_9p).choose(None, Some(Share::NineP)).unwrap_err();
         assert_eq!(
             error.report(),
-            "the share `9p` cannot be used: the guest's kernel has no 9p (CONFIG_9P_FS)\n\n\
-             hint: unset LVH_SHARE to let lvh choose"
+            "the share `9p` cannot be used: it has no 9p\n\nhint: unset LVH_SHARE to let lvh choose"
         );
+    }
+
+    #[test]
+    fn better_rungs_are_told_with_what_they_lack() {
+        let bare = |driver: &Driver| (!driver.presumed).then(|| format!("no {}", driver.module));
+        let ladders = Ladders::survey(EVERYTHING, bare);
+        let rungs = ladders.choose(None, None).unwrap();
+        assert_eq!((rungs.channel, rungs.share), (Channel::Serial, Share::Packed));
+        assert_eq!(rungs.passed_over.len(), 5);
+        assert_eq!(rungs.passed_over[0], "channel `vhost-vsock` not used: no virtio_pci");
+        let forced = ladders.choose(Some(Channel::Serial), Some(Share::Packed)).unwrap();
+        assert_eq!(forced.passed_over, [""; 0], "who forces a rung knows");
+
+        let none = Ladders::survey(EVERYTHING, |driver| Some(format!("no {}", driver.module)));
+        let error = none.choose(None, None).unwrap_err();
+        assert!(error.to_string().starts_with("no channel can be used: channel `vhost-vsock` not used: "), "{error}");
+        assert!(error.to_string().ends_with("; channel `serial` not used: no 8250"), "{error}");
     }
 }

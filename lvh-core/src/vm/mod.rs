@@ -31,9 +31,9 @@ mod shares;
 mod spec;
 mod write_back;
 
-pub(crate) use accel::remembered_kvm_failure;
+pub(crate) use accel::remembered_kvm;
 pub use facts::Facts;
-pub use ladder::Rungs;
+pub use ladder::{Ladders, Rung, Rungs};
 pub use log_file::LogFile;
 pub use machine::Arch;
 pub use qemu::Hypervisor;

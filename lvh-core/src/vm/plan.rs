@@ -1,6 +1,5 @@
 //! What is decided before a boot, and which accelerators are tried.
 
-use std::fs::File;
 use std::os::unix::net::UnixListener;
 
 use super::accel::{self, Candidates, Memory, Verdict};
@@ -9,11 +8,10 @@ use super::drivers::Drivers;
 use super::failure::Failure;
 use super::gdb;
 use super::initrd::Initramfs;
-use super::ladder::{self, HostOffers, Rungs};
+use super::ladder::{HostOffers, Ladders, Rungs};
 use super::machine::Arch;
 use super::qemu::Hypervisor;
 use super::running::Vm;
-use super::served;
 use super::spec::VmSpec;
 use crate::config::Accel;
 use crate::error::{Error, Result};
@@ -36,12 +34,8 @@ impl<'a> Plan<'a> {
         let arch = Arch::host();
         let drivers = Drivers::of(&spec.kernel)?;
         drivers.check(&spec.kernel, &spec.modules)?;
-        let host = HostOffers {
-            vhost_vsock: File::options().read(true).write(true).open("/dev/vhost-vsock").is_ok(),
-            vhost_user: served::AVAILABLE,
-            second_serial: arch.second_serial().is_some(),
-        };
-        let rungs = ladder::choose(host, |driver| drivers.has(driver), spec.channel, spec.share)?;
+        let ladders = Ladders::survey(HostOffers::here(arch), |driver| drivers.lack(driver));
+        let rungs = ladders.choose(spec.channel, spec.share)?;
         let memory = Memory::open(&store.state(accel::STATE)?);
         let candidates = accel::candidates(spec.accel, &memory)?;
         let initramfs = Initramfs::prepare(spec, &drivers, &rungs, store)?;

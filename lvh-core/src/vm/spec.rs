@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::drivers::Drivers;
 use crate::Config;
 use crate::config::{Accel, Channel, Share, VmDefaults};
+use crate::error::Result;
 use crate::kernel::Kernel;
 
 /// Everything that tells one VM from another.
@@ -69,5 +71,13 @@ impl VmSpec {
             gdb: None,
             log_dir: None,
         }
+    }
+
+    /// Whether the kernel has the modules that are to be loaded, as a boot would find out.
+    ///
+    /// # Errors
+    /// It does not, or its files cannot be read.
+    pub fn check_modules(&self) -> Result<()> {
+        Drivers::of(&self.kernel)?.check(&self.kernel, &self.modules)
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn of_this_machine() -> Result<String> {
     in_configuration(Path::new("/etc/apt"))
 }
 
-fn in_configuration(etc: &Path) -> Result<String> {
+/// The same, for the configuration in the directory `etc`, which is `/etc/apt`.
+pub(crate) fn in_configuration(etc: &Path) -> Result<String> {
     let entries: Vec<_> = source_files(etc).iter().flat_map(|file| read(file)).collect();
     // The first of the best: `max_by_key` alone would take the last.
     let best = entries.iter().rev().filter_map(|entry| Some((entry.rank()?, entry))).max_by_key(|(rank, _)| *rank);

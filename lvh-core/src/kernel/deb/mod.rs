@@ -11,5 +11,7 @@ mod package;
 mod resolve;
 mod unpack;
 
+pub(crate) use mirror::in_configuration as mirror_in;
 pub use resolve::DebArch;
+pub(crate) use resolve::KEYRINGS;
 pub(super) use resolve::{question, resolve};

@@ -12,7 +12,9 @@ use crate::{Error, ErrorKind, Event, Events, Result};
 const KIND: &str = "deb-kernel";
 /// Part of each entry's key: to be raised when what an entry holds changes.
 const LAYOUT: &str = "1";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Where distributions put Debian's archive keyring, relative to the root; the first that is there counts.
+pub(crate) const KEYRINGS: [&str; 2] =
+    ["usr/share/keyrings/debian-archive-keyring.gpg", "usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// Debian's name of a machine architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -199,7 +201,10 @@ fn check_words(source: &DebSource) -> Result<()> {
 }
 
 fn keyring(source: &DebSource) -> Result<PathBuf> {
-    let keyring = source.keyring.clone().unwrap_or_else(|| KEYRING.into());
+    let keyring = source.keyring.clone().unwrap_or_else(|| {
+        let known = KEYRINGS.map(|name| Path::new("/").join(name));
+        known.iter().find(|path| path.is_file()).unwrap_or(&known[0]).clone()
+    });
     let path = keyring.canonicalize().map_err(|e| {
         let error =
             Error::new(ErrorKind::Missing, format!("there is no keyring `{}`", keyring.display())).with_source(e);
