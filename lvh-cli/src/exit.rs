@@ -6,8 +6,14 @@ use lvh_core::{Error, ErrorKind};
 
 use crate::terminal;
 
-/// The codes as `--help` shows them.
+/// Examples and codes as `--help` shows them.
 pub(crate) const HELP: &str = "\
+Examples:
+  lvh doctor                              what this machine lacks
+  lvh doctor --kernel 6.12                how that kernel would run here, and what it has for BPF
+  lvh exec --kernel 6.1 -- uname -r       a command in a VM
+  lvh help exec                           more of a command
+
 Exit codes:
   0    success
   2    usage: a wrong flag, name or lvh.toml

@@ -1,9 +1,11 @@
 //! The `lvh` command: programs on Linux kernels in throw-away VMs.
 
 mod attach;
+mod completions;
 mod doctor;
 mod exec;
 mod exit;
+mod man;
 mod relay;
 mod runner;
 mod terminal;
@@ -29,6 +31,8 @@ enum Command {
     Attach(attach::Args),
     Doctor(doctor::Args),
     Update(update::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,5 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Attach(args) => attach::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Update(args) => update::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
 }

@@ -44,4 +44,80 @@ fn help_shows_examples_and_codes() {
     let stdout = |args: &[&str]| String::from_utf8(project.lvh(args, &[]).stdout).unwrap();
     assert!(stdout(&["exec", "--help"]).contains("lvh exec --kernel 5.10 --kernel 6.1 -- ./probe -v"));
     assert!(stdout(&["--help"]).contains("125  setup failed"));
+    for command in commands(&stdout(&["--help"])) {
+        let help = stdout(&[&command, "--help"]);
+        assert!(help.contains("\nExamples:\n"), "{command} has no examples:\n{help}");
+    }
+}
+
+/// The commands that `lvh --help` lists, but for `help`.
+fn commands(help: &str) -> Vec<String> {
+    let list = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn shells_get_completions() {
+    let project = Project::new("completions", "");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = project.lvh(&["completions", shell], &[]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(script.contains("--kernel") || script.contains("-l kernel"), "{shell}: {script}");
+    }
+    check(&project.lvh(&["completions", "tcsh"], &[]), 2, "possible values: bash, elvish, fish, powershell, zsh");
+}
+
+/// The shell itself says what it would complete.
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that skips says why")]
+fn bash_completes_commands_and_options() {
+    let project = Project::new("bash", "");
+    let script = project.lvh(&["completions", "bash"], &[]).stdout;
+    std::fs::write(project.0.join("lvh.bash"), script).unwrap();
+    let complete = |words: &str, position: usize| {
+        let call = format!(
+            "source ./lvh.bash; COMP_WORDS=({words}); COMP_CWORD={position}; \
+             _lvh lvh \"${{COMP_WORDS[COMP_CWORD]}}\" lvh; echo \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash").args(["-c", &call]).current_dir(&project.0).output();
+        match output {
+            Ok(output) => Some(String::from_utf8(output.stdout).unwrap()),
+            Err(error) => {
+                eprintln!("skipped: `bash` does not start: {error}");
+                None
+            }
+        }
+    };
+    let Some(commands) = complete("lvh do", 1) else { return };
+    assert_eq!(commands, "doctor\n");
+    assert_eq!(complete("lvh doctor --k", 2).as_deref(), Some("--kernel\n"));
+}
+
+#[test]
+fn each_command_has_its_manual_page() {
+    let project = Project::new("man", "");
+    let main = project.lvh(&["man"], &[]);
+    assert_eq!(main.status.code(), Some(0));
+    let text = String::from_utf8(main.stdout.clone()).unwrap();
+    assert!(text.contains("\n.TH lvh 1 ") && !text.contains("help(1)") && !text.contains("EXTRA"), "{text}");
+
+    assert_eq!(project.lvh(&["man", "share/man1"], &[]).status.code(), Some(0));
+    let dir = project.0.join("share/man1");
+    assert_eq!(std::fs::read(dir.join("lvh.1")).unwrap(), main.stdout);
+    let help = String::from_utf8(project.lvh(&["--help"], &[]).stdout).unwrap();
+    let mut expected: Vec<String> = commands(&help).iter().map(|command| format!("lvh-{command}.1")).collect();
+    expected.push("lvh.1".to_owned());
+    expected.sort();
+    let files = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<String> = files.collect();
+    files.sort();
+    assert_eq!(files, expected);
+    let page = std::fs::read_to_string(dir.join("lvh-exec.1")).unwrap();
+    assert!(page.contains("\n\\fBlvh exec\\fR "), "{page}");
+    assert!(page.contains("\n.nf\nExamples:\n  lvh exec uname \\-r  "), "{page}");
+
+    std::fs::write(project.0.join("file"), "").unwrap();
+    check(&project.lvh(&["man", "file"], &[]), 125, "error: failed to create `file`: ");
 }
