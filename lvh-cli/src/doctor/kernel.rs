@@ -83,10 +83,17 @@ fn ladder<R: Copy + PartialEq + Display>(
     rungs: &[Rung<R>],
     taken: Option<R>,
 ) -> Vec<Row<'static>> {
-    let row = |Rung { rung, lack }: &Rung<R>| match lack {
-        Some(why) => Row::new("no", format!("{name} {rung}"), why),
-        None if taken == Some(*rung) => Row::new("taken", format!("{name} {rung}"), "what a VM uses"),
-        None => Row::new("offered", format!("{name} {rung}"), format!("{variable}={rung} would take it")),
+    let row = |Rung { rung, lack, modules }: &Rung<R>| {
+        let loads = match modules {
+            0 => "nothing to load".to_owned(),
+            modules => format!("{} to load", count(*modules, "module")),
+        };
+        let (word, found) = match lack {
+            Some(why) => ("no", why.clone()),
+            None if taken == Some(*rung) => ("taken", format!("what a VM uses; {loads}")),
+            None => ("offered", format!("{variable}={rung} would take it; {loads}")),
+        };
+        Row::new(word, format!("{name} {rung}"), found)
     };
     rungs.iter().map(row).collect()
 }

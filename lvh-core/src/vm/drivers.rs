@@ -23,23 +23,28 @@ impl Drivers {
         })
     }
 
-    /// Why the kernel has the driver neither built in nor as a module that we can load; `None` where it has it.
-    pub(super) fn lack(&self, driver: &Driver) -> Option<String> {
-        let Driver { module, option, presumed } = driver;
+    /// Whether the kernel has the driver built in or as a module that we can load.
+    ///
+    /// # Errors
+    /// It has neither, or we cannot tell: why.
+    pub(super) fn find(&self, driver: &Driver) -> std::result::Result<Availability, String> {
+        let Driver { module, option, presumed, .. } = driver;
         let value = self.config.as_ref().and_then(|config| config.get(option));
         let availability = self.tree.as_ref().map(|tree| tree.availability(module));
         match (value, availability) {
-            (Some(Value::Yes), _) | (_, Some(Availability::BuiltIn | Availability::Module)) => None,
+            (Some(Value::Yes), _) | (_, Some(Availability::BuiltIn)) => Ok(Availability::BuiltIn),
+            (_, Some(Availability::Module)) => Ok(Availability::Module),
             (Some(Value::Module), None) => {
-                Some(format!("the guest's kernel has {module} as a module, but its modules were not found"))
+                Err(format!("the guest's kernel has {module} as a module, but its modules were not found"))
             }
             (Some(Value::Module), Some(_)) => {
-                Some(format!("the guest's kernel has {module} as a module, but the module is not in its tree"))
+                Err(format!("the guest's kernel has {module} as a module, but the module is not in its tree"))
             }
-            (None, None) if self.config.is_none() => (!presumed).then(|| {
-                format!("neither config nor modules tell whether the guest's kernel has {module} (CONFIG_{option})")
-            }),
-            _ => Some(format!("the guest's kernel has no {module} (CONFIG_{option})")),
+            (None, None) if self.config.is_none() && *presumed => Ok(Availability::BuiltIn),
+            (None, None) if self.config.is_none() => Err(format!(
+                "neither config nor modules tell whether the guest's kernel has {module} (CONFIG_{option})"
+            )),
+            _ => Err(format!("the guest's kernel has no {module} (CONFIG_{option})")),
         }
     }
 
@@ -82,13 +87,13 @@ mod tests {
             tree
         });
         let drivers = Drivers { config: config.map(KernelConfig::parse), tree };
-        assert_eq!(drivers.lack(&driver).as_deref(), expected, "{config:?}");
+        assert_eq!(drivers.find(&driver).err().as_deref(), expected, "{config:?}");
     }
 
     #[test]
     fn what_is_lacking_and_why() {
-        let fs = Driver { module: "virtiofs", option: "VIRTIO_FS", presumed: false };
-        let serial = Driver { module: "8250", option: "SERIAL_8250", presumed: true };
+        let fs = Driver { module: "virtiofs", option: "VIRTIO_FS", presumed: false, modules: 2 };
+        let serial = Driver { module: "8250", option: "SERIAL_8250", presumed: true, modules: 1 };
         let as_module = Some("CONFIG_VIRTIO_FS=m");
         check(Some("CONFIG_VIRTIO_FS=y"), None, fs, None);
         check(as_module, Some(&["virtiofs"]), fs, None);

@@ -7,7 +7,7 @@ use super::machine::Arch;
 use super::served;
 use crate::config::{Channel, Share};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Availability, Kernel};
 
 /// What the host can serve.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +58,9 @@ pub struct Rung<R> {
     pub rung: R,
     /// Why it cannot be used; `None` where it can.
     pub lack: Option<String>,
+    /// How many modules the guest loads for it. Each takes as long as a twentieth of a boot under TCG: nearly all of that
+    /// is the check of its signature.
+    pub modules: usize,
 }
 
 impl Ladders {
@@ -67,19 +70,27 @@ impl Ladders {
     /// The kernel's files cannot be read.
     pub fn of(kernel: &Kernel) -> Result<Self> {
         let drivers = Drivers::of(kernel)?;
-        Ok(Self::survey(HostOffers::here(Arch::host()), |driver| drivers.lack(driver)))
+        Ok(Self::survey(HostOffers::here(Arch::host()), |driver| drivers.find(driver)))
     }
 
-    /// `guest_lack` says why the guest's kernel does not bring a driver, built in or as a module.
-    pub(super) fn survey(host: HostOffers, guest_lack: impl Fn(&Driver) -> Option<String>) -> Self {
-        let guest_lacks = |drivers: Vec<Driver>| drivers.iter().find_map(&guest_lack);
-        let channel = Channel::ALL.iter().map(|&rung| {
-            let lack = host_lacks_channel(host, rung).or_else(|| guest_lacks(channel_drivers(rung)));
-            Rung { rung, lack }
+    /// `find` says how the guest's kernel has a driver, or why it has not.
+    pub(super) fn survey(
+        host: HostOffers,
+        find: impl Fn(&Driver) -> std::result::Result<Availability, String>,
+    ) -> Self {
+        let rung = |lack: Option<String>, drivers: Vec<Driver>| {
+            let found: Vec<_> = drivers.iter().map(|driver| (find(driver), driver.modules)).collect();
+            let lack = lack.or_else(|| found.iter().find_map(|(found, _)| found.as_ref().err().cloned()));
+            let loaded = found.iter().filter(|(found, _)| *found == Ok(Availability::Module));
+            (lack, loaded.map(|(_, modules)| modules).sum())
+        };
+        let channel = Channel::ALL.iter().map(|&channel| {
+            let (lack, modules) = rung(host_lacks_channel(host, channel), channel_drivers(channel));
+            Rung { rung: channel, lack, modules }
         });
-        let share = Share::ALL.iter().map(|&rung| {
-            let lack = host_lacks_share(host, rung).or_else(|| guest_lacks(share_drivers(rung)));
-            Rung { rung, lack }
+        let share = Share::ALL.iter().map(|&share| {
+            let (lack, modules) = rung(host_lacks_share(host, share), share_drivers(share));
+            Rung { rung: share, lack, modules }
         });
         Self { channel: channel.collect(), share: share.collect() }
     }
@@ -90,9 +101,27 @@ impl Ladders {
     /// A forced rung that host or guest does not have, with the reason; a ladder without a rung.
     pub fn choose(&self, channel: Option<Channel>, share: Option<Share>) -> Result<Rungs> {
         let mut passed_over = Vec::new();
-        let channel = climb("channel", "LVH_CHANNEL", &self.channel, channel, &mut passed_over)?;
+        let channels = if channel.is_some() { self.channel.clone() } else { self.cheapest_channels() };
+        let channel = climb("channel", "LVH_CHANNEL", &channels, channel, &mut passed_over)?;
         let share = climb("share", "LVH_SHARE", &self.share, share, &mut passed_over)?;
         Ok(Rungs { channel, share, passed_over })
+    }
+}
+
+impl Ladders {
+    /// The channels, without those that take more modules than another that is as good: all but a serial line are.
+    fn cheapest_channels(&self) -> Vec<Rung<Channel>> {
+        let good = self.channel.iter().filter(|rung| rung.rung != Channel::Serial && rung.lack.is_none());
+        let cheapest = good.min_by_key(|rung| rung.modules);
+        let mut channels = self.channel.clone();
+        for rung in channels.iter_mut().filter(|rung| rung.lack.is_none()) {
+            if let Some(cheapest) = cheapest.filter(|cheapest| cheapest.modules < rung.modules) {
+                let Rung { rung: other, modules, .. } = cheapest;
+                rung.lack =
+                    Some(format!("the guest would load {} modules for it, and {modules} for `{other}`", rung.modules));
+            }
+        }
+        channels
     }
 }
 
@@ -105,7 +134,7 @@ fn climb<R: Copy + PartialEq + std::fmt::Display>(
     passed_over: &mut Vec<String>,
 ) -> Result<R> {
     let mut better = Vec::new();
-    for Rung { rung, lack } in rungs {
+    for Rung { rung, lack, .. } in rungs {
         match (lack, forced) {
             (_, Some(forced)) if forced != *rung => {}
             (None, _) => {
@@ -146,33 +175,37 @@ pub(super) struct Driver {
     pub option: &'static str,
     /// A kernel of which nothing is known is taken to have it.
     pub presumed: bool,
+    /// How many modules it is with those that it needs, in Debian's kernels: what the choice goes by.
+    pub modules: usize,
 }
 
 impl Driver {
-    const fn new(module: &'static str, option: &'static str) -> Self {
-        Self { module, option, presumed: false }
+    const fn new(module: &'static str, option: &'static str, modules: usize) -> Self {
+        Self { module, option, presumed: false, modules }
     }
 }
 
-const PCI: Driver = Driver::new("virtio_pci", "VIRTIO_PCI");
+const PCI: Driver = Driver::new("virtio_pci", "VIRTIO_PCI", 5);
 
 /// What the guest needs for a channel, in load order.
 pub(super) fn channel_drivers(channel: Channel) -> Vec<Driver> {
     match channel {
         Channel::VhostVsock | Channel::VhostUserVsock => {
-            vec![PCI, Driver::new("vmw_vsock_virtio_transport", "VIRTIO_VSOCKETS")]
+            vec![PCI, Driver::new("vmw_vsock_virtio_transport", "VIRTIO_VSOCKETS", 3)]
         }
-        Channel::VirtioSerial => vec![PCI, Driver::new("virtio_console", "VIRTIO_CONSOLE")],
-        Channel::Serial => vec![Driver { presumed: true, ..Driver::new("8250", "SERIAL_8250") }],
+        Channel::VirtioSerial => vec![PCI, Driver::new("virtio_console", "VIRTIO_CONSOLE", 1)],
+        Channel::Serial => vec![Driver { presumed: true, ..Driver::new("8250", "SERIAL_8250", 1) }],
     }
 }
 
 /// What the guest needs for a share, in load order.
 pub(super) fn share_drivers(share: Share) -> Vec<Driver> {
-    let overlay = Driver::new("overlay", "OVERLAY_FS");
+    let overlay = Driver::new("overlay", "OVERLAY_FS", 1);
     match share {
-        Share::Virtiofs => vec![PCI, Driver::new("virtiofs", "VIRTIO_FS"), overlay],
-        Share::NineP => vec![PCI, Driver::new("9pnet_virtio", "NET_9P_VIRTIO"), Driver::new("9p", "9P_FS"), overlay],
+        Share::Virtiofs => vec![PCI, Driver::new("virtiofs", "VIRTIO_FS", 2), overlay],
+        Share::NineP => {
+            vec![PCI, Driver::new("9pnet_virtio", "NET_9P_VIRTIO", 2), Driver::new("9p", "9P_FS", 2), overlay]
+        }
         Share::Packed => Vec::new(),
     }
 }
@@ -183,11 +216,42 @@ mod tests {
 
     const EVERYTHING: HostOffers = HostOffers { vhost_vsock: true, vhost_user: true, second_serial: true };
 
+    type Found = std::result::Result<Availability, String>;
+
+    /// A guest that has every driver built in but the `absent` ones.
+    fn without(absent: &[&str]) -> impl Fn(&Driver) -> Found {
+        move |driver| match absent.contains(&driver.module) {
+            true => Err(format!("no {}", driver.module)),
+            false => Ok(Availability::BuiltIn),
+        }
+    }
+
     /// Chooses with what `host` offers and a guest that lacks the `absent` modules.
     fn check(host: HostOffers, absent: &[&str], expected: (Channel, Share)) {
-        let lack = |driver: &Driver| absent.contains(&driver.module).then(|| format!("no {}", driver.module));
-        let rungs = Ladders::survey(host, lack).choose(None, None).unwrap();
+        let rungs = Ladders::survey(host, without(absent)).choose(None, None).unwrap();
         assert_eq!((rungs.channel, rungs.share), expected, "without {absent:?}");
+    }
+
+    /// Chooses the channel of a guest that has the `loaded` drivers as modules and all others built in.
+    fn check_modules(loaded: &[&str], expected: Channel) {
+        let find = |driver: &Driver| match loaded.contains(&driver.module) {
+            true => Ok(Availability::Module),
+            false => Ok(Availability::BuiltIn),
+        };
+        let ladders = Ladders::survey(HostOffers { vhost_vsock: false, ..EVERYTHING }, find);
+        let rungs = ladders.choose(None, None).unwrap();
+        assert_eq!(rungs.channel, expected, "with {loaded:?}");
+        let forced = ladders.choose(Some(Channel::VhostUserVsock), None).unwrap();
+        assert_eq!(forced.channel, Channel::VhostUserVsock);
+    }
+
+    #[test]
+    fn of_channels_that_are_as_good_the_one_with_fewer_modules_is_taken() {
+        let (vsock, console, pci) = ("vmw_vsock_virtio_transport", "virtio_console", "virtio_pci");
+        check_modules(&[], Channel::VhostUserVsock);
+        check_modules(&[console], Channel::VhostUserVsock);
+        check_modules(&[vsock], Channel::VirtioSerial);
+        check_modules(&[vsock, console, pci], Channel::VirtioSerial);
     }
 
     #[test]
@@ -206,17 +270,16 @@ mod tests {
 
     #[test]
     fn a_forced_rung_is_refused_with_its_reason() {
-        let no_9p = |driver: &Driver| (driver.module == "9p").then(|| "it has no 9p".to_owned());
-        let error = Ladders::survey(EVERYTHING, no_9p).choose(None, Some(Share::NineP)).unwrap_err();
-        assert_eq!(
-            error.report(),
-            "the share `9p` cannot be used: it has no 9p\n\nhint: unset LVH_SHARE to let lvh choose"
-        );
+        let error = Ladders::survey(EVERYTHING, without(&["9p"])).choose(None, Some(Share::NineP)).unwrap_err();
+        assert_eq!(error.report(), "the share `9p` cannot be used: no 9p\n\nhint: unset LVH_SHARE to let lvh choose");
     }
 
     #[test]
     fn better_rungs_are_told_with_what_they_lack() {
-        let bare = |driver: &Driver| (!driver.presumed).then(|| format!("no {}", driver.module));
+        let bare = |driver: &Driver| match driver.presumed {
+            true => Ok(Availability::BuiltIn),
+            false => Err(format!("no {}", driver.module)),
+        };
         let ladders = Ladders::survey(EVERYTHING, bare);
         let rungs = ladders.choose(None, None).unwrap();
         assert_eq!((rungs.channel, rungs.share), (Channel::Serial, Share::Packed));
@@ -225,7 +288,7 @@ mod tests {
         let forced = ladders.choose(Some(Channel::Serial), Some(Share::Packed)).unwrap();
         assert_eq!(forced.passed_over, [""; 0], "who forces a rung knows");
 
-        let none = Ladders::survey(EVERYTHING, |driver| Some(format!("no {}", driver.module)));
+        let none = Ladders::survey(EVERYTHING, |driver| Err(format!("no {}", driver.module)));
         let error = none.choose(None, None).unwrap_err();
         assert!(error.to_string().starts_with("no channel can be used: channel `vhost-vsock` not used: "), "{error}");
         assert!(error.to_string().ends_with("; channel `serial` not used: no 8250"), "{error}");

@@ -34,7 +34,7 @@ impl<'a> Plan<'a> {
         let arch = Arch::host();
         let drivers = Drivers::of(&spec.kernel)?;
         drivers.check(&spec.kernel, &spec.modules)?;
-        let ladders = Ladders::survey(HostOffers::here(arch), |driver| drivers.lack(driver));
+        let ladders = Ladders::survey(HostOffers::here(arch), |driver| drivers.find(driver));
         let rungs = ladders.choose(spec.channel, spec.share)?;
         let memory = Memory::open(&store.state(accel::STATE)?);
         let candidates = accel::candidates(spec.accel, &memory)?;
