@@ -54,6 +54,13 @@ mod failing {
 
     #[lvh::test]
     #[ignore = "fails"]
+    fn on_5_10() {
+        let release = lvh::kernel_release();
+        assert!(!release.starts_with("5.10."), "this is {release}");
+    }
+
+    #[lvh::test]
+    #[ignore = "fails"]
     fn exits() {
         std::process::exit(0);
     }
@@ -64,7 +71,9 @@ fn lists_one_test_for_each_function_and_named_kernel() {
     let listed = String::from_utf8(run(&["--list", "--format=terse"]).stdout).unwrap();
     let listed: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     let expected = [
+        "all_kernels_run_whichever_fail",
         "failing::exits",
+        "failing::on_5_10",
         "failing::panics",
         "inner::r#type",
         "lists_one_test_for_each_function_and_named_kernel",
@@ -81,7 +90,7 @@ fn lists_one_test_for_each_function_and_named_kernel() {
 
 #[test]
 fn shows_what_failed_and_why_a_test_was_skipped() {
-    let output = run(&["--include-ignored", "failing", "skips_itself"]);
+    let output = run(&["--include-ignored", "--skip=on_5_10", "failing", "skips_itself"]);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(stdout.contains("test result: FAILED. 1 passed; 2 failed"), "{stdout}");
     assert!(stdout.contains("---- failing::panics stdout ----\nbefore the end\n"), "{stdout}");
@@ -91,6 +100,17 @@ fn shows_what_failed_and_why_a_test_was_skipped() {
     assert!(stderr.contains("lvh: test skips_itself skipped: for a reason\n"), "{stderr}");
     // One VM for all three.
     assert_eq!(stderr.matches("ready in").count(), 1, "{stderr}");
+}
+
+#[test]
+fn all_kernels_run_whichever_fail() {
+    let this = env::current_exe().expect("this test has a path");
+    let mut command = Command::new(this);
+    command.args(["--exact", "failing::on_5_10", "--include-ignored"]).env("LVH_KERNELS", "5.10,6.12");
+    let output = command.output().expect("this test runs again");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let (_, block) = stdout.split_once("---- failing::on_5_10::5.10 ----\n").expect(&stdout);
+    assert!(block.contains("this is 5.10.") && block.contains("\nfailed on 5.10, and not on 6.12\n"), "{stdout}");
 }
 
 fn run(args: &[&str]) -> Output {

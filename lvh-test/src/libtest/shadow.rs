@@ -12,7 +12,7 @@ use lvh_core::Config;
 use super::{guest, service};
 use crate::case::TestCase;
 use crate::guest_mode::Launch;
-use crate::harness::{Ending, HostRun, Instance, Verdict, block, config, expand_case, judge, target};
+use crate::harness::{Ending, HostRun, Instance, Outcome, Verdict, block, config, expand_case, judge, target};
 
 /// Runs the test of the shadow at `path` (the crate's name first), on one kernel where the attribute names several:
 /// in the guest the function itself, on the host a guest that does.
@@ -23,16 +23,37 @@ pub fn run(path: &str, kernel: Option<&str>) {
     guest::run();
     let config = CONFIG.as_ref().unwrap_or_else(|error| fail(error));
     let instances = expand_case(case(path, kernel), &target(config));
-    // libtest has one test for all kernels of `lvh.toml`: they run one after the other, and all must pass.
     let wanted =
         |instance: &Instance| kernel.is_none() || instance.kernel.is_none() || instance.kernel.as_deref() == kernel;
-    for mut instance in instances.into_iter().filter(wanted) {
-        if kernel.is_some() {
-            // The name that libtest knows.
-            without_crate(path).clone_into(&mut instance.name);
-        }
-        run_instance(Arc::new(instance), path, config);
+    let mut instances: Vec<_> = instances.into_iter().filter(wanted).collect();
+    if kernel.is_some() {
+        // The name that libtest knows.
+        instances.iter_mut().for_each(|instance| without_crate(path).clone_into(&mut instance.name));
     }
+    let instances: Vec<_> = instances.into_iter().map(Arc::new).collect();
+    if !run_all(&instances, path, config) {
+        panic::resume_unwind(failed())
+    }
+}
+
+/// libtest has one test for all kernels of `lvh.toml`: they run one after the other, and all must pass.
+fn run_all(instances: &[Arc<Instance>], path: &str, config: &'static Config) -> bool {
+    let several = instances.len() > 1;
+    let (mut failed, mut others) = (Vec::new(), Vec::new());
+    for instance in instances {
+        let outcome = run_instance(instance, path, config);
+        let has_failed = matches!(outcome.verdict, Verdict::Failed { .. });
+        let heading = (several && has_failed).then(|| format!("---- {} ----\n", instance.name));
+        // libtest shows it only for a test that fails.
+        print(&(heading.unwrap_or_default() + &block(&outcome)));
+        let list = if has_failed { &mut failed } else { &mut others };
+        list.push(instance.kernel.clone().unwrap_or_default());
+    }
+    if several && !failed.is_empty() {
+        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        print(&format!("\nfailed on {}, and not on {others}\n", failed.join(", ")));
+    }
+    failed.is_empty()
 }
 
 /// The case behind a shadow. The shadows of several kernels stand in a module of the function's name.
@@ -48,27 +69,25 @@ fn case(path: &str, kernel: Option<&str>) -> &'static TestCase {
 
 static CONFIG: LazyLock<Result<Config, String>> = LazyLock::new(|| config().map_err(|error| error.report()));
 
-fn run_instance(instance: Arc<Instance>, path: &str, config: &'static Config) {
+fn run_instance(instance: &Arc<Instance>, path: &str, config: &'static Config) -> Outcome {
     let outcome = match instance.kernel {
-        None => judge(&instance, HostRun::new(config, nocapture()).run(&instance, &launch(path))),
-        Some(_) => service::run(Arc::clone(&instance), launch(path), config, nocapture())
-            .unwrap_or_else(|gone| judge(&instance, Ending::lost(gone.to_string()))),
+        None => judge(instance, HostRun::new(config, nocapture()).run(instance, &launch(path))),
+        Some(_) => service::run(Arc::clone(instance), launch(path), config, nocapture())
+            .unwrap_or_else(|gone| judge(instance, Ending::lost(gone.to_string()))),
     };
-    // libtest shows it only for a test that fails.
-    #[expect(clippy::print_stdout, reason = "libtest captures what is printed")]
-    let print = |text: &str| print!("{text}");
-    print(&block(&outcome));
     if let Some(remark) = &outcome.remark {
         let _ = writeln!(io::stderr(), "lvh: test {} {remark}", instance.name);
     }
-    match outcome.verdict {
-        Verdict::Passed => {}
-        // libtest knows no test that skips itself: it passes, and the reason is shown past the capture.
-        Verdict::Ignored { reason } => {
-            let _ = writeln!(io::stderr(), "lvh: test {} skipped: {reason}", instance.name);
-        }
-        Verdict::Failed { .. } => panic::resume_unwind(failed()),
+    // libtest knows no test that skips itself: it passes, and the reason is shown past the capture.
+    if let Verdict::Ignored { reason } = &outcome.verdict {
+        let _ = writeln!(io::stderr(), "lvh: test {} skipped: {reason}", instance.name);
     }
+    outcome
+}
+
+#[expect(clippy::print_stdout, reason = "libtest captures what is printed")]
+fn print(text: &str) {
+    print!("{text}");
 }
 
 fn fail(why: &str) -> ! {
