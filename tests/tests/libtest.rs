@@ -2,8 +2,9 @@
 
 #![deny(warnings, missing_docs, unreachable_pub, unused, clippy::pedantic)]
 
-use std::env;
+use std::path::Path;
 use std::process::{Command, Output};
+use std::{env, fs};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
@@ -82,6 +83,7 @@ fn lists_one_test_for_each_function_and_named_kernel() {
         "on_each::v6_12",
         "on_the_default_kernel",
         "on_the_host",
+        "other_programs_are_told",
         "shows_what_failed_and_why_a_test_was_skipped",
         "skips_itself",
     ];
@@ -111,6 +113,35 @@ fn all_kernels_run_whichever_fail() {
     let stdout = String::from_utf8_lossy(&output.stdout);
     let (_, block) = stdout.split_once("---- failing::on_5_10::5.10 ----\n").expect(&stdout);
     assert!(block.contains("this is 5.10.") && block.contains("\nfailed on 5.10, and not on 6.12\n"), "{stdout}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let table = "\ntest              5.10    6.12\nfailing::on_5_10  FAILED  ok\n";
+    assert!(stderr.ends_with(table), "{stderr}");
+}
+
+#[test]
+fn other_programs_are_told() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libtest");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir(&directory).unwrap();
+    let summary = directory.join("summary.md");
+    let mut command = Command::new(env::current_exe().expect("this test has a path"));
+    command.args(["--exact", "failing::panics", "skips_itself", "--include-ignored"]).env("LVH_KERNELS", "6.12");
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary).env_remove("GITHUB_WORKSPACE");
+    let output = command.env("LVH_JUNIT", format!("{}/", directory.display())).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let annotation = "\n::error file=tests/tests/libtest.rs,line=";
+    assert!(stderr.contains(annotation) && stderr.contains(",title=failing%3A%3Apanics on 6.12 failed::"), "{stderr}");
+    assert!(fs::read_to_string(summary).unwrap().contains("| `failing::panics` | ❌ |\n| `skips_itself` | ⏭ |\n"));
+    let report = fs::read_to_string(directory.join("TEST-lvh-tests.libtest.xml")).unwrap();
+    assert!(report.contains("testsuite name=\"lvh-tests::libtest@6.12\" tests=\"2\" failures=\"1\""), "{report}");
+
+    // Where the report cannot be written the run fails, though its tests pass.
+    let mut command = Command::new(env::current_exe().expect("this test has a path"));
+    command.args(["--exact", "on_the_host"]).env("LVH_JUNIT", directory.join("summary.md/x"));
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(101), "{stderr}");
+    assert!(stderr.contains("error: failed to write the JUnit report `"), "{stderr}");
 }
 
 fn run(args: &[&str]) -> Output {

@@ -33,6 +33,7 @@ mod surroundings;
 mod text;
 mod vm_run;
 
+pub(crate) use aftermath::{Shown, tell};
 pub use entry::main;
 pub(crate) use entry::{config, target};
 pub(crate) use host_run::HostRun;
@@ -41,6 +42,7 @@ pub(crate) use kernel_log::{KernelLog, start_mark};
 pub(crate) use outcome::{Ending, Outcome, Ran, Status, Verdict, judge};
 pub(crate) use printer::Stream;
 pub(crate) use reports::{Event, Job, Reports};
+pub(crate) use results::TestResult;
 pub(crate) use surroundings::{Surroundings, file_word};
 pub(crate) use text::block;
 pub(crate) use vm_run::room;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use lvh_core::Config;
 
-use super::aftermath;
-use super::args::Settings;
+use super::aftermath::{self, Shown};
+use super::args::{Format, Settings};
 use super::host_run::HostRun;
 use super::instance::Instance;
 use super::outcome::{Ending, Outcome, judge};
@@ -36,7 +36,8 @@ pub(crate) fn run(instances: &[Arc<Instance>], filtered_out: usize, settings: &S
         Lanes { settings, config, reports }.start(scope, instances);
         let (results, kept) = Show::new(instances, settings, &mut printer).until_all_ended(&events);
         let passed = printer.finish();
-        let reported = aftermath::tell(&results, settings, config, &mut printer);
+        let shown = Shown { in_full: settings.format == Format::Pretty, live: settings.nocapture };
+        let reported = aftermath::tell(&results, shown, config, |text| printer.aside(text));
         printer.aside(&kept);
         reported && passed
     })

@@ -9,10 +9,12 @@ use std::sync::{Arc, LazyLock};
 
 use lvh_core::Config;
 
-use super::{guest, service};
+use super::{afterwards, guest, service};
 use crate::case::TestCase;
 use crate::guest_mode::Launch;
-use crate::harness::{Ending, HostRun, Instance, Outcome, Verdict, block, config, expand_case, judge, target};
+use crate::harness::{
+    Ending, HostRun, Instance, Outcome, TestResult, Verdict, block, config, expand_case, judge, target,
+};
 
 /// Runs the test of the shadow at `path` (the crate's name first), on one kernel where the attribute names several:
 /// in the guest the function itself, on the host a guest that does.
@@ -48,6 +50,7 @@ fn run_all(instances: &[Arc<Instance>], path: &str, config: &'static Config) -> 
         print(&(heading.unwrap_or_default() + &block(&outcome)));
         let list = if has_failed { &mut failed } else { &mut others };
         list.push(instance.kernel.clone().unwrap_or_default());
+        afterwards::keep(TestResult { index: 0, instance: Arc::clone(instance), outcome }, config);
     }
     if several && !failed.is_empty() {
         let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
@@ -113,7 +116,8 @@ fn without_crate(path: &str) -> &str {
     path.split_once("::").map_or(path, |(_, path)| path)
 }
 
-fn nocapture() -> bool {
+/// Whether what tests write is to be seen at once.
+pub(super) fn nocapture() -> bool {
     let asked = |argument: &OsString| argument == "--nocapture" || argument == "--no-capture";
     env::args_os().any(|argument| asked(&argument))
         || env::var_os("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0")
