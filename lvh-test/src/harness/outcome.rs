@@ -404,7 +404,7 @@ mod tests {
         check(&PLAIN, Status::Signaled(libc::SIGSEGV), &[], Ok(Some("killed by SIGSEGV")));
         let after = "killed by SIGBUS after the test had ended";
         check(&PLAIN, Status::Signaled(libc::SIGBUS), &[Record::Passed], Ok(Some(after)));
-        check(&PLAIN, Status::Signaled(64), &[], Ok(Some("killed by signal 64")));
+        check(&PLAIN, Status::Signaled(64), &[], Ok(Some("killed by SIGRTMIN+30")));
         let limit = std::time::Duration::from_millis(1500);
         check(&PLAIN, Status::TimedOut(limit), &[Record::Passed], Ok(Some("timed out after 1.5s")));
         check(&PANICS, Status::Lost("the VM died".into()), &[hook("x")], Ok(Some("the VM died")));
