@@ -57,6 +57,13 @@ pub(crate) enum Status {
     Signaled(i32),
     /// It was killed after this time.
     TimedOut(Duration),
+    /// It was to be killed after its time, and did not die.
+    Stuck {
+        /// Its time.
+        limit: Duration,
+        /// How long its death was waited for.
+        patience: Duration,
+    },
     /// It never ended, or never ran: why (the VM died, did not boot …).
     Lost(String),
 }
@@ -222,6 +229,9 @@ fn broken(status: &Status, body_ended: bool) -> String {
         Status::Signaled(number) if body_ended => format!("killed by {} {when}", signal::name(*number)),
         Status::Signaled(number) => format!("killed by {}", signal::name(*number)),
         Status::TimedOut(limit) => format!("timed out after {limit:?}"),
+        Status::Stuck { limit, patience } => {
+            format!("timed out after {limit:?}, and could not be killed within {patience:?}")
+        }
         Status::Lost(why) => why.clone(),
     }
 }

@@ -97,7 +97,7 @@ pub(super) async fn run(
     let (status, vm_usable) = match ended {
         End::Exited(exit) => (status(exit), true),
         End::TimedOut => (Status::TimedOut(timeout), true),
-        End::Stuck => (Status::TimedOut(timeout), false),
+        End::Stuck => (Status::Stuck { limit: timeout, patience: KILL_DEADLINE }, false),
         End::GuestGone => (Status::Lost(format!("the guest died: {}", vm.died().await)), false),
     };
     let ending = Ending {
