@@ -187,8 +187,8 @@ fn show_in_background() -> Reports {
 fn show(event: Report, progress: &mut Progress) {
     let _ = match event {
         Report::Progress(event) => io::stderr().write_all(progress.render(&event).as_bytes()),
-        Report::Wrote(Stream::Stdout, bytes) => io::stdout().write_all(&bytes),
-        Report::Wrote(Stream::Stderr, bytes) => io::stderr().write_all(&bytes),
+        Report::Wrote(Stream::Stdout, bytes, _room) => io::stdout().write_all(&bytes),
+        Report::Wrote(Stream::Stderr, bytes, _room) => io::stderr().write_all(&bytes),
         Report::Started(..) | Report::Ended(..) | Report::Kept(..) => Ok(()),
     };
 }
