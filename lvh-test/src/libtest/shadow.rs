@@ -13,6 +13,7 @@ use super::{guest, service};
 use crate::case::TestCase;
 use crate::guest_mode::Launch;
 use crate::harness::{Ending, HostRun, Instance, Verdict, block, config, expand_case, judge, target};
+use crate::session::in_short;
 
 /// Runs the test of the shadow at `path` (the crate's name first), on one kernel where the attribute names several:
 /// in the guest the function itself, on the host a guest that does.
@@ -21,7 +22,7 @@ use crate::harness::{Ending, HostRun, Instance, Verdict, block, config, expand_c
 /// If the test fails.
 pub fn run(path: &str, kernel: Option<&str>) {
     guest::run();
-    let config = CONFIG.as_ref().unwrap_or_else(|error| fail(error));
+    let config = CONFIG.as_ref().unwrap_or_else(|why| fail(why));
     let instances = expand_case(case(path, kernel), &target(config));
     // libtest has one test for all kernels of `lvh.toml`: they run one after the other, and all must pass.
     let wanted =
@@ -46,7 +47,13 @@ fn case(path: &str, kernel: Option<&str>) -> &'static TestCase {
     case.expect("the attribute registers the test that it makes this call for")
 }
 
-static CONFIG: LazyLock<Result<Config, String>> = LazyLock::new(|| config().map_err(|error| error.report()));
+/// The configuration, or why there is none in a line for each test; the whole of it is told once.
+static CONFIG: LazyLock<Result<Config, String>> = LazyLock::new(|| {
+    config().map_err(|error| {
+        let _ = writeln!(io::stderr(), "error: {}", error.report());
+        in_short(&error)
+    })
+});
 
 fn run_instance(instance: Arc<Instance>, path: &str, config: &'static Config) {
     let outcome = match instance.kernel {
@@ -71,8 +78,9 @@ fn run_instance(instance: Arc<Instance>, path: &str, config: &'static Config) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "libtest captures what is printed")]
 fn fail(why: &str) -> ! {
-    let _ = writeln!(io::stderr(), "error: {why}");
+    println!("note: {why}");
     panic::resume_unwind(failed())
 }
 
