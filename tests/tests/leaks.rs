@@ -301,6 +301,19 @@ fn fresh_seed() -> u64 {
     RandomState::new().hash_one(std::process::id()) >> 1 | 1
 }
 
+/// What started it was killed before it could look who that is.
+#[test]
+fn an_orphan_ends_at_once() {
+    let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), "leaks-orphan", "");
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"(sleep 1; exec "$0" --exact killed::a_waits) &"#]).arg(IN_VMS.executable());
+    command.env("CARGO", "cargo").stdout(Stdio::null()).stderr(Stdio::null());
+    project.own(&mut command);
+    let traces = Traces::mark(&mut command);
+    assert!(command.status().unwrap().success());
+    traces.check_gone_within(DEATH_DEADLINE);
+}
+
 /// A bug of the harness, while a VM runs.
 #[test]
 fn a_harness_that_panics() {
