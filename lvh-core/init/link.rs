@@ -14,12 +14,13 @@ const DEVICE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Opens the channel that the kernel's command line names: `vsock:PORT`, `port:NAME` or `tty:PATH`.
 pub fn open(name: &str) -> io::Result<File> {
-    let mut file = match name.split_once(':') {
-        Some(("vsock", port)) => connect_vsock(port)?,
-        Some(("port", port)) => open_port(port)?,
-        Some(("tty", path)) => open_tty(path)?,
-        _ => return Err(io::Error::other(format!("unknown channel `{name}`"))),
+    let opened = match name.split_once(':') {
+        Some(("vsock", port)) => connect_vsock(port),
+        Some(("port", port)) => open_port(port),
+        Some(("tty", path)) => open_tty(path),
+        _ => Err(io::Error::other("lvh-init knows no such")),
     };
+    let mut file = opened.map_err(|error| io::Error::other(format!("failed to open the channel `{name}`: {error}")))?;
     file.write_all(MAGIC)?;
     Ok(file)
 }

@@ -1,9 +1,11 @@
 //! The message loop.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use crate::collect::Collector;
 use crate::command::Running;
@@ -11,6 +13,9 @@ use crate::guest::protocol::{self, Command, Exit, ToGuest, ToHost};
 use crate::kmsg::Log;
 use crate::link::Sender;
 use crate::{reaper, sys};
+
+/// How long a killed command may stay before the kernel is asked why.
+const STUBBORN: Duration = Duration::from_secs(3);
 
 type Commands = Arc<Mutex<HashMap<u32, Running>>>;
 
@@ -26,7 +31,10 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
             ToGuest::Stdin { id, data } => with(&commands, id, |running| running.stdin(data)),
             ToGuest::Resize { id, size } => with(&commands, id, |running| running.resize(size)),
             ToGuest::Signal { id, signal } => with(&commands, id, |running| running.signal(signal)),
-            ToGuest::Kill { id } => with(&commands, id, |running| running.kill()),
+            ToGuest::Kill { id } => {
+                with(&commands, id, |running| running.kill());
+                explain_if_it_stays(id, &commands);
+            }
             ToGuest::Collect { dir } => collector.send(&dir, sender),
             ToGuest::Shutdown {} => {
                 lock(&commands).values().for_each(Running::kill);
@@ -48,6 +56,19 @@ fn with(commands: &Commands, id: u32, act: impl FnOnce(&mut Running)) {
     if let Some(running) = lock(commands).get_mut(&id) {
         act(running);
     }
+}
+
+/// Has the kernel log where its tasks wait if a killed command is still there after a while: the host will give it, and
+/// the VM, up.
+fn explain_if_it_stays(id: u32, commands: &Commands) {
+    let commands = commands.clone();
+    thread::spawn(move || {
+        thread::sleep(STUBBORN);
+        if lock(&commands).contains_key(&id) {
+            // `w` shows what is in uninterruptible sleep (Documentation/admin-guide/sysrq.rst).
+            let _ = fs::write("/proc/sysrq-trigger", "w");
+        }
+    });
 }
 
 fn start(id: u32, command: &Command, commands: &Commands, sender: &Sender, log: &Log) {

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Protection,
     /// Runs in circles for 2^34 ticks of the time stamp counter, some seconds.
     Spins,
+    /// Runs in circles.
+    SpinsForEver,
 }
 
 impl Fault {
@@ -32,6 +34,8 @@ impl Fault {
             Self::Protection => b"\x48\xb8\0\0\0\0\0\0\0\x80\x8b\x00",
             // rdtsc; shl rdx, 32; or rax, rdx; mov rcx, rax
             // again: rdtsc; shl rdx, 32; or rdx, rax; sub rdx, rcx; shr rdx, 34; jz again; xor eax, eax; ret
+            // again: pause; jmp again
+            Self::SpinsForEver => b"\xf3\x90\xeb\xfc",
             Self::Spins => {
                 b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\x48\x89\xc1\
                   \x0f\x31\x48\xc1\xe2\x20\x48\x09\xc2\x48\x29\xca\x48\xc1\xea\x22\x74\xee\x31\xc0\xc3"

@@ -3,13 +3,17 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what the harness makes of that is the point")]
 
 mod broken_module;
+mod channel;
+mod floods;
+mod signals;
+mod stuck;
 
 /// Ways to end that leave the VM alive.
 mod ends {
     use std::io::{self, Write};
     use std::process::{self, Command, ExitCode};
     use std::time::Duration;
-    use std::{fs, ptr, thread};
+    use std::{fs, hint, ptr, thread};
 
     #[lvh::test]
     fn passes() {
@@ -48,6 +52,14 @@ mod ends {
     #[lvh::test]
     fn aborts() {
         process::abort();
+    }
+
+    #[lvh::test]
+    fn overflows_its_stack() {
+        fn deeper(depth: u64) -> u64 {
+            if hint::black_box(depth) == u64::MAX { 0 } else { deeper(depth + 1) + 1 }
+        }
+        println!("{}", deeper(0));
     }
 
     #[lvh::test]
@@ -268,8 +280,20 @@ mod events {
     fn e_keeps_the_cpu() {
         // A lockup is what takes twice as long as this, in seconds.
         fs::write("/proc/sys/kernel/watchdog_thresh", "1").unwrap();
+        fs::write("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "3").unwrap();
+        // One waits for the period that runs, the others for the next, so that there always is one.
+        (0..8).for_each(|_| drop(thread::spawn(wait_for_rcu)));
         load("drivers/net/tun", Fault::Spins).unwrap();
         fs::write("/proc/sys/kernel/watchdog_thresh", "10").unwrap();
+        fs::write("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "21").unwrap();
+    }
+
+    /// Waits for one grace period of RCU after the other, as closing such a socket does.
+    fn wait_for_rcu() {
+        loop {
+            // SAFETY: plain numbers, and a descriptor that is nobody else's.
+            unsafe { libc::close(libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0)) };
+        }
     }
 
     #[lvh::test(memory = "256M", timeout = "120s")]
@@ -343,6 +367,17 @@ mod killed {
         loop {
             thread::park();
         }
+    }
+
+    #[lvh::test]
+    fn b_passes() {}
+}
+
+/// Not what the attribute lets through: the harness panics over it, while the VM runs.
+mod broken_harness {
+    lvh_tests::register! {
+        #[options(fail_on = Some(&["nonsense"]))]
+        fn a_has_an_impossible_option() {}
     }
 
     #[lvh::test]

@@ -66,7 +66,16 @@ impl Traces {
     /// If some stay.
     #[track_caller]
     pub fn check_gone(&self) {
-        let gone = poll(|| self.processes().is_empty().then_some(()));
+        self.check_gone_within(DEADLINE);
+    }
+
+    /// The same, where a run that is left alone would end too.
+    ///
+    /// # Panics
+    /// If some stay.
+    #[track_caller]
+    pub fn check_gone_within(&self, deadline: Duration) {
+        let gone = poll_for(deadline, || self.processes().is_empty().then_some(()));
         assert!(gone.is_some(), "still running: {:?}", self.processes());
     }
 }
@@ -82,9 +91,13 @@ impl Drop for Traces {
 }
 
 /// Processes come and go without telling those who did not start them: looks until there is an answer.
-fn poll<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+fn poll<T>(look: impl FnMut() -> Option<T>) -> Option<T> {
+    poll_for(DEADLINE, look)
+}
+
+fn poll_for<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
-    while start.elapsed() < DEADLINE {
+    while start.elapsed() < deadline {
         if let Some(answer) = look() {
             return Some(answer);
         }

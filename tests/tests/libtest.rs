@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::{env, fs};
 
+use lvh_tests::Project;
+
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
 #[lvh::test]
@@ -86,6 +88,7 @@ fn lists_one_test_for_each_function_and_named_kernel() {
         "other_programs_are_told",
         "shows_what_failed_and_why_a_test_was_skipped",
         "skips_itself",
+        "what_keeps_all_tests_from_running_is_told_once",
     ];
     assert_eq!(listed, expected);
 }
@@ -144,7 +147,45 @@ fn other_programs_are_told() {
     assert!(stderr.contains("error: failed to write the JUnit report `"), "{stderr}");
 }
 
+#[test]
+fn what_keeps_all_tests_from_running_is_told_once() {
+    let missing = "this machine lacks something: `qemu-system-";
+    check_told_once("libtest-no-qemu", "", &[("PATH", "/nonexistent")], missing, "was not found in PATH");
+    let late = "the VM did not start: kernel `6.12` (6.12.";
+    let config = "[vm]\nboot-timeout = '500ms'";
+    let stderr = check_told_once("libtest-late", config, &[], late, "timed out after 500ms");
+    assert_eq!(stderr.matches(": booting (").count(), 1, "it is not tried again: {stderr}");
+    let unknown = "lvh is not set up right: LVH_KERNELS: kernel `6.7` is not in ";
+    check_told_once("libtest-unknown", "", &[("LVH_KERNELS", "6.7")], unknown, "hint: ");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libtest-file");
+    fs::write(&file, "").unwrap();
+    let data_dir = ("LVH_DATA_DIR", file.to_str().unwrap());
+    check_told_once("libtest-data", "", &[data_dir], "the VM did not start: failed to create `", "Not a directory");
+}
+
+/// Runs three tests that would pass, but for what is wrong; gives standard error.
+#[track_caller]
+fn check_told_once(name: &str, config: &str, variables: &[(&str, &str)], short: &str, report: &str) -> String {
+    let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), name, config);
+    let mut command = command(&["--exact", "oddName", "skips_itself", "inner::r#type"]);
+    project.own(&mut command);
+    let output = command.envs(variables.iter().copied()).output().expect("this test runs again");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains("test result: FAILED. 0 passed; 3 failed"), "{stdout}");
+    assert_eq!(stdout.matches(&format!(" stdout ----\nnote: {short}")).count(), 3, "{stdout}");
+    let errors = stderr.lines().filter(|line| line.trim_start_matches("lvh: ").starts_with("error: "));
+    assert_eq!(errors.count(), 1, "{stderr}");
+    assert_eq!(stderr.matches(report).count(), 1, "{stderr}");
+    assert!(!stdout.contains("hint: ") && !stdout.contains("panicked"), "{stdout}");
+    stderr.into_owned()
+}
+
 fn run(args: &[&str]) -> Output {
-    let this = env::current_exe().expect("this test has a path");
-    Command::new(this).args(args).env("LVH_KERNELS", "6.12").output().expect("this test runs again")
+    command(args).output().expect("this test runs again")
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env::current_exe().expect("this test has a path"));
+    command.args(args).env("LVH_KERNELS", "6.12");
+    command
 }

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use lvh_tests::{Finished, Project, Report, TestTarget, Traces, send_signal};
+use lvh_tests::{Finished, Report, TestTarget, Traces, send_signal};
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 
 /// The tests that leave their VM alive, run in one.
-static ENDS: LazyLock<Report> = LazyLock::new(|| run(&["ends::"]));
+static ENDS: LazyLock<Report> = LazyLock::new(|| run(&["ends::", "signals::"]));
 
 fn run(arguments: &[&str]) -> Report {
     Report::of(command().args(arguments))
@@ -51,7 +51,7 @@ fn one_vm_runs_them_all() {
     let Finished { code, stdout, stderr } = ENDS.finished();
     assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
     assert_eq!(ENDS.count_stderr(" ready in "), 1, "{stderr}");
-    assert!(stdout.contains("test result: FAILED. 4 passed; 17 failed; 3 ignored; 0 measured; "), "{stdout}");
+    assert!(stdout.contains("test result: FAILED. 4 passed; 36 failed; 3 ignored; 0 measured; "), "{stdout}");
     for passed in ["passes", "panics_as_expected", "leaves_processes_behind", "sees_none_of_them"] {
         assert_eq!(ENDS.result(&format!("ends::{passed}")), "ok");
     }
@@ -81,6 +81,28 @@ fn processes_that_end_on_their_own() {
     ENDS.check_failed("ends::exits_with_zero", &["leaving\nnote: exited with code 0 before the test returned\n"]);
     ENDS.check_failed("ends::exits_with_three", &["note: exited with code 3 before the test returned\n"]);
     ENDS.check_failed("ends::kills_everybody", &["before\nnote: killed by SIGKILL\n"]);
+    let words = "thread 'ends::overflows_its_stack' (";
+    ENDS.check_failed("ends::overflows_its_stack", &[words, "has overflowed its stack\n", "note: killed by SIGABRT\n"]);
+}
+
+#[test]
+fn every_signal_that_kills_is_named() {
+    let names = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGPROF SIGIO SIGILL SIGTRAP SIGFPE SIGBUS SIGPIPE \
+                 SIGALRM SIGXCPU SIGXFSZ SIGSYS";
+    for name in names.split(' ') {
+        check_killed(&name.to_lowercase(), name, &[]);
+    }
+    check_killed("sigrtmin_and_3", "SIGRTMIN+3", &[]);
+    // What the CPU refused, in the kernel's words.
+    check_killed("sigill", "SIGILL", &["kernel log (6.12, ", " trap invalid opcode ip:"]);
+    check_killed("sigtrap", "SIGTRAP", &["kernel log (6.12, ", " trap int3 ip:"]);
+    check_killed("sigfpe", "SIGFPE", &["kernel log (6.12, ", " trap divide error ip:"]);
+}
+
+#[track_caller]
+fn check_killed(test: &str, signal: &str, texts: &[&str]) {
+    let note = format!("note: killed by {signal}\n");
+    ENDS.check_failed(&format!("signals::{test}"), &[&[note.as_str()], texts].concat());
 }
 
 #[test]
@@ -148,6 +170,8 @@ fn oopses_and_lockups() {
     EVENTS.check_failed("events::b_breaks_the_kernel_and_returns", &[undefined, log, "test_firmware_init"]);
     let lockup = "note: the kernel reported a lockup (watchdog: BUG: soft lockup - CPU#";
     EVENTS.check_failed("events::e_keeps_the_cpu", &[lockup, log, "] watchdog: BUG: soft lockup"]);
+    let stall = "note: the kernel reported an RCU stall (rcu: INFO: rcu_preempt ";
+    EVENTS.check_failed("events::e_keeps_the_cpu", &[stall, log, "] rcu: INFO: rcu_preempt "]);
     for alone in ["a_breaks_the_kernel", "b_breaks_the_kernel_and_returns"] {
         let name = format!("events::{alone}");
         assert_eq!(EVENTS.block(&name).matches("the kernel reported").count(), 1, "{}", EVENTS.block(&name));
@@ -250,90 +274,4 @@ fn a_guest_that_qemu_broke_gets_a_second_chance() {
     assert_eq!(report.result("int3::passes_the_second_time"), "ok", "{stderr}");
     assert_eq!(report.count_stderr("`int3::passes_the_second_time` runs again in a new VM: "), 1, "{stderr}");
     fs::remove_dir(mark).unwrap();
-}
-
-/// Runs three tests that would pass where nothing is as it should be; the report on stderr.
-#[track_caller]
-fn check_infrastructure(name: &str, config: &str, variables: &[(&str, &str)], short: &str, report_parts: &[&str]) {
-    let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), name, config);
-    fs::write(project.dir.join("garbage"), "no kernel\n".repeat(1000)).unwrap();
-    let mut command = project.command(&IN_VMS);
-    command.args(["ends::passes", "ends::sees_none", "ends::panics_as_expected"]).envs(variables.iter().copied());
-    let report = Report::of(&mut command);
-    let Finished { code, stdout, stderr } = report.finished();
-    assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
-    for test in ["ends::passes", "ends::sees_none_of_them", "ends::panics_as_expected"] {
-        report.check_failed(test, &[&format!("note: {short}")]);
-        assert_eq!(report.block(test).trim_end().lines().count(), 1, "{stdout}");
-    }
-    assert_eq!(report.count_stderr("lvh: error: "), 1, "{stderr}");
-    for part in report_parts {
-        assert_eq!(stderr.matches(part).count(), 1, "`{part}` in:\n{stderr}");
-    }
-    assert!(!stdout.contains("hint: ") && !stdout.contains("stack backtrace"), "{stdout}");
-}
-
-#[test]
-fn what_keeps_all_tests_from_running_is_told_once() {
-    let garbage = "default-kernels = ['./garbage']";
-    check_infrastructure(
-        "garbage",
-        garbage,
-        &[],
-        "lvh is not set up right: `",
-        &["/garbage` is no kernel that lvh knows"],
-    );
-    let missing = "this machine lacks something: `qemu-system-";
-    check_infrastructure(
-        "no-qemu",
-        "",
-        &[("PATH", "/nonexistent")],
-        missing,
-        &["was not found in PATH", "install qemu-system-"],
-    );
-}
-
-#[test]
-fn a_vm_that_does_not_come_up_says_how_far_it_got() {
-    let late = "the VM did not start: kernel `6.12` (6.12.";
-    let hint = "\nhint: `boot-timeout` of [vm] in lvh.toml";
-    check_infrastructure("late", "[vm]\nboot-timeout = '500ms'", &[], late, &["timed out after 500ms", hint]);
-    let hint = "\nhint: `memory` of [vm] in lvh.toml";
-    let panic = "did not boot: the kernel panicked: Kernel panic - not syncing: ";
-    let absent = "lvh is not set up right: kernel `6.12` (6.12.";
-    check_infrastructure("absent", "[vm]\nmodules = ['nosuch']", &[], absent, &["has no module `nosuch`", "\nhint: "]);
-    check_infrastructure("small", "[vm]\nmemory = '64M'", &[], late, &[panic, hint]);
-}
-
-#[test]
-fn an_unknown_kernel_fails_those_that_name_it() {
-    let report = run(&["--exact", "unknown::a_wants_it", "unknown::b_too", "ends::passes"]);
-    let Finished { code, stdout, stderr } = report.finished();
-    assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
-    for test in ["unknown::a_wants_it", "unknown::b_too"] {
-        report.check_failed(test, &["note: lvh is not set up right: kernel `6.7` is not in ", "(known: 5.10, "]);
-    }
-    assert_eq!(report.result("ends::passes"), "ok");
-    assert_eq!((stderr.matches("error: kernel `6.7`").count(), stderr.matches("\nhint: ").count()), (1, 1), "{stderr}");
-}
-
-#[test]
-fn bad_configuration_stops_everything_at_once() {
-    let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), "bad-config", "");
-    let Finished { code, stdout, stderr } = Finished::of(project.command(&IN_VMS).env("LVH_KERNELS", "6.7"));
-    assert_eq!((code, stdout.as_str()), (Some(101), ""));
-    assert!(
-        stderr.starts_with("error: LVH_KERNELS: kernel `6.7` is not in ") && stderr.contains("\nhint: "),
-        "{stderr}"
-    );
-
-    fs::write(project.dir.join("lvh.toml"), "[vm]\nmemmory = '1G'\n").unwrap();
-    let Finished { code, stdout, stderr } = Finished::of(&mut project.command(&IN_VMS));
-    assert_eq!((code, stdout.as_str()), (Some(101), ""));
-    assert!(
-        stderr.starts_with("error: ")
-            && stderr.contains("lvh.toml:2: unknown key `memmory` in [vm] (expected `memory`"),
-        "{stderr}"
-    );
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }

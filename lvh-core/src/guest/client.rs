@@ -14,13 +14,15 @@ use tokio::time::timeout;
 
 use super::kernel_log::{self, KernelRecord};
 use super::protocol::{
-    self, Command, Exit, MAGIC, MAX_WRITE, STDIN_WINDOW, Setup, Stream, TerminalSize, ToGuest, ToHost, VERSION,
+    self, Command, Exit, MAGIC, MAX_ANSWER, MAX_WRITE, STDIN_WINDOW, Setup, Stream, TerminalSize, ToGuest, ToHost,
+    VERSION,
 };
 use super::wire::{Bytes, malformed};
 use crate::kernel::KernelRelease;
 use crate::vm::LogFile;
 
-/// How many messages may wait for a slow consumer; then the guest waits. This bounds our memory, whatever it sends.
+/// How many messages may wait for a slow consumer; then the guest waits. With [`MAX_ANSWER`] this bounds our memory,
+/// whatever it sends.
 const QUEUE: usize = 64;
 
 /// How long a guest that is sending files may say nothing: a serial line carries a part in a fifth of a second.
@@ -50,7 +52,15 @@ pub struct Guest {
     requests: mpsc::Sender<Vec<u8>>,
     routes: Arc<Routes>,
     next_id: AtomicU32,
-    closed: watch::Receiver<Option<String>>,
+    closed: watch::Receiver<Option<Closed>>,
+}
+
+/// How the channel ended.
+#[derive(Debug, Clone)]
+struct Closed {
+    why: String,
+    /// Not between two messages, or with what is none.
+    broke: bool,
 }
 
 /// A guest that has said hello.
@@ -102,7 +112,7 @@ impl Greeted {
     pub async fn meet(stream: UnixStream) -> io::Result<Self> {
         let (mut reader, writer) = stream.into_split();
         skip_preamble(&mut reader).await?;
-        match receive(&mut reader).await? {
+        match receive(&mut reader, MAX_ANSWER).await? {
             Some(ToHost::Hello { version: VERSION, release }) => {
                 Ok(Self { reader, writer, release: KernelRelease::new(release) })
             }
@@ -127,7 +137,7 @@ impl Greeted {
         let routes = Routes { kernel_log: Mutex::new(kernel_log), ..Routes::default() };
         send(&mut self.writer, &protocol::encode(&ToGuest::Setup { setup })).await?;
         loop {
-            match receive(&mut self.reader).await? {
+            match receive(&mut self.reader, MAX_ANSWER).await? {
                 Some(ToHost::Kernel { records }) => routes.log(&kernel_log::parse(&records.0)),
                 Some(ToHost::Ready { warnings }) => {
                     return Ok((Guest::serve(self.reader, self.writer, routes), warnings));
@@ -200,8 +210,13 @@ impl Guest {
     /// Waits until the channel is closed; says why.
     pub async fn closed(&self) -> String {
         let mut closed = self.closed.clone();
-        let why = closed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-        why.unwrap_or_else(|| "closed".to_owned())
+        let closed = closed.wait_for(Option::is_some).await.ok().and_then(|closed| closed.clone());
+        closed.map_or_else(|| "closed".to_owned(), |closed| closed.why)
+    }
+
+    /// Whether the channel was closed by what no guest in order sends.
+    pub fn broke(&self) -> bool {
+        self.closed.borrow().as_ref().is_some_and(|closed| closed.broke)
     }
 
     async fn request(&self, message: &ToGuest) -> io::Result<()> {
@@ -324,16 +339,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Hands out what the guest sends until the channel closes.
-async fn dispatch(mut reader: OwnedReadHalf, routes: Arc<Routes>, closing: watch::Sender<Option<String>>) {
-    let why = loop {
-        match receive::<ToHost>(&mut reader).await {
+async fn dispatch(mut reader: OwnedReadHalf, routes: Arc<Routes>, closing: watch::Sender<Option<Closed>>) {
+    let closed = loop {
+        match receive::<ToHost>(&mut reader, MAX_ANSWER).await {
             Ok(Some(message)) => route(&routes, message).await,
-            Ok(None) => break "the guest closed the channel".to_owned(),
-            Err(error) => break format!("the channel broke: {error}"),
+            Ok(None) => break Closed { why: "the guest closed the channel".to_owned(), broke: false },
+            Err(error) => break Closed { why: format!("the channel broke: {error}"), broke: true },
         }
     };
     // In this order: whoever sees its command end without `Exited` finds the reason.
-    closing.send_replace(Some(why));
+    closing.send_replace(Some(closed));
     lock(&routes.commands).clear();
     *lock(&routes.collecting) = None;
     *lock(&routes.bye) = None;
@@ -396,13 +411,13 @@ pub(crate) async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Resul
 }
 
 /// Reads one message; none when the other side has closed the channel between two.
-pub(crate) async fn receive<T: super::wire::Wire>(reader: &mut OwnedReadHalf) -> io::Result<Option<T>> {
+pub(crate) async fn receive<T: super::wire::Wire>(reader: &mut OwnedReadHalf, limit: usize) -> io::Result<Option<T>> {
     let mut header = [0; 4];
     if reader.read(&mut header[..1]).await? == 0 {
         return Ok(None);
     }
     reader.read_exact(&mut header[1..]).await?;
-    let len = protocol::check_length(header)?;
+    let len = protocol::check_length(header, limit)?;
     let mut bytes = Vec::new();
     if reader.take(len as u64).read_to_end(&mut bytes).await? < len {
         return Err(io::ErrorKind::UnexpectedEof.into());

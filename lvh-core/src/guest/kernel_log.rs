@@ -31,8 +31,15 @@ fn record(line: &str) -> Option<KernelRecord> {
         level: (priority & 7) as u8,
         facility: priority >> 3,
         at: Duration::from_micros(micros),
-        text: text.to_owned(),
+        text: unescape(text),
     })
+}
+
+/// `/dev/kmsg` writes backslashes and what is not printable as `\xHH` (`msg_add_ext_text` in kernel/printk/printk.c).
+/// What a terminal might obey stays like that.
+fn unescape(text: &str) -> String {
+    // A backslash of the text stands as `\x5c`, so that it cannot begin what the first step looks for.
+    text.replace(r"\x09", "\t").replace(r"\x5c", r"\")
 }
 
 impl std::fmt::Display for KernelRecord {
@@ -53,5 +60,12 @@ mod tests {
         assert_eq!(shown, ["[    5.140900] NET: Registered", "[    5.140901] a;b"]);
         assert_eq!((log[0].level, log[0].facility), (6, 0));
         assert_eq!((log[1].level, log[1].facility), (4, 1));
+    }
+
+    #[test]
+    fn escapes() {
+        let text = |escaped: &str| parse(format!("6,1,1,-;{escaped}\n").as_bytes()).remove(0).text;
+        assert_eq!(text(r"rcu: \x09(detected by 0)"), "rcu: \t(detected by 0)");
+        assert_eq!(text(r"a \x5cx09 \x1b[2J \xc3\xa4"), r"a \x09 \x1b[2J \xc3\xa4");
     }
 }

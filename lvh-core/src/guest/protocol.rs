@@ -35,6 +35,9 @@ pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
 /// The longest message either side accepts, in bytes. The longest honest one is a `Run` with a large environment.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
+/// The longest message that the host takes from a guest, in bytes. Honest ones fit one write, but for warnings.
+pub const MAX_ANSWER: usize = 64 << 10;
+
 /// The most bytes written to the channel by one system call.
 pub const MAX_WRITE: usize = 16 << 10;
 
@@ -231,7 +234,7 @@ pub fn receive<T: Wire>(channel: &mut impl Read) -> io::Result<Option<T>> {
         return Ok(None);
     }
     channel.read_exact(&mut len[1..])?;
-    let len = check_length(len)?;
+    let len = check_length(len, MAX_MESSAGE)?;
     let mut bytes = Vec::new();
     if channel.take(len as u64).read_to_end(&mut bytes)? < len {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -242,10 +245,10 @@ pub fn receive<T: Wire>(channel: &mut impl Read) -> io::Result<Option<T>> {
 /// The length that a message's header announces.
 ///
 /// # Errors
-/// `InvalidData` when it is over [`MAX_MESSAGE`].
-pub fn check_length(header: [u8; 4]) -> io::Result<usize> {
+/// `InvalidData` when it is over `limit`.
+pub fn check_length(header: [u8; 4], limit: usize) -> io::Result<usize> {
     let len = u32::from_le_bytes(header) as usize;
-    if len > MAX_MESSAGE { Err(malformed("too long")) } else { Ok(len) }
+    if len > limit { Err(malformed("too long")) } else { Ok(len) }
 }
 
 /// The message that `bytes` (without the length) hold.

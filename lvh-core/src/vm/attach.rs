@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::running::Vm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guest::client::{Greeted, Guest, Process, receive, send};
-use crate::guest::protocol::{Command, ToGuest, encode};
+use crate::guest::protocol::{Command, MAX_MESSAGE, ToGuest, encode};
 use crate::guest::wire::{malformed, wire_struct};
 
 wire_struct! {
@@ -77,7 +77,7 @@ async fn admit(vm: &Vm, stream: UnixStream, offer: &Offer) -> io::Result<()> {
     check_peer(&stream)?;
     let (mut reader, mut writer) = stream.into_split();
     send(&mut writer, &encode(offer)).await?;
-    let Some(ToGuest::Run { id, command }) = receive(&mut reader).await? else {
+    let Some(ToGuest::Run { id, command }) = receive(&mut reader, MAX_MESSAGE).await? else {
         return Err(malformed("neither a command nor the end"));
     };
     let mut process = vm.run(command).await?;
@@ -92,7 +92,7 @@ async fn admit(vm: &Vm, stream: UnixStream, offer: &Offer) -> io::Result<()> {
             Ok(())
         } => ended,
         ended = async {
-            while let Some(message) = receive(&mut reader).await? {
+            while let Some(message) = receive(&mut reader, MAX_MESSAGE).await? {
                 requests.pass_on(message).await?;
             }
             Ok(())
@@ -132,7 +132,7 @@ pub async fn enter(id: &str) -> Result<Entered> {
         let stream = UnixStream::from_std(stream)?;
         check_peer(&stream)?;
         let (mut reader, writer) = stream.into_split();
-        let offer = receive(&mut reader).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let offer = receive(&mut reader, MAX_MESSAGE).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok::<_, io::Error>(Entered { offer, guest: Greeted::of_relay(reader, writer) })
     };
     connected.await.map_err(|error| {

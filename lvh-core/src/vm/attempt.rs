@@ -6,6 +6,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -21,7 +23,7 @@ use super::log_file::{self, LogFile};
 use super::machine::Arch;
 use super::process::Qemu;
 use super::qemu::{self, Hypervisor, Invocation};
-use super::qmp::{self, Stop};
+use super::qmp::{self, Monitor, Stop};
 use super::running::{CONSOLE_LINES, Vm, why_it_ended};
 use super::shares::{self, Shares, bytes};
 use super::spec::VmSpec;
@@ -48,6 +50,7 @@ pub(super) struct Attempt<'a> {
 struct Started {
     qemu: Qemu,
     stop: watch::Receiver<Option<Stop>>,
+    greeted: Arc<AtomicBool>,
     console: Console,
     link: Link,
     shares: Shares,
@@ -60,19 +63,32 @@ impl Attempt<'_> {
         let deadline = tokio::time::sleep(self.spec.boot_timeout);
         let (qemu, console) = (&started.qemu, &started.console);
         let mut stop = started.stop.clone();
+        let mut progress = Progress::Kernel;
         let kernel_log = self.log(log_file::KERNEL)?;
-        let greeting = greet(&mut started.link, self.setup(&started.shares), kernel_log, started.at);
+        let greeting = greet(&mut started.link, self.setup(&started.shares), kernel_log, started.at, &mut progress);
         let outcome = tokio::select! {
             greeted = greeting => greeted.map_err(|error| error.to_string()),
             _ = qemu.ended() => Err("QEMU ended".to_owned()),
             _ = stop.wait_for(|stop| *stop == Some(Stop::InternalError)) => Err("QEMU stopped".to_owned()),
             line = panicked(console) => Err(line),
-            () = deadline => Err(format!("timed out after {:?} waiting for the guest", self.spec.boot_timeout)),
+            () = deadline => Err(self.too_late(progress, started.greeted.load(Ordering::Relaxed), console)),
         };
         match outcome {
             Ok((guest, facts)) => Ok(self.vm(started, guest, facts)),
             Err(why) => Err(self.autopsy(&started, why).await),
         }
+    }
+
+    /// That time is up, and how far the guest got.
+    fn too_late(&self, progress: Progress, greeted: bool, console: &Console) -> String {
+        let far = match progress {
+            Progress::Kernel if !greeted => "QEMU itself has not answered yet",
+            Progress::Kernel if console.is_empty() => "QEMU runs, the kernel's console is empty",
+            Progress::Kernel => "the kernel runs, lvh-init has not connected",
+            Progress::Connected => "lvh-init has connected and said nothing",
+            Progress::Greeted => "lvh-init has said hello, and is not ready yet",
+        };
+        format!("timed out after {:?} waiting for the guest: {far}", self.spec.boot_timeout)
     }
 
     fn start(&self) -> std::result::Result<Started, Failure> {
@@ -100,8 +116,8 @@ impl Attempt<'_> {
         drop((console_end, monitor_end));
 
         monitor.set_nonblocking(true)?;
-        let stop = qmp::follow(tokio::net::UnixStream::from_std(monitor)?);
-        Ok(Started { qemu, stop, console: Console::read(console, log), link, shares, at })
+        let Monitor { stop, greeted } = qmp::follow(tokio::net::UnixStream::from_std(monitor)?);
+        Ok(Started { qemu, stop, greeted, console: Console::read(console, log), link, shares, at })
     }
 
     fn log(&self, name: &str) -> io::Result<Option<LogFile>> {
@@ -229,15 +245,26 @@ struct Greeting {
     warnings: Vec<String>,
 }
 
+/// How far a guest got that is not ready.
+#[derive(Debug, Clone, Copy)]
+enum Progress {
+    Kernel,
+    Connected,
+    Greeted,
+}
+
 async fn greet(
     link: &mut Link,
     setup: Setup,
     kernel_log: Option<LogFile>,
     since: Instant,
+    progress: &mut Progress,
 ) -> io::Result<(Guest, Greeting)> {
     let stream = (&mut link.stream).await.map_err(io::Error::other)?;
+    *progress = Progress::Connected;
     stream.set_nonblocking(true)?;
     let greeted = Greeted::meet(tokio::net::UnixStream::from_std(stream)?).await?;
+    *progress = Progress::Greeted;
     let (release, hello_after) = (greeted.release.to_string(), since.elapsed());
     let (guest, warnings) = greeted.set_up(setup, kernel_log).await?;
     Ok((guest, Greeting { release, hello_after, warnings }))

@@ -44,6 +44,11 @@ impl Console {
         tail(&self.text(), lines)
     }
 
+    /// Whether it has said nothing yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text().trim().is_empty()
+    }
+
     /// Whether `text` is among what is kept.
     pub(super) fn contains(&self, text: &str) -> bool {
         self.text().contains(text)

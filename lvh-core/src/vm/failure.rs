@@ -28,7 +28,7 @@ impl Failure {
             Self::Accelerator(why) => Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {why}"))
                 .with_hint("set LVH_ACCEL=auto to fall back to TCG"),
             Self::Boot { why, output } => {
-                let hint = hint(&why);
+                let hint = hint(&why, &output);
                 let error = Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {why}")).with_output(output);
                 hint.into_iter().fold(error, Error::with_hint)
             }
@@ -38,11 +38,13 @@ impl Failure {
 }
 
 /// How to mend what a boot failed over, where we know it.
-fn hint(why: &str) -> Option<&'static str> {
+fn hint(why: &str, output: &str) -> Option<&'static str> {
     if why.starts_with("timed out") {
         Some("`boot-timeout` of [vm] in lvh.toml, or `boot_timeout` of the test, gives it more time")
     } else if why.contains("deadlocked on memory") || why.contains("Out of memory") {
         Some("`memory` of [vm] in lvh.toml, or of the test, gives it more")
+    } else if why.starts_with("QEMU ended") && output.contains("Cannot allocate memory") {
+        Some("`memory` of [vm] in lvh.toml, or of the test, asks for more than this machine can give")
     } else {
         None
     }

@@ -1,5 +1,8 @@
 //! QEMU's monitor: what QEMU itself knows of the VM's fate.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -14,22 +17,34 @@ pub(super) enum Stop {
     Shutdown(String),
 }
 
-/// Follows the monitor on `socket`; the receiver holds the first reason why the machine stopped.
-pub(super) fn follow(socket: UnixStream) -> watch::Receiver<Option<Stop>> {
-    let (sender, receiver) = watch::channel(None);
-    tokio::spawn(async move {
-        // The monitor closes when QEMU ends; what is left to know is in its exit status.
-        let _ = read(socket, &sender).await;
-    });
-    receiver
+/// What the monitor tells.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    /// The first reason why the machine stopped.
+    pub(super) stop: watch::Receiver<Option<Stop>>,
+    /// It has said anything at all, as QEMU does when it has made the machine.
+    pub(super) greeted: Arc<AtomicBool>,
 }
 
-async fn read(socket: UnixStream, stop: &watch::Sender<Option<Stop>>) -> std::io::Result<()> {
+/// Follows the monitor on `socket`.
+pub(super) fn follow(socket: UnixStream) -> Monitor {
+    let (sender, stop) = watch::channel(None);
+    let monitor = Monitor { stop, greeted: Arc::default() };
+    let greeted = Arc::clone(&monitor.greeted);
+    tokio::spawn(async move {
+        // The monitor closes when QEMU ends; what is left to know is in its exit status.
+        let _ = read(socket, &sender, &greeted).await;
+    });
+    monitor
+}
+
+async fn read(socket: UnixStream, stop: &watch::Sender<Option<Stop>>, greeted: &AtomicBool) -> std::io::Result<()> {
     let (reader, mut writer) = socket.into_split();
     writer.write_all(b"{\"execute\":\"qmp_capabilities\"}\n").await?;
     let mut lines = BufReader::new(reader).lines();
     while let Some(line) = lines.next_line().await? {
         let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+        greeted.store(true, Ordering::Relaxed);
         if message["event"] == "STOP" {
             // Only the status tells a stop by the user from one by the accelerator.
             writer.write_all(b"{\"execute\":\"query-status\"}\n").await?;

@@ -104,7 +104,11 @@ impl Vm {
         // QEMU ends a moment after its channel; the guest may also have closed it alone.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.qemu.ended()).await;
         let stop = self.stop.borrow().clone();
-        why_it_ended(&self.qemu, stop.as_ref(), &self.console).unwrap_or(closed)
+        match why_it_ended(&self.qemu, stop.as_ref(), &self.console) {
+            Some(why) if self.guest.broke() => format!("{why}; {closed}"),
+            Some(why) => why,
+            None => closed,
+        }
     }
 
     /// The bug of QEMU's that killed the guest, if the console shows one: under TCG with several CPUs, QEMU before 8.1

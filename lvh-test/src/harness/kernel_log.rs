@@ -8,6 +8,9 @@ use lvh_core::guest::kernel_log::KernelRecord;
 /// The most records of one test that are kept; what goes wrong is noticed in the others too.
 const LIMIT: usize = 1000;
 
+/// The most events of one test that are kept; of each kind the first one is, in any case.
+const EVENT_LIMIT: usize = 100;
+
 /// The log of one test.
 #[derive(Debug, Default)]
 pub(crate) struct KernelLog {
@@ -18,6 +21,8 @@ pub(crate) struct KernelLog {
     began: Option<Duration>,
     finder: KernelEvents,
     events: Vec<KernelEvent>,
+    /// How many events came after those that are kept.
+    more_events: usize,
 }
 
 /// What guest mode writes to `/dev/kmsg` before the test at `path` begins: it tells the time on the kernel's clock, and
@@ -33,16 +38,31 @@ impl KernelLog {
             self.began = Some(record.at);
             return;
         }
-        self.events.extend(self.finder.next(&record));
+        if let Some(event) = self.finder.next(&record) {
+            self.push_event(event);
+        }
         match self.records.len() {
             ..LIMIT => self.records.push(record),
             _ => self.left_out += 1,
         }
     }
 
+    fn push_event(&mut self, event: KernelEvent) {
+        if self.events.len() < EVENT_LIMIT || self.events.iter().all(|kept| kept.kind != event.kind) {
+            self.events.push(event);
+        } else {
+            self.more_events += 1;
+        }
+    }
+
     /// What went wrong, in order.
     pub(crate) fn events(&self) -> &[KernelEvent] {
         &self.events
+    }
+
+    /// How many events there were beyond what is kept.
+    pub(crate) fn more_events(&self) -> usize {
+        self.more_events
     }
 
     /// The lines that are not in `console`, with times from the test's start where that is known.
@@ -65,9 +85,10 @@ impl KernelLog {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use lvh_core::config::KernelEventKind;
     use lvh_core::guest::kernel_log::parse;
 
-    use super::{KernelLog, LIMIT};
+    use super::{EVENT_LIMIT, KernelLog, LIMIT};
 
     /// The log of the test `t`, from what `/dev/kmsg` gives.
     pub(crate) fn log(records: &str) -> KernelLog {
@@ -92,5 +113,13 @@ pub(crate) mod tests {
         let log = log(&format!("{flood}4,1,1,-;Oops: 0002 [#1] SMP\n"));
         assert_eq!((log.lines("").len(), log.left_out()), (LIMIT, 3));
         assert_eq!(log.events().len(), 1);
+    }
+
+    #[test]
+    fn the_first_event_of_a_kind_is_kept_after_any_number_of_others() {
+        let flood = "4,1,1,-;BUG: scheduling while atomic: a/1/0x2\n".repeat(EVENT_LIMIT + 2);
+        let log = log(&format!("{flood}4,1,1,-;rcu: INFO: rcu_sched self-detected stall on CPU\n"));
+        assert_eq!((log.events().len(), log.more_events()), (EVENT_LIMIT + 1, 2));
+        assert_eq!(log.events()[EVENT_LIMIT].kind, KernelEventKind::RcuStall);
     }
 }

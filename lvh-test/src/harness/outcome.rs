@@ -57,6 +57,13 @@ pub(crate) enum Status {
     Signaled(i32),
     /// It was killed after this time.
     TimedOut(Duration),
+    /// It was to be killed after its time, and did not die.
+    Stuck {
+        /// Its time.
+        limit: Duration,
+        /// How long its death was waited for.
+        patience: Duration,
+    },
     /// It never ended, or never ran: why (the VM died, did not boot …).
     Lost(String),
 }
@@ -127,7 +134,7 @@ pub(crate) fn judge(instance: &Instance, ending: Ending) -> Outcome {
         }
         (verdict, _) => verdict,
     };
-    let (panic, remark) = (Panic::of(&ending.records), remark(&verdict, ending.kernel_log.events()));
+    let (panic, remark) = (Panic::of(&ending.records), remark(&verdict, &ending.kernel_log));
     Outcome { verdict, output: ending.output, duration: ending.duration, panic, remark }
 }
 
@@ -141,14 +148,15 @@ fn kernel_reported(event: &KernelEvent) -> String {
 }
 
 /// A failure says it in its block.
-fn remark(verdict: &Verdict, events: &[KernelEvent]) -> Option<String> {
+fn remark(verdict: &Verdict, log: &KernelLog) -> Option<String> {
     let ended = match verdict {
         Verdict::Passed => "passed",
         Verdict::Ignored { .. } => "skipped itself",
         Verdict::Failed { .. } => return None,
     };
-    let (first, rest) = events.split_first()?;
-    let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+    let (first, rest) = log.events().split_first()?;
+    let more = rest.len() + log.more_events();
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     Some(format!("{ended}, but the kernel reported: {}{more}", first.line))
 }
 
@@ -222,6 +230,9 @@ fn broken(status: &Status, body_ended: bool) -> String {
         Status::Signaled(number) if body_ended => format!("killed by {} {when}", signal::name(*number)),
         Status::Signaled(number) => format!("killed by {}", signal::name(*number)),
         Status::TimedOut(limit) => format!("timed out after {limit:?}"),
+        Status::Stuck { limit, patience } => {
+            format!("timed out after {limit:?}, and could not be killed within {patience:?}")
+        }
         Status::Lost(why) => why.clone(),
     }
 }
@@ -246,7 +257,7 @@ fn panicked_as_expected(thrown: &Thrown<'_>, expected: &str) -> Verdict {
 
 /// `told` is an event that the message names already.
 fn appendix(instance: &Instance, ending: &Ending, told: Option<&KernelEvent>) -> String {
-    let mut text = event_notes(ending.kernel_log.events(), told);
+    let mut text = event_notes(&ending.kernel_log, told);
     text.push_str(&foreign_records(&ending.records));
     if let Some(kernel) = &instance.kernel {
         text.push_str(&kernel_section(instance, kernel, ending));
@@ -259,11 +270,12 @@ fn appendix(instance: &Instance, ending: &Ending, told: Option<&KernelEvent>) ->
 /// How many events get a line of their own: one may bring about many.
 const EVENT_NOTES: usize = 5;
 
-fn event_notes(events: &[KernelEvent], told: Option<&KernelEvent>) -> String {
-    let untold: Vec<_> = events.iter().filter(|event| told.is_none_or(|told| !std::ptr::eq(told, *event))).collect();
+fn event_notes(log: &KernelLog, told: Option<&KernelEvent>) -> String {
+    let untold: Vec<_> =
+        log.events().iter().filter(|event| told.is_none_or(|told| !std::ptr::eq(told, *event))).collect();
     let mut text: String =
         untold.iter().take(EVENT_NOTES).map(|event| format!("note: {}\n", kernel_reported(event))).collect();
-    if let more @ 1.. = untold.len().saturating_sub(EVENT_NOTES) {
+    if let more @ 1.. = untold.len().saturating_sub(EVENT_NOTES) + log.more_events() {
         let _ = writeln!(text, "note: and {more} more of such");
     }
     text
@@ -274,7 +286,17 @@ fn foreign_records(records: &[Record]) -> String {
         Record::Malformed(line) => Some(line),
         _ => None,
     });
-    malformed.map(|line| format!("note: something else wrote to lvh's report pipe: {line:?}\n")).unwrap_or_default()
+    let note = |line: &String| format!("note: something else wrote to lvh's report pipe: {}\n", quote(line));
+    malformed.map(note).unwrap_or_default()
+}
+
+/// The beginning of what may be of any length.
+fn quote(text: &str) -> String {
+    const LENGTH: usize = 200;
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{:?} and {} more bytes", &text[..end], text.len() - end),
+        None => format!("{text:?}"),
+    }
 }
 
 /// What the kernel logged, as far as the console does not say it too.
@@ -404,7 +426,7 @@ mod tests {
         check(&PLAIN, Status::Signaled(libc::SIGSEGV), &[], Ok(Some("killed by SIGSEGV")));
         let after = "killed by SIGBUS after the test had ended";
         check(&PLAIN, Status::Signaled(libc::SIGBUS), &[Record::Passed], Ok(Some(after)));
-        check(&PLAIN, Status::Signaled(64), &[], Ok(Some("killed by signal 64")));
+        check(&PLAIN, Status::Signaled(64), &[], Ok(Some("killed by SIGRTMIN+30")));
         let limit = std::time::Duration::from_millis(1500);
         check(&PLAIN, Status::TimedOut(limit), &[Record::Passed], Ok(Some("timed out after 1.5s")));
         check(&PANICS, Status::Lost("the VM died".into()), &[hook("x")], Ok(Some("the VM died")));

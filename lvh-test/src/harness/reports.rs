@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::instance::Instance;
 use super::outcome::{Outcome, Verdict};
 use super::printer::Stream;
@@ -23,8 +25,8 @@ pub(crate) struct Job {
 pub(crate) enum Event {
     /// The test at this place in the plan begins; who reports it waits until the sender is dropped.
     Started(usize, mpsc::Sender<()>),
-    /// A test wrote something that is to be seen at once.
-    Wrote(Stream, Vec<u8>),
+    /// A test wrote something that is to be seen at once; what it takes of the room is free when this is dropped.
+    Wrote(Stream, Vec<u8>, OwnedSemaphorePermit),
     /// Something that the tests wait for went on.
     Progress(lvh_core::Event),
     /// The test at this place has ended.
@@ -39,13 +41,18 @@ pub(crate) struct Reports {
     events: mpsc::Sender<Event>,
     stop: Arc<AtomicBool>,
     fail_fast: bool,
+    /// For what tests wrote and nobody has seen yet.
+    room: Arc<Semaphore>,
 }
+
+/// The most that tests may have written and nobody has seen yet, in bytes: then they wait for whoever reads.
+const ROOM: usize = 16 << 20;
 
 impl Reports {
     /// A way to the main thread, and the main thread's end of it.
     pub(crate) fn new(fail_fast: bool) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel();
-        (Self { events, stop: Arc::default(), fail_fast }, receiver)
+        (Self { events, stop: Arc::default(), fail_fast, room: Arc::new(Semaphore::new(ROOM)) }, receiver)
     }
 
     /// Whether no further test should start.
@@ -62,8 +69,10 @@ impl Reports {
     }
 
     /// The test wrote something and the user wants to see it live.
-    pub(crate) fn wrote(&self, stream: Stream, bytes: Vec<u8>) {
-        self.send(Event::Wrote(stream, bytes));
+    pub(crate) async fn wrote(&self, stream: Stream, bytes: Vec<u8>) {
+        // One message of a guest is far smaller than the room.
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes.len() as u32).await;
+        self.send(Event::Wrote(stream, bytes, room.expect("the semaphore is never closed")));
     }
 
     /// Something that the tests wait for went on.

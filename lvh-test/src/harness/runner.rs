@@ -142,7 +142,7 @@ impl<'a> Show<'a> {
     fn show(&mut self, event: Event) {
         match event {
             Event::Started(index, _unshown) => self.started(index),
-            Event::Wrote(stream, bytes) => self.printer.test_wrote(stream, &bytes),
+            Event::Wrote(stream, bytes, _room) => self.printer.test_wrote(stream, &bytes),
             Event::Progress(event) => self.printer.progress(&event),
             Event::Kept(invitation) => self.kept = invitation,
             Event::Ended(index, outcome) => {

@@ -21,6 +21,14 @@ pub(crate) fn name(number: i32) -> String {
         libc::SIGXCPU => "SIGXCPU",
         libc::SIGXFSZ => "SIGXFSZ",
         libc::SIGSYS => "SIGSYS",
+        libc::SIGVTALRM => "SIGVTALRM",
+        libc::SIGPROF => "SIGPROF",
+        libc::SIGIO => "SIGIO",
+        libc::SIGSTKFLT => "SIGSTKFLT",
+        libc::SIGPWR => "SIGPWR",
+        _ if (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number) => {
+            return format!("SIGRTMIN+{}", number - libc::SIGRTMIN());
+        }
         _ => return format!("signal {number}"),
     };
     known.to_owned()

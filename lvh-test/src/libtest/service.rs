@@ -107,8 +107,9 @@ fn wait_at_exit(shared: &'static Shared<'static>) {
 }
 
 async fn refuse_all(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
+    let _ = writeln!(io::stderr(), "lvh: error: {}", error.report());
     while let Some(order) = orders.recv().await {
-        let _ = order.answer.send(judge(&order.job.instance, Ending::lost(error.report())));
+        let _ = order.answer.send(judge(&order.job.instance, Ending::lost(in_short(error))));
     }
 }
 
@@ -142,12 +143,13 @@ async fn keep(
     shared: &'static Shared<'static>,
     slots: Rc<Slots>,
 ) {
+    let mut refusal = None;
     while let Some(first) = orders.recv().await {
         let _slot = slots.take().await;
         let mut session = Session::new(shared, wish.clone());
         let mut next = Some(first);
         while let Some(order) = next {
-            serve(&mut session, order).await;
+            serve(&mut session, order, &mut refusal).await;
             next = tokio::select! {
                 order = orders.recv() => order,
                 () = slots.wanted.notified() => None,
@@ -160,13 +162,17 @@ async fn keep(
     }
 }
 
-async fn serve(session: &mut Session<'_>, order: Order) {
-    let outcome = match session.ready().await {
-        Ok(()) => session.run(&order.job.instance, &order.launch).await,
-        Err(error) => {
-            session.tell(&error);
-            judge(&order.job.instance, Ending::lost(in_short(&error)))
-        }
+/// Runs one test. What keeps it from running keeps the others of its wish too, at once and in the same words.
+async fn serve(session: &mut Session<'_>, order: Order, refusal: &mut Option<String>) {
+    if refusal.is_none()
+        && let Err(error) = session.ready().await
+    {
+        session.tell(&error);
+        *refusal = Some(in_short(&error));
+    }
+    let outcome = match refusal {
+        None => session.run(&order.job.instance, &order.launch).await,
+        Some(why) => judge(&order.job.instance, Ending::lost(why.clone())),
     };
     // A test that was given up needs no answer.
     let _ = order.answer.send(outcome);
@@ -187,8 +193,8 @@ fn show_in_background() -> Reports {
 fn show(event: Report, progress: &mut Progress) {
     let _ = match event {
         Report::Progress(event) => io::stderr().write_all(progress.render(&event).as_bytes()),
-        Report::Wrote(Stream::Stdout, bytes) => io::stdout().write_all(&bytes),
-        Report::Wrote(Stream::Stderr, bytes) => io::stderr().write_all(&bytes),
+        Report::Wrote(Stream::Stdout, bytes, _room) => io::stdout().write_all(&bytes),
+        Report::Wrote(Stream::Stderr, bytes, _room) => io::stderr().write_all(&bytes),
         Report::Started(..) | Report::Ended(..) | Report::Kept(..) => Ok(()),
     };
 }

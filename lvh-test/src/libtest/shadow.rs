@@ -15,6 +15,7 @@ use crate::guest_mode::Launch;
 use crate::harness::{
     Ending, HostRun, Instance, Outcome, TestResult, Verdict, block, config, expand_case, judge, target,
 };
+use crate::session::in_short;
 
 /// Runs the test of the shadow at `path` (the crate's name first), on one kernel where the attribute names several:
 /// in the guest the function itself, on the host a guest that does.
@@ -23,7 +24,7 @@ use crate::harness::{
 /// If the test fails.
 pub fn run(path: &str, kernel: Option<&str>) {
     guest::run();
-    let config = CONFIG.as_ref().unwrap_or_else(|error| fail(error));
+    let config = CONFIG.as_ref().unwrap_or_else(|why| fail(why));
     let instances = expand_case(case(path, kernel), &target(config));
     let wanted =
         |instance: &Instance| kernel.is_none() || instance.kernel.is_none() || instance.kernel.as_deref() == kernel;
@@ -70,7 +71,13 @@ fn case(path: &str, kernel: Option<&str>) -> &'static TestCase {
     case.expect("the attribute registers the test that it makes this call for")
 }
 
-static CONFIG: LazyLock<Result<Config, String>> = LazyLock::new(|| config().map_err(|error| error.report()));
+/// The configuration, or why there is none in a line for each test; the whole of it is told once.
+static CONFIG: LazyLock<Result<Config, String>> = LazyLock::new(|| {
+    config().map_err(|error| {
+        let _ = writeln!(io::stderr(), "error: {}", error.report());
+        in_short(&error)
+    })
+});
 
 fn run_instance(instance: &Arc<Instance>, path: &str, config: &'static Config) -> Outcome {
     let outcome = match instance.kernel {
@@ -94,7 +101,7 @@ fn print(text: &str) {
 }
 
 fn fail(why: &str) -> ! {
-    let _ = writeln!(io::stderr(), "error: {why}");
+    print(&format!("note: {why}\n"));
     panic::resume_unwind(failed())
 }
 

@@ -97,7 +97,7 @@ pub(super) async fn run(
     let (status, vm_usable) = match ended {
         End::Exited(exit) => (status(exit), true),
         End::TimedOut => (Status::TimedOut(timeout), true),
-        End::Stuck => (Status::TimedOut(timeout), false),
+        End::Stuck => (Status::Stuck { limit: timeout, patience: KILL_DEADLINE }, false),
         End::GuestGone => (Status::Lost(format!("the guest died: {}", vm.died().await)), false),
     };
     let ending = Ending {
@@ -178,7 +178,7 @@ impl Collected {
                 Some(Happening::Started) => self.started = Some(Instant::now()),
                 Some(Happening::Output(GuestStream::Report {}, data)) => append(&mut self.report, &data, REPORT_LIMIT),
                 Some(Happening::Output(stream, data)) => match live {
-                    Some(reports) => reports.wrote(live_stream(&stream), data),
+                    Some(reports) => reports.wrote(live_stream(&stream), data).await,
                     None => append(&mut self.output, &data, OUTPUT_LIMIT),
                 },
                 Some(Happening::Kernel(record)) => self.kernel_log.push(&self.path, record),

@@ -1,0 +1,156 @@
+//! Tests that misuse what they get: their machine, their channel to the host, its patience. The test that does it fails,
+//! the others pass, and the host's memory stays small.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
+
+use lvh_tests::{Finished, Report, TestTarget, Traces, send_signal};
+
+static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
+
+/// What a run may take of the host's memory, in KiB: some copies of the 16 MiB that are kept of a test's output.
+const MEMORY_LIMIT: u64 = 200 << 10;
+
+fn command() -> Command {
+    let mut command = IN_VMS.command();
+    command.env("LVH_KERNELS", "6.12").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end; also gives the most memory that the run had for itself, in KiB.
+fn run(arguments: &[&str]) -> (Report, u64) {
+    let child = command().args(arguments).spawn().unwrap();
+    let pid = child.id();
+    let watch = thread::spawn(move || most_memory(pid));
+    (finish(child), watch.join().unwrap())
+}
+
+fn finish(child: Child) -> Report {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Report::from(Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
+}
+
+/// The guest's memory is mapped by the run too (its devices are served there), so the kernel's own high-water mark says
+/// nothing.
+fn most_memory(pid: u32) -> u64 {
+    let mut most = 0;
+    while let Some(now) = memory(pid) {
+        most = most.max(now);
+        thread::sleep(Duration::from_millis(20));
+    }
+    most
+}
+
+/// Nothing once the process has ended.
+fn memory(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+#[track_caller]
+fn check_passed(report: &Report, names: &[&str]) {
+    for name in names {
+        assert_eq!(report.result(name), "ok", "{}", report.finished().stderr);
+    }
+}
+
+#[test]
+fn a_channel_that_is_misused() {
+    let (report, memory) = run(&["channel::"]);
+    let died = "note: the guest died: ";
+    let broke = "the channel broke: ";
+    report.check_failed("channel::a_cuts_it_in_mid_frame", &["cutting\n", died, broke, "unexpected end of file\n"]);
+    report.check_failed("channel::c_writes_rubbish", &["rubbish\n", died, broke, "malformed message: too long\n"]);
+    // Its messages may get between the halves of one of lvh-init's, or that may be the last one's end.
+    report.check_failed("channel::e_sends_for_ever", &["well-formed\n", "note: "]);
+    let stuck = "note: timed out after 3s, and could not be killed within 10s\n";
+    report.check_failed("channel::g_announces_what_does_not_come", &["announced\n", stuck]);
+    let after = ["b_passes", "d_passes", "f_passes", "h_passes"].map(|name| format!("channel::{name}"));
+    check_passed(&report, &after.each_ref().map(String::as_str));
+    assert!(memory < MEMORY_LIMIT, "{memory} KiB");
+    assert!(report.block("channel::e_sends_for_ever").len() < 40 << 20);
+}
+
+#[test]
+fn floods() {
+    let (report, memory) = run(&["floods::"]);
+    let cut = "\n[lvh: output cut after 16 MiB]\nnote: timed out after 5s\n";
+    report.check_failed("floods::a_floods_standard_output", &["more and more\n", cut]);
+    let parts = ["note: timed out after 5s\n", "kernel log (6.12, 1000 lines)", "line 0\n", "[lvh: kernel log cut: "];
+    report.check_failed("floods::c_floods_the_kernel_log", &parts);
+    let foreign = "note: something else wrote to lvh's report pipe: \"xxx";
+    report.check_failed("floods::e_floods_the_report", &["exited with code 0 before the test returned\n", foreign]);
+    assert!(report.block("floods::e_floods_the_report").len() < 10 << 10);
+    check_passed(&report, &["floods::b_passes", "floods::d_passes", "floods::f_passes"]);
+    // None of them costs the VM.
+    assert_eq!(report.count_stderr(" ready in "), 1, "{}", report.finished().stderr);
+    assert!(memory < MEMORY_LIMIT, "{memory} KiB");
+}
+
+/// Whoever reads a live run may take a break: tests wait, and do not fill the host's memory.
+#[test]
+fn a_flood_that_nobody_reads() {
+    let mut command = command();
+    let traces = Traces::mark(command.args(["--exact", "floods::a_floods_standard_output", "--nocapture"]));
+    let mut child = command.spawn().unwrap();
+    read_until(child.stdout.as_mut().unwrap(), "more and more\n");
+    let pid = child.id();
+    thread::sleep(Duration::from_secs(8));
+    let memory = memory(pid).expect("it runs");
+    let report = finish(child);
+    // 16 MiB may wait, and what the pipes hold; five seconds make several times as much.
+    let waited = report.finished().stdout.len();
+    assert!(memory < 40 << 10 && waited < 24 << 20, "{memory} KiB, {waited} bytes");
+    report.check_failed("floods::a_floods_standard_output", &["note: timed out after 5s"]);
+    traces.check_gone();
+}
+
+fn read_until(stream: &mut impl Read, end: &str) {
+    let (mut reader, mut text) = (BufReader::new(stream), String::new());
+    while !text.ends_with(end) {
+        assert_ne!(reader.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+}
+
+/// A task that waits where no signal reaches it, a CPU that does not leave the kernel, a machine that stands still.
+#[test]
+fn what_cannot_be_killed_ends_with_its_machine() {
+    let mut command = command();
+    let traces = Traces::mark(command.args(["stuck::", "--nocapture"]));
+    let mut child = command.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut errors = child.stderr.take().unwrap();
+    let stderr = thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).map(|_| text)
+    });
+    let mut text = String::new();
+    while !text.ends_with("\nstop me\n") {
+        assert_ne!(stdout.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    send_signal(traces.qemu().pid, libc::SIGSTOP);
+    stdout.read_to_string(&mut text).unwrap();
+    let code = child.wait().unwrap().code();
+    let report = Report::from(Finished { code, stdout: text, stderr: stderr.join().unwrap().unwrap() });
+
+    let stuck = "note: timed out after 2s, and could not be killed within 10s\n";
+    // What the kernel says of a task that waits for ever.
+    let words = ["] task:stuck::a_waits_", " state:D ", "request_wait_answer+0x", "fuse_"];
+    let hung = "note: the kernel reported a hung task (INFO: task stuck::a_waits_:";
+    let texts = [&[stuck, hung, "kernel log (6.12, "], &words[..], &words[..]].concat();
+    report.check_failed("stuck::a_waits_for_itself", &texts);
+    report
+        .check_failed("stuck::c_keeps_the_only_cpu", &[stuck, "console ----\n", "watchdog: BUG: soft lockup - CPU#0"]);
+    report.check_failed("stuck::e_is_stopped_with_its_machine", &["note: timed out after 5s, and could not be killed"]);
+    let stdout = &report.finished().stdout;
+    assert!(stdout.contains("3 passed; 3 failed; "), "{stdout}");
+    // The first one, and one after each of the three.
+    assert_eq!(report.count_stderr(" ready in "), 4, "{}", report.finished().stderr);
+    traces.check_gone();
+}
