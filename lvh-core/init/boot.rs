@@ -15,11 +15,10 @@ pub fn run() -> io::Result<()> {
     let name = channel_name()?;
     let mut channel = link::open(&name)?;
     let sender = Sender::new(channel.try_clone()?);
+    modules::load_all(Path::new("/lvh/modules"))?;
+    // From here on until the host answers the guest may be stopped, kept, and started again any number of times.
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim_end().to_owned();
     sender.send(&ToHost::Hello { version: VERSION, release });
-    // The host reads this while it prepares its answer.
-    modules::load_all(Path::new("/lvh/modules"))?;
-
     let Some(ToGuest::Setup { setup }) = protocol::receive(&mut channel)? else {
         return Err(io::Error::other("the host did not begin with Setup"));
     };

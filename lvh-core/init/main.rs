@@ -1,6 +1,6 @@
 //! lvh-init: PID 1 of every VM.
 //!
-//! 1. Mounts what it needs itself, loads the modules that its channel needs, connects to the host, says `Hello`.
+//! 1. Mounts what it needs itself, loads modules, connects to the host, says `Hello`.
 //! 2. Waits for `Setup`; builds the root that commands see and enters it; says `Ready`.
 //! 3. Runs commands for the host until `Shutdown` or until the channel closes.
 //!

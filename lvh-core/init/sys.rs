@@ -207,6 +207,21 @@ pub fn set_clock(ns: u64) -> io::Result<()> {
     check(unsafe { clock_settime(CLOCK_REALTIME, &time) }).map(drop)
 }
 
+/// Makes the kernel's random numbers depend on `seed`, all of which counts as entropy, from now on.
+pub fn seed(seed: &[u8]) -> io::Result<()> {
+    const RNDADDENTROPY: c_ulong = 0x4008_5203;
+    const RNDRESEEDCRNG: c_ulong = 0x5207;
+    // struct rand_pool_info: bits of entropy, bytes of seed, the seed.
+    let mut pool = [(seed.len() as u32 * 8).to_ne_bytes(), (seed.len() as u32).to_ne_bytes()].concat();
+    pool.extend_from_slice(seed);
+    let random = File::options().write(true).open("/dev/random")?;
+    // SAFETY: the first call reads a rand_pool_info that outlives it; the second takes no argument.
+    unsafe {
+        check(ioctl(random.as_raw_fd(), RNDADDENTROPY, pool.as_ptr()))?;
+        check(ioctl(random.as_raw_fd(), RNDRESEEDCRNG)).map(drop)
+    }
+}
+
 /// Connects to `port` of the host over vsock.
 pub fn connect_vsock(port: u32) -> io::Result<OwnedFd> {
     const SOCK_STREAM: c_int = 1;

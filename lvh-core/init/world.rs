@@ -32,6 +32,7 @@ pub fn build(setup: &Setup) -> io::Result<Vec<String>> {
     };
     note("host name not set", sys::set_hostname(&setup.hostname));
     note("clock not set", sys::set_clock(setup.clock_ns));
+    note("random numbers not seeded", sys::seed(&setup.seed.0));
     note("loopback is down", sys::loopback_up());
 
     if let Root::Shared { tag, fstype } = &setup.root {

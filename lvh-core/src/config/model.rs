@@ -65,6 +65,8 @@ pub struct VmDefaults {
     pub kernel_args: String,
     /// Kernel modules to load before a test. Default: none.
     pub modules: Vec<String>,
+    /// Go on with VMs that were kept, rather than boot each. Default: true.
+    pub warm_start: bool,
     /// What fails a test that would pass, if the kernel reports it meanwhile. Default: oopses and lockups.
     pub fail_on: Vec<KernelEventKind>,
 }
@@ -85,6 +87,7 @@ impl Default for VmDefaults {
             env: Vec::new(),
             kernel_args: String::new(),
             modules: Vec::new(),
+            warm_start: true,
             fail_on: vec![KernelEventKind::Oops, KernelEventKind::Lockup],
         }
     }

@@ -27,6 +27,8 @@ pub struct Overrides {
     pub mode: Option<Mode>,
     /// `LVH_DEBIAN_MIRROR=URL`.
     pub debian_mirror: Option<String>,
+    /// `LVH_WARM_START=1` or `0`.
+    pub warm_start: Option<bool>,
     /// `LVH_KEEP=1`.
     pub keep: Option<bool>,
     /// `LVH_GDB=1`.
@@ -61,6 +63,7 @@ impl Overrides {
             offline: env.parse("LVH_OFFLINE", parse_switch)?,
             mode: env.parse("LVH_MODE", Mode::from_str)?,
             debian_mirror: env.raw("LVH_DEBIAN_MIRROR").map(|url| url.to_string_lossy().into_owned()),
+            warm_start: env.parse("LVH_WARM_START", parse_switch)?,
             keep: env.parse("LVH_KEEP", parse_switch)?,
             gdb: env.parse("LVH_GDB", parse_switch)?,
             junit: env.raw("LVH_JUNIT").map(PathBuf::from),
@@ -120,8 +123,20 @@ impl Config {
     ///
     /// Where `LVH_KERNELS` names a kernel that nothing knows.
     pub fn override_with(&mut self, overrides: Overrides) -> Result<()> {
-        let Overrides { kernels, data_dir, accel, channel, share, offline, mode, debian_mirror, keep, gdb, junit } =
-            overrides;
+        let Overrides {
+            kernels,
+            data_dir,
+            accel,
+            channel,
+            share,
+            offline,
+            mode,
+            debian_mirror,
+            warm_start,
+            keep,
+            gdb,
+            junit,
+        } = overrides;
         if let Some(kernels) = kernels {
             for name in &kernels {
                 self.check_name(name).map_err(|error| error.without_line(Some("LVH_KERNELS")))?;
@@ -135,6 +150,7 @@ impl Config {
         self.offline = offline.unwrap_or(self.offline);
         self.mode = mode.unwrap_or(self.mode);
         self.debian_mirror = debian_mirror.or(self.debian_mirror.take());
+        self.vm.warm_start = warm_start.unwrap_or(self.vm.warm_start);
         self.keep = keep.unwrap_or(self.keep);
         self.gdb = gdb.unwrap_or(self.gdb);
         self.junit = junit.or(self.junit.take());

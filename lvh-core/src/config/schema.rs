@@ -11,8 +11,18 @@ use super::{Config, VmDefaults};
 use crate::Result;
 
 const TOP_KEYS: &[&str] = &["data-dir", "default-kernels", "vm", "kernels", "images"];
-const VM_KEYS: &[&str] =
-    &["cpus", "memory", "accel", "boot-timeout", "test-timeout", "env", "kernel-args", "modules", "fail-on"];
+const VM_KEYS: &[&str] = &[
+    "cpus",
+    "memory",
+    "accel",
+    "boot-timeout",
+    "test-timeout",
+    "env",
+    "kernel-args",
+    "modules",
+    "fail-on",
+    "warm-start",
+];
 
 /// Reads the whole file.
 pub(super) fn read(path: &Path, document: Document<'_>) -> Result<Config> {
@@ -52,6 +62,7 @@ fn vm(table: &Table<'_>) -> Result<VmDefaults> {
         env: table.list("env")?,
         kernel_args: table.text("kernel-args")?.unwrap_or_default().to_owned(),
         modules: table.list::<ModuleName>("modules")?.into_iter().map(|module| module.0).collect(),
+        warm_start: table.get("warm-start").map_or(Ok(defaults.warm_start), |value| value.boolean())?,
         fail_on: if table.has("fail-on") { table.list::<KernelEventKind>("fail-on")? } else { defaults.fail_on },
     })
 }

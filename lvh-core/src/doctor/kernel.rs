@@ -33,7 +33,7 @@ impl KernelReport {
         let config = kernel.config.as_deref().map(KernelConfig::load).transpose()?;
         let tree = kernel.modules.as_deref().map(ModuleTree::open).transpose()?;
         let ladders = Ladders::of(kernel)?;
-        let rungs = ladders.choose(spec.channel, spec.share);
+        let rungs = ladders.choose(spec);
         let known = config.as_ref().map(|config| Known {
             release: &kernel.release,
             config,

@@ -123,6 +123,12 @@ impl Greeted {
         }
     }
 
+    /// A guest that said hello before it was kept, and waits since.
+    pub(crate) fn resumed(stream: UnixStream, release: KernelRelease) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self { reader, writer, release }
+    }
+
     /// A guest that somebody else has set up, and who passes on what we say.
     pub(crate) fn of_relay(reader: OwnedReadHalf, writer: OwnedWriteHalf) -> Guest {
         Guest::serve(reader, writer, Routes::default())

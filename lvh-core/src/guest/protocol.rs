@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   lvh-init                         host
-//!     │  Hello {version, release}     │      the channel is up, nothing test-specific has happened yet
+//!     │  Hello {version, release}     │      nothing test-specific has happened yet: a guest that is kept stops here
 //!     │ ────────────────────────────► │
 //!     │  Setup {root, mounts, …}      │
 //!     │ ◄──────────────────────────── │
@@ -27,7 +27,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -64,6 +64,9 @@ wire_struct! {
         pub hostname: String,
         /// Wall clock, nanoseconds since 1970.
         pub clock_ns: u64,
+        /// What the kernel's random numbers depend on from now on: guests that are started from one kept state would
+        /// have the same ones.
+        pub seed: Bytes,
         /// The root file system.
         pub root: Root,
         /// Mounts on top of it, in this order.

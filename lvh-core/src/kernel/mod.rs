@@ -23,5 +23,6 @@ mod source;
 pub use config::{KernelConfig, Value};
 pub use deb::DebArch;
 pub use modules::{Availability, LoadableModule, ModuleTree};
+pub(crate) use resolve::stamp;
 pub use resolve::{forget, resolve, resolve_blocking};
 pub use source::{DebSource, Kernel, KernelRelease, KernelSource};

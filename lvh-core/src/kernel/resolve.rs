@@ -137,7 +137,7 @@ impl Resolver<'_> {
 }
 
 /// Path, size, inode and times of a file: they change when it does.
-pub(super) fn stamp(file: &Path) -> String {
+pub(crate) fn stamp(file: &Path) -> String {
     let name = file.display();
     fs::metadata(file).map_or_else(
         |_| format!("{name} missing"),

@@ -28,6 +28,27 @@ impl Entry {
     }
 }
 
+/// An entry that is being made; without [`Unfinished::publish`] nothing of it is kept.
+#[derive(Debug)]
+#[must_use = "dropped, it is gone"]
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    staging: Staging,
+    _alone: Lock,
+}
+
+impl Unfinished {
+    /// The directory that becomes the entry.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.staging.entry()
+    }
+
+    /// Makes it the entry.
+    pub(crate) fn publish(self) -> Result<()> {
+        publish(&self.staging.entry(), &self.path)
+    }
+}
+
 impl Store {
     /// Opens the store in the data directory `root`, making it where needed.
     ///
@@ -109,6 +130,46 @@ impl Store {
         self.get(kind, key, waiting)?.ok_or_else(|| {
             Error::new(ErrorKind::Artifact, format!("`{}` was removed while it was being made", path.display()))
         })
+    }
+
+    /// As [`Store::get`], without waiting: what is being made just now is not there.
+    pub(crate) fn peek(&self, kind: &str, key: &Key) -> Result<Option<Entry>> {
+        let path = self.dir.join(kind).join(key.as_str());
+        let lock = Lock::try_shared(&self.entry_lock(kind, key))?;
+        Ok(lock.filter(|_| path.is_dir()).map(|lock| Entry { path, _in_use: Arc::new(lock) }))
+    }
+
+    /// As [`Store::populate`] for what takes its time to make: none where somebody else makes or uses it.
+    pub(crate) fn begin(&self, kind: &str, key: &Key) -> Result<Option<Unfinished>> {
+        let path = self.dir.join(kind).join(key.as_str());
+        let Some(lock) = Lock::try_exclusive(&self.entry_lock(kind, key))?.filter(|_| !path.exists()) else {
+            return Ok(None);
+        };
+        let staging = Staging::new(&self.dir.join("tmp"))?;
+        Ok(Some(Unfinished { path, staging, _alone: lock }))
+    }
+
+    /// Removes an entry that nobody uses.
+    pub(crate) fn discard(&self, kind: &str, key: &Key) -> Result<()> {
+        self.discard_path(kind, &self.dir.join(kind).join(key.as_str()))
+    }
+
+    /// Removes the oldest entries of `kind`, but for the `keep` newest and those that somebody uses.
+    pub(crate) fn prune(&self, kind: &str, keep: usize) -> Result<()> {
+        let made = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let entries = fs::read_dir(self.dir.join(kind)).into_iter().flatten().flatten();
+        let mut entries: Vec<_> = entries.map(|entry| entry.path()).map(|path| (made(&path), path)).collect();
+        entries.sort_by(|a, b| b.cmp(a));
+        entries.iter().skip(keep).try_for_each(|(_, path)| self.discard_path(kind, path))
+    }
+
+    fn discard_path(&self, kind: &str, path: &Path) -> Result<()> {
+        let Some(key) = path.file_name().and_then(|name| Key::parse(name.to_str()?)) else { return Ok(()) };
+        let Some(_alone) = Lock::try_exclusive(&self.entry_lock(kind, &key))? else { return Ok(()) };
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::path("remove", path, error)),
+            _ => Ok(()),
+        }
     }
 
     /// Where [`Store::state`] of the store in the data directory `root` would be, which need not exist.

@@ -14,9 +14,14 @@ pub struct Key(String);
 impl Key {
     /// The digest of `parts` in this order; each counts with its length, so that `["ab"]` and `["a", "b"]` differ.
     pub fn of<I: IntoIterator<Item: AsRef<str>>>(parts: I) -> Self {
+        let parts: Vec<_> = parts.into_iter().collect();
+        Self::of_bytes(parts.iter().map(|part| part.as_ref().as_bytes()))
+    }
+
+    /// As [`Key::of`], of any bytes.
+    pub(crate) fn of_bytes<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
-            let part = part.as_ref();
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }

@@ -24,6 +24,22 @@ impl Lock {
         take(path, File::try_lock, waiting)
     }
 
+    /// As [`Lock::exclusive`], without waiting: none where somebody else holds it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or locked.
+    pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Self>> {
+        at_once(path, File::try_lock)
+    }
+
+    /// As [`Lock::shared`], without waiting: none where somebody holds it alone.
+    ///
+    /// # Errors
+    /// As [`Lock::try_exclusive`].
+    pub(crate) fn try_shared(path: &Path) -> Result<Option<Self>> {
+        at_once(path, File::try_lock_shared)
+    }
+
     /// Takes the lock file at `path` together with other readers.
     ///
     /// # Errors
@@ -53,6 +69,15 @@ fn take(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>
         }
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+fn at_once(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Option<Lock>> {
+    let file = open(path)?;
+    match attempt(&file) {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(TryLockError::Error(e)) => Err(Error::path("lock", path, e)),
+        Err(TryLockError::WouldBlock) => Ok(None),
     }
 }
 

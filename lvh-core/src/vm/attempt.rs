@@ -1,29 +1,31 @@
 //! One try at booting.
 
-use std::io;
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
+use serde_json::json;
 
 use super::console::Console;
 use super::device::Device;
 use super::facts::Facts;
 use super::failure::Failure;
 use super::initrd::{Initramfs, config_of};
+use super::kept::{self, Kept};
 use super::ladder::Rungs;
 use super::link::{self, Link};
 use super::log_file::{self, LogFile};
 use super::machine::Arch;
 use super::process::Qemu;
-use super::qemu::{self, Hypervisor, Invocation};
-use super::qmp::{self, Monitor, Stop};
+use super::qemu::{self, Hypervisor, Invocation, Memory};
+use super::qmp::{Monitor, Stop};
 use super::running::{CONSOLE_LINES, Vm, why_it_ended};
 use super::shares::{self, Shares, bytes};
 use super::spec::VmSpec;
@@ -33,6 +35,8 @@ use crate::error::{Error, ErrorKind};
 use crate::guest::client::{Greeted, Guest};
 use crate::guest::initramfs;
 use crate::guest::protocol::{Mount, MountSource, Setup};
+use crate::guest::wire::Bytes;
+use crate::kernel::KernelRelease;
 
 /// One try at booting.
 pub(super) struct Attempt<'a> {
@@ -46,11 +50,26 @@ pub(super) struct Attempt<'a> {
     pub(super) gdb: Option<&'a UnixListener>,
 }
 
+/// How a VM begins.
+#[derive(Clone, Copy)]
+enum Start<'a> {
+    /// Booted.
+    Boot,
+    /// Booted, with what is to be kept in this directory.
+    Keep(&'a Path),
+    /// Where this one was kept.
+    Resume(&'a Kept),
+}
+
+/// How long QEMU may take to write, or to read, the state of a VM, which is a few hundred kilobytes.
+const STATE_DEADLINE: Duration = Duration::from_secs(30);
+
 /// A QEMU that runs, whose guest has not been heard of yet.
 struct Started {
     qemu: Qemu,
-    stop: watch::Receiver<Option<Stop>>,
-    greeted: Arc<AtomicBool>,
+    monitor: Monitor,
+    /// The descriptor from which it reads the state to go on from, by QEMU's number.
+    state: Option<RawFd>,
     console: Console,
     link: Link,
     shares: Shares,
@@ -59,23 +78,78 @@ struct Started {
 
 impl Attempt<'_> {
     pub(super) async fn boot(&self) -> std::result::Result<Vm, Failure> {
-        let mut started = self.start()?;
-        let deadline = tokio::time::sleep(self.spec.boot_timeout);
-        let (qemu, console) = (&started.qemu, &started.console);
-        let mut stop = started.stop.clone();
-        let mut progress = Progress::Kernel;
-        let kernel_log = self.log(log_file::KERNEL)?;
-        let greeting = greet(&mut started.link, self.setup(&started.shares), kernel_log, started.at, &mut progress);
-        let outcome = tokio::select! {
-            greeted = greeting => greeted.map_err(|error| error.to_string()),
+        let mut started = self.start(Start::Boot)?;
+        let (kernel_log, progress) = (self.log(log_file::KERNEL)?, Cell::new(Progress::Kernel));
+        let Started { qemu, monitor, console, link, shares, at, .. } = &mut started;
+        let greeting = greet(link, self.setup(shares)?, kernel_log, *at, &progress);
+        match self.watch(qemu, monitor, console, &progress, greeting).await {
+            Ok((guest, greeting)) => Ok(self.vm(started, guest, greeting)),
+            Err(why) => Err(self.autopsy(&started, why).await),
+        }
+    }
+
+    /// Boots up to where lvh-init waits, and keeps that in the directory `dir`: the guest's release, or why QEMU cannot.
+    pub(super) async fn keep(&self, dir: &Path) -> std::result::Result<io::Result<KernelRelease>, Failure> {
+        let mut started = self.start(Start::Keep(dir))?;
+        let progress = Cell::new(Progress::Kernel);
+        let Started { qemu, monitor, console, link, .. } = &mut started;
+        let meeting = meet(link, &progress);
+        let greeted = match self.watch(qemu, monitor, console, &progress, meeting).await {
+            Ok(greeted) => greeted,
+            Err(why) => return Err(self.autopsy(&started, why).await),
+        };
+        let saved = in_time(save(&started.monitor)).await;
+        // It must not run on: its memory is what is kept.
+        started.qemu.kill();
+        started.qemu.ended().await;
+        Ok(saved.map(|()| greeted.release))
+    }
+
+    /// Goes on with what was kept.
+    pub(super) async fn resume(&self, kept: &Kept) -> std::result::Result<Vm, Failure> {
+        let mut started = self.start(Start::Resume(kept))?;
+        let (kernel_log, progress) = (self.log(log_file::KERNEL)?, Cell::new(Progress::Greeted));
+        let Started { qemu, monitor, state, console, link, shares, at } = &mut started;
+        let state = state.expect("what resumes has a state");
+        let setup = self.setup(shares)?;
+        let greeting = async {
+            in_time(load(monitor, state)).await?;
+            let greeted = Greeted::resumed(connected(link).await?, kept.release.clone());
+            set_up(greeted, setup, kernel_log, *at).await
+        };
+        match self.watch(qemu, monitor, console, &progress, greeting).await {
+            Ok((guest, greeting)) => Ok(self.vm(started, guest, greeting)),
+            Err(why) => Err(self.autopsy(&started, why).await),
+        }
+    }
+
+    /// What QEMU is started with to boot, without what it is connected to.
+    pub(super) fn unconnected(&self) -> Invocation {
+        let channel = Device::VirtioSerial { fd: 0 };
+        let shares = shares::nine_p(&self.spec.writable).devices;
+        let ends = [Device::Console { fd: 0, tty: self.arch.console() }, Device::Qmp { fd: 0 }, channel];
+        let devices = ends.into_iter().chain(shares).map(|device| device.unconnected()).collect();
+        self.invocation(0, devices, Memory::Own)
+    }
+
+    /// Awaits `work`, unless the VM ends before or takes too long.
+    async fn watch<T>(
+        &self,
+        qemu: &Qemu,
+        monitor: &Monitor,
+        console: &Console,
+        progress: &Cell<Progress>,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> std::result::Result<T, String> {
+        let mut stop = monitor.stop.clone();
+        tokio::select! {
+            done = work => done.map_err(|error| error.to_string()),
             _ = qemu.ended() => Err("QEMU ended".to_owned()),
             _ = stop.wait_for(|stop| *stop == Some(Stop::InternalError)) => Err("QEMU stopped".to_owned()),
             line = panicked(console) => Err(line),
-            () = deadline => Err(self.too_late(progress, started.greeted.load(Ordering::Relaxed), console)),
-        };
-        match outcome {
-            Ok((guest, facts)) => Ok(self.vm(started, guest, facts)),
-            Err(why) => Err(self.autopsy(&started, why).await),
+            () = tokio::time::sleep(self.spec.boot_timeout) => {
+                Err(self.too_late(progress.get(), monitor.greeted.load(Ordering::Relaxed), console))
+            }
         }
     }
 
@@ -91,7 +165,7 @@ impl Attempt<'_> {
         format!("timed out after {:?} waiting for the guest: {far}", self.spec.boot_timeout)
     }
 
-    fn start(&self) -> std::result::Result<Started, Failure> {
+    fn start(&self, start: Start<'_>) -> std::result::Result<Started, Failure> {
         let (console, console_end) = UnixStream::pair()?;
         let (monitor, monitor_end) = UnixStream::pair()?;
         let mut link = link::prepare(self.rungs.channel, self.arch)?;
@@ -106,31 +180,38 @@ impl Attempt<'_> {
         ];
         devices.extend(shares.devices.iter().cloned());
         devices.extend(self.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
-        let invocation = self.invocation(initrd.as_raw_fd(), devices);
-        let fds = invocation.devices.iter().filter_map(Device::fd).chain([invocation.initrd]).collect();
+        let (memory, written, read) = match start {
+            Start::Boot => (Memory::Own, None, None),
+            Start::Keep(dir) => (Memory::Kept(kept::memory_in(dir)), Some(kept::state_in(dir)), None),
+            Start::Resume(kept) => (Memory::Resumed(kept.memory()), None, Some(feed(File::open(kept.state())?)?)),
+        };
+        let invocation = self.invocation(initrd.as_raw_fd(), devices, memory);
+        let state = read.as_ref().map(AsRawFd::as_raw_fd);
+        let fds = invocation.devices.iter().filter_map(Device::fd).chain([invocation.initrd]).chain(state).collect();
         let at = Instant::now();
-        let qemu = self.spawn(&invocation, fds)?;
+        let qemu = self.spawn(&invocation, fds, written.as_deref())?;
         // QEMU has them now: while we hold them too, nobody sees the other side close.
         link.inherited = None;
         shares.inherited.clear();
-        drop((console_end, monitor_end));
+        drop((console_end, monitor_end, read));
 
         monitor.set_nonblocking(true)?;
-        let Monitor { stop, greeted } = qmp::follow(tokio::net::UnixStream::from_std(monitor)?);
-        Ok(Started { qemu, stop, greeted, console: Console::read(console, log), link, shares, at })
+        let monitor = Monitor::follow(tokio::net::UnixStream::from_std(monitor)?);
+        Ok(Started { qemu, monitor, state, console: Console::read(console, log), link, shares, at })
     }
 
     fn log(&self, name: &str) -> io::Result<Option<LogFile>> {
         self.spec.log_dir.as_ref().map(|dir| LogFile::create(&dir.join(name))).transpose()
     }
 
-    fn invocation(&self, initrd: RawFd, devices: Vec<Device>) -> Invocation {
+    fn invocation(&self, initrd: RawFd, devices: Vec<Device>, memory: Memory) -> Invocation {
         let kernel = &self.spec.kernel;
         Invocation {
             arch: self.arch,
             accel: self.hypervisor,
             cpus: self.cpus,
             memory_mib: self.spec.memory_mib,
+            memory,
             kernel: kernel.vmlinux.clone().unwrap_or_else(|| kernel.image.clone()),
             initrd,
             kernel_args: self.spec.kernel_args.clone(),
@@ -138,9 +219,16 @@ impl Attempt<'_> {
         }
     }
 
-    fn spawn(&self, invocation: &Invocation, fds: Vec<RawFd>) -> std::result::Result<Qemu, Failure> {
+    /// Starts QEMU, which may write a VM's state to the file `state`.
+    fn spawn(
+        &self,
+        invocation: &Invocation,
+        fds: Vec<RawFd>,
+        state: Option<&Path>,
+    ) -> std::result::Result<Qemu, Failure> {
         let program = self.arch.qemu();
-        Qemu::start(program, &qemu::arguments(invocation), fds).map_err(|error| match error.kind() {
+        let variable = state.map(|state| (STATE_VARIABLE, state));
+        Qemu::start(program, &qemu::arguments(invocation), variable, fds).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 let message = format!("`{program}` was not found in PATH");
                 Failure::Host(Error::new(ErrorKind::Missing, message).with_hint(install_qemu()))
@@ -149,14 +237,17 @@ impl Attempt<'_> {
         })
     }
 
-    fn setup(&self, shares: &Shares) -> Setup {
+    fn setup(&self, shares: &Shares) -> io::Result<Setup> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Setup {
+        let mut seed = vec![0; SEED];
+        File::open("/dev/urandom")?.read_exact(&mut seed)?;
+        Ok(Setup {
             hostname: "lvh".to_owned(),
             clock_ns: now.as_nanos() as u64,
+            seed: Bytes(seed),
             root: shares.root.clone(),
             mounts: self.mounts(shares),
-        }
+        })
     }
 
     /// What is mounted over the shared root, parents before what lies in them.
@@ -193,7 +284,7 @@ impl Attempt<'_> {
         Vm {
             guest,
             qemu: started.qemu,
-            stop: started.stop,
+            stop: started.monitor.stop.clone(),
             console: started.console,
             _served: served,
             facts,
@@ -205,7 +296,7 @@ impl Attempt<'_> {
     async fn autopsy(&self, started: &Started, why: String) -> Failure {
         // What ends a guest shows on its channel first; QEMU follows in a moment.
         let _ = tokio::time::timeout(Duration::from_millis(300), started.qemu.ended()).await;
-        let stop = started.stop.borrow().clone();
+        let stop = started.monitor.stop.borrow().clone();
         let stderr = started.qemu.stderr();
         // A QEMU that fails over anything else fails under TCG again, and that error is then told. Who kills it says
         // nothing of KVM.
@@ -258,16 +349,78 @@ async fn greet(
     setup: Setup,
     kernel_log: Option<LogFile>,
     since: Instant,
-    progress: &mut Progress,
+    progress: &Cell<Progress>,
 ) -> io::Result<(Guest, Greeting)> {
+    let greeted = meet(link, progress).await?;
+    set_up(greeted, setup, kernel_log, since).await
+}
+
+async fn meet(link: &mut Link, progress: &Cell<Progress>) -> io::Result<Greeted> {
+    let stream = connected(link).await?;
+    progress.set(Progress::Connected);
+    let greeted = Greeted::meet(stream).await?;
+    progress.set(Progress::Greeted);
+    Ok(greeted)
+}
+
+async fn connected(link: &mut Link) -> io::Result<tokio::net::UnixStream> {
     let stream = (&mut link.stream).await.map_err(io::Error::other)?;
-    *progress = Progress::Connected;
     stream.set_nonblocking(true)?;
-    let greeted = Greeted::meet(tokio::net::UnixStream::from_std(stream)?).await?;
-    *progress = Progress::Greeted;
+    tokio::net::UnixStream::from_std(stream)
+}
+
+async fn set_up(
+    greeted: Greeted,
+    setup: Setup,
+    kernel_log: Option<LogFile>,
+    since: Instant,
+) -> io::Result<(Guest, Greeting)> {
     let (release, hello_after) = (greeted.release.to_string(), since.elapsed());
     let (guest, warnings) = greeted.set_up(setup, kernel_log).await?;
     Ok((guest, Greeting { release, hello_after, warnings }))
+}
+
+/// How much entropy a guest gets, in bytes: as much as its generator holds.
+const SEED: usize = 32;
+
+/// In which QEMU's shell finds the file for a VM's state.
+const STATE_VARIABLE: &str = "LVH_VM_STATE";
+
+/// Has QEMU leave guest memory where it is, in a file that VMs share.
+async fn share_memory(monitor: &Monitor) -> io::Result<()> {
+    let switch = |name| json!({ "capability": name, "state": true });
+    let capabilities = json!({ "capabilities": [switch("events"), switch("x-ignore-shared")] });
+    monitor.execute("migrate-set-capabilities", capabilities).await.map(drop)
+}
+
+/// Stops a VM and writes its state.
+async fn save(monitor: &Monitor) -> io::Result<()> {
+    monitor.execute("stop", json!({})).await?;
+    share_memory(monitor).await?;
+    let uri = format!("exec:cat >\"${STATE_VARIABLE}\"");
+    monitor.execute("migrate", json!({ "uri": uri })).await?;
+    monitor.migrated().await
+}
+
+/// Reads a VM's state from a descriptor of QEMU's, and lets it go on.
+async fn load(monitor: &Monitor, state: RawFd) -> io::Result<()> {
+    share_memory(monitor).await?;
+    monitor.execute("migrate-incoming", json!({ "uri": format!("fd:{state}") })).await?;
+    monitor.migrated().await?;
+    monitor.execute("cont", json!({})).await.map(drop)
+}
+
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_elapsed| io::Error::other(format!("timed out after {STATE_DEADLINE:?} waiting for QEMU"));
+    tokio::time::timeout(STATE_DEADLINE, work).await.map_err(late)?
+}
+
+/// A pipe that gives what is in `file`: QEMU reads states from pipes and sockets, and not every version from files.
+fn feed(mut file: File) -> io::Result<PipeReader> {
+    let (reader, mut writer) = io::pipe()?;
+    // Ends when all is read or QEMU is gone.
+    std::thread::spawn(move || io::copy(&mut file, &mut writer));
+    Ok(reader)
 }
 
 /// Waits until the console shows that the kernel died. It normally takes QEMU with it (`panic=-1`), unless the user

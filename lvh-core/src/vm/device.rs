@@ -104,6 +104,23 @@ impl Device {
         }
     }
 
+    /// The same device, whatever it is connected to on the host.
+    pub(super) fn unconnected(&self) -> Self {
+        let mut device = self.clone();
+        match &mut device {
+            Self::Console { fd, .. }
+            | Self::Qmp { fd }
+            | Self::Gdb { fd }
+            | Self::VhostUserVsock { fd }
+            | Self::VirtioSerial { fd }
+            | Self::Serial { fd, .. }
+            | Self::Virtiofs { fd, .. } => *fd = 0,
+            Self::NineP { path, .. } => path.clear(),
+            Self::VhostVsock { .. } => {}
+        }
+        device
+    }
+
     /// Whether it needs guest memory that another process can map.
     pub(super) fn shares_memory(&self) -> bool {
         matches!(self, Self::VhostUserVsock { .. } | Self::Virtiofs { .. })
@@ -120,6 +137,6 @@ fn pair(option: &str, value: impl Into<String>) -> Vec<String> {
 }
 
 /// QEMU takes a doubled comma for a comma in a value.
-fn escape(value: &str) -> String {
+pub(super) fn escape(value: &str) -> String {
     value.replace(',', ",,")
 }

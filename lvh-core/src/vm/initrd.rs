@@ -15,6 +15,11 @@ use crate::store::{Key, Store};
 pub(super) struct Initramfs(pub(super) Vec<Vec<u8>>);
 
 impl Initramfs {
+    /// Tells it from others.
+    pub(super) fn digest(&self) -> Key {
+        Key::of_bytes(self.0.iter().map(Vec::as_slice))
+    }
+
     pub(super) fn prepare(spec: &VmSpec, drivers: &Drivers, rungs: &Rungs, store: &Store) -> Result<Self> {
         let names = |drivers: Vec<Driver>| drivers.into_iter().map(|driver| driver.module).collect::<Vec<_>>();
         let channel = names(ladder::channel_drivers(rungs.channel));

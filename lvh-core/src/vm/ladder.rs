@@ -3,8 +3,10 @@
 use std::fs::File;
 
 use super::drivers::Drivers;
+use super::kept;
 use super::machine::Arch;
 use super::served;
+use super::spec::VmSpec;
 use crate::config::{Channel, Share};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Availability, Kernel};
@@ -99,11 +101,17 @@ impl Ladders {
     ///
     /// # Errors
     /// A forced rung that host or guest does not have, with the reason; a ladder without a rung.
-    pub fn choose(&self, channel: Option<Channel>, share: Option<Share>) -> Result<Rungs> {
+    pub fn choose(&self, spec: &VmSpec) -> Result<Rungs> {
+        self.choose_from(spec.channel, spec.share, spec.warm_start)
+    }
+
+    fn choose_from(&self, channel: Option<Channel>, share: Option<Share>, warm_start: bool) -> Result<Rungs> {
         let mut passed_over = Vec::new();
         let channels = if channel.is_some() { self.channel.clone() } else { self.cheapest_channels() };
         let channel = climb("channel", "LVH_CHANNEL", &channels, channel, &mut passed_over)?;
-        let share = climb("share", "LVH_SHARE", &self.share, share, &mut passed_over)?;
+        let keeps = warm_start && share.is_none();
+        let shares = if keeps { self.shares_to_keep(channel) } else { self.share.clone() };
+        let share = climb("share", "LVH_SHARE", &shares, share, &mut passed_over)?;
         Ok(Rungs { channel, share, passed_over })
     }
 }
@@ -122,6 +130,18 @@ impl Ladders {
             }
         }
         channels
+    }
+
+    /// The shares; without those that keep a VM on this channel from being kept, where there is one that does not.
+    fn shares_to_keep(&self, channel: Channel) -> Vec<Rung<Share>> {
+        let keeps = |rung: &Rung<Share>| kept::is_possible(channel, rung.rung);
+        let mut shares = self.share.clone();
+        if shares.iter().any(|rung| rung.lack.is_none() && keeps(rung)) {
+            for rung in shares.iter_mut().filter(|rung| rung.lack.is_none() && !keeps(rung)) {
+                rung.lack = Some("a VM that has it cannot be kept for the next start".to_owned());
+            }
+        }
+        shares
     }
 }
 
@@ -228,7 +248,7 @@ mod tests {
 
     /// Chooses with what `host` offers and a guest that lacks the `absent` modules.
     fn check(host: HostOffers, absent: &[&str], expected: (Channel, Share)) {
-        let rungs = Ladders::survey(host, without(absent)).choose(None, None).unwrap();
+        let rungs = Ladders::survey(host, without(absent)).choose_from(None, None, false).unwrap();
         assert_eq!((rungs.channel, rungs.share), expected, "without {absent:?}");
     }
 
@@ -239,9 +259,9 @@ mod tests {
             false => Ok(Availability::BuiltIn),
         };
         let ladders = Ladders::survey(HostOffers { vhost_vsock: false, ..EVERYTHING }, find);
-        let rungs = ladders.choose(None, None).unwrap();
+        let rungs = ladders.choose_from(None, None, false).unwrap();
         assert_eq!(rungs.channel, expected, "with {loaded:?}");
-        let forced = ladders.choose(Some(Channel::VhostUserVsock), None).unwrap();
+        let forced = ladders.choose_from(Some(Channel::VhostUserVsock), None, false).unwrap();
         assert_eq!(forced.channel, Channel::VhostUserVsock);
     }
 
@@ -269,8 +289,25 @@ mod tests {
     }
 
     #[test]
+    fn a_vm_that_can_be_kept_is_preferred() {
+        let vsock_as_module = |driver: &Driver| match driver.module {
+            "vmw_vsock_virtio_transport" => Ok(Availability::Module),
+            _ => Ok(Availability::BuiltIn),
+        };
+        let ladders = Ladders::survey(EVERYTHING, vsock_as_module);
+        let share = |channel, share, warm| ladders.choose_from(channel, share, warm).unwrap().share;
+        assert_eq!(share(None, None, true), Share::NineP);
+        assert_eq!(share(None, None, false), Share::Virtiofs);
+        assert_eq!(share(None, Some(Share::Virtiofs), true), Share::Virtiofs);
+        assert_eq!(share(Some(Channel::VhostUserVsock), None, true), Share::Virtiofs);
+        let no_9p = Ladders::survey(EVERYTHING, without(&["9p", "vmw_vsock_virtio_transport"]));
+        assert_eq!(no_9p.choose_from(None, None, true).unwrap().share, Share::Virtiofs);
+    }
+
+    #[test]
     fn a_forced_rung_is_refused_with_its_reason() {
-        let error = Ladders::survey(EVERYTHING, without(&["9p"])).choose(None, Some(Share::NineP)).unwrap_err();
+        let error =
+            Ladders::survey(EVERYTHING, without(&["9p"])).choose_from(None, Some(Share::NineP), false).unwrap_err();
         assert_eq!(error.report(), "the share `9p` cannot be used: no 9p\n\nhint: unset LVH_SHARE to let lvh choose");
     }
 
@@ -281,15 +318,15 @@ mod tests {
             false => Err(format!("no {}", driver.module)),
         };
         let ladders = Ladders::survey(EVERYTHING, bare);
-        let rungs = ladders.choose(None, None).unwrap();
+        let rungs = ladders.choose_from(None, None, false).unwrap();
         assert_eq!((rungs.channel, rungs.share), (Channel::Serial, Share::Packed));
         assert_eq!(rungs.passed_over.len(), 5);
         assert_eq!(rungs.passed_over[0], "channel `vhost-vsock` not used: no virtio_pci");
-        let forced = ladders.choose(Some(Channel::Serial), Some(Share::Packed)).unwrap();
+        let forced = ladders.choose_from(Some(Channel::Serial), Some(Share::Packed), false).unwrap();
         assert_eq!(forced.passed_over, [""; 0], "who forces a rung knows");
 
         let none = Ladders::survey(EVERYTHING, |driver| Err(format!("no {}", driver.module)));
-        let error = none.choose(None, None).unwrap_err();
+        let error = none.choose_from(None, None, false).unwrap_err();
         assert!(error.to_string().starts_with("no channel can be used: channel `vhost-vsock` not used: "), "{error}");
         assert!(error.to_string().ends_with("; channel `serial` not used: no 8250"), "{error}");
     }

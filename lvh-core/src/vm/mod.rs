@@ -17,6 +17,7 @@ mod facts;
 mod failure;
 mod gdb;
 mod initrd;
+mod kept;
 mod ladder;
 mod link;
 mod log_file;

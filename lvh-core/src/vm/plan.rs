@@ -8,6 +8,7 @@ use super::drivers::Drivers;
 use super::failure::Failure;
 use super::gdb;
 use super::initrd::Initramfs;
+use super::kept;
 use super::ladder::{HostOffers, Ladders, Rungs};
 use super::machine::Arch;
 use super::qemu::Hypervisor;
@@ -26,6 +27,7 @@ pub(super) struct Plan<'a> {
     initramfs: Initramfs,
     candidates: Candidates,
     memory: Memory,
+    store: Store,
 }
 
 impl<'a> Plan<'a> {
@@ -35,11 +37,11 @@ impl<'a> Plan<'a> {
         let drivers = Drivers::of(&spec.kernel)?;
         drivers.check(&spec.kernel, &spec.modules)?;
         let ladders = Ladders::survey(HostOffers::here(arch), |driver| drivers.find(driver));
-        let rungs = ladders.choose(spec.channel, spec.share)?;
+        let rungs = ladders.choose(spec)?;
         let memory = Memory::open(&store.state(accel::STATE)?);
         let candidates = accel::candidates(spec.accel, &memory)?;
         let initramfs = Initramfs::prepare(spec, &drivers, &rungs, store)?;
-        Ok(Self { spec, arch, rungs, initramfs, candidates, memory })
+        Ok(Self { spec, arch, rungs, initramfs, candidates, memory, store: store.clone() })
     }
 
     /// Boots under the first accelerator that can.
@@ -51,7 +53,7 @@ impl<'a> Plan<'a> {
         loop {
             let &hypervisor = hypervisors.next().expect("an attempt that has a successor falls through to it");
             events.step(subject, format!("booting ({})", hypervisor.as_str()));
-            match self.attempt(hypervisor, gdb.as_ref()).boot().await {
+            match self.start(&self.attempt(hypervisor, gdb.as_ref()), events).await {
                 Ok(vm) => {
                     // Only now is it known that KVM was to blame, and not what another hypervisor needs as well.
                     let works = (hypervisor == Hypervisor::Kvm).then_some(Verdict::Works);
@@ -67,6 +69,16 @@ impl<'a> Plan<'a> {
                 Err(failure) => return Err(failure.into_error(self.spec)),
             }
         }
+    }
+
+    /// Goes on with a VM that was kept, or boots one.
+    async fn start(&self, attempt: &Attempt<'_>, events: &Events) -> std::result::Result<Vm, Failure> {
+        let can_be_kept =
+            self.spec.warm_start && attempt.gdb.is_none() && kept::is_possible(self.rungs.channel, self.rungs.share);
+        if can_be_kept && let Some(vm) = kept::resume(attempt, &self.store, events).await? {
+            return Ok(vm);
+        }
+        attempt.boot().await
     }
 
     /// The socket that gdb may come to already, where the user wants it.

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -22,12 +23,19 @@ pub(super) struct Qemu {
 }
 
 impl Qemu {
-    /// Starts `program`; it inherits the descriptors `fds` and nothing else, least of all our stdin, stdout and stderr.
+    /// Starts `program`, with one more variable where there is one; it inherits the descriptors `fds` and nothing else,
+    /// least of all our stdin, stdout and stderr.
     ///
     /// # Errors
     /// Those of starting a program.
-    pub(super) fn start(program: &str, args: &[String], fds: Vec<RawFd>) -> io::Result<Self> {
+    pub(super) fn start(
+        program: &str,
+        args: &[String],
+        variable: Option<(&str, &Path)>,
+        fds: Vec<RawFd>,
+    ) -> io::Result<Self> {
         let mut command = Command::new(program);
+        command.envs(variable);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         let parent = std::process::id();
         // SAFETY: between fork and exec only system calls are made.

@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-use super::device::Device;
+use super::device::{Device, escape};
 use super::machine::Arch;
 
 /// What QEMU is started with.
@@ -17,6 +17,8 @@ pub(super) struct Invocation {
     pub cpus: u32,
     /// Guest memory in MiB.
     pub memory_mib: u32,
+    /// Where it is.
+    pub memory: Memory,
     /// The kernel file.
     pub kernel: PathBuf,
     /// An inherited descriptor that holds the initramfs.
@@ -25,6 +27,17 @@ pub(super) struct Invocation {
     pub kernel_args: String,
     /// The devices.
     pub devices: Vec<Device>,
+}
+
+/// Where guest memory is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// QEMU's own, which our devices can map where there are some.
+    Own,
+    /// A new file, to be kept.
+    Kept(PathBuf),
+    /// A file that was kept; what the guest writes goes to memory of its own. The VM waits for the rest of its state.
+    Resumed(PathBuf),
 }
 
 /// Who executes the guest's instructions, once that is known.
@@ -62,8 +75,11 @@ pub(super) fn arguments(invocation: &Invocation) -> Vec<String> {
     push("-cpu", cpu(invocation));
     push("-smp", invocation.cpus.to_string());
     push("-m", format!("{}M", invocation.memory_mib));
-    if invocation.devices.iter().any(Device::shares_memory) {
-        push("-object", format!("memory-backend-memfd,id=memory,size={}M,share=on", invocation.memory_mib));
+    if let Some(backend) = memory(invocation) {
+        push("-object", backend);
+    }
+    if matches!(invocation.memory, Memory::Resumed(_)) {
+        push("-incoming", "defer".to_owned());
     }
     push("-kernel", path(&invocation.kernel));
     push("-initrd", format!("/proc/self/fd/{}", invocation.initrd));
@@ -72,8 +88,25 @@ pub(super) fn arguments(invocation: &Invocation) -> Vec<String> {
     args
 }
 
+/// The object that holds guest memory, where it is not QEMU's own affair.
+fn memory(invocation: &Invocation) -> Option<String> {
+    let size = invocation.memory_mib;
+    let file = |path: &Path, share: &str| {
+        format!("memory-backend-file,id=memory,size={size}M,mem-path={},share={share}", escape(&path.to_string_lossy()))
+    };
+    match &invocation.memory {
+        Memory::Kept(path) => Some(file(path, "on")),
+        Memory::Resumed(path) => Some(file(path, "off")),
+        Memory::Own => invocation
+            .devices
+            .iter()
+            .any(Device::shares_memory)
+            .then(|| format!("memory-backend-memfd,id=memory,size={size}M,share=on")),
+    }
+}
+
 fn machine(invocation: &Invocation) -> String {
-    let memory = if invocation.devices.iter().any(Device::shares_memory) { ",memory-backend=memory" } else { "" };
+    let memory = if memory(invocation).is_some() { ",memory-backend=memory" } else { "" };
     match invocation.arch {
         // No disk controller, no SMBus, no emulated mouse back door: each costs the guest a probe.
         Arch::X86_64 => format!("{}{memory},sata=off,smbus=off,vmport=off", invocation.arch.machine()),
@@ -125,6 +158,7 @@ mod tests {
             accel,
             cpus: 1,
             memory_mib: 512,
+            memory: Memory::Own,
             kernel: "/store/vmlinux".into(),
             initrd: 9,
             kernel_args: String::new(),
@@ -163,6 +197,7 @@ mod tests {
         ];
         let mut invocation = invocation(Hypervisor::Tcg { single_thread: true }, devices);
         invocation.kernel_args = "lsm=bpf".to_owned();
+        invocation.memory = Memory::Resumed("/store/a,b".into());
         assert_eq!(lines(&invocation), include_str!("snapshots/virtio-serial-9p.txt").trim_end());
     }
 }

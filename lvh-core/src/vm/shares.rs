@@ -75,7 +75,7 @@ fn virtiofs(visible: &[PathBuf], writable: &[PathBuf]) -> io::Result<Shares> {
 }
 
 /// QEMU's 9p server has one directory a device.
-fn nine_p(writable: &[PathBuf]) -> Shares {
+pub(super) fn nine_p(writable: &[PathBuf]) -> Shares {
     let tag = |number: usize| format!("{WRITABLE}{number}");
     let root = Device::NineP { tag: ROOT.to_owned(), path: "/".into(), writable: false };
     let others = writable.iter().enumerate();

@@ -39,6 +39,8 @@ pub struct VmSpec {
     pub packed_directories: Vec<PathBuf>,
     /// How long the guest may take from QEMU's start until it is ready.
     pub boot_timeout: Duration,
+    /// Go on with a VM that was kept where lvh-init waits, and keep one for next time. Default: true.
+    pub warm_start: bool,
     /// Where QEMU's gdb stub listens: the path of a socket that is made. The guest then waits for gdb before its first
     /// instruction, for as long as it takes. Default: nowhere.
     pub gdb: Option<PathBuf>,
@@ -68,6 +70,7 @@ impl VmSpec {
             packed_directories: Vec::new(),
             // Who executes the guest is known only when it runs; a deadline that is too long costs nothing.
             boot_timeout: config.vm.boot_timeout.unwrap_or(VmDefaults::TIMEOUT * TCG_FACTOR),
+            warm_start: config.vm.warm_start,
             gdb: None,
             log_dir: None,
         }
