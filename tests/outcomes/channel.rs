@@ -1,11 +1,9 @@
 //! Tests that take the channel between lvh-init and the host, as root may, and misuse it. Every second one shows that
 //! there is a new VM.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::Shutdown;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::thread;
 
 /// What `ToHost` of lvh-core/src/guest/protocol.rs makes of a message's first byte.
@@ -13,14 +11,15 @@ const OUTPUT: u8 = 4;
 const KERNEL: u8 = 7;
 const FILE: u8 = 8;
 
-/// lvh-init's end of the channel: the one vsock socket that PID 1 has. What it can do with it, a copy can.
-fn channel() -> UnixStream {
+/// lvh-init's end of the channel: the vsock socket or virtio-serial port that PID 1 has. What it can do with it, a copy
+/// can.
+fn channel() -> File {
     // SAFETY: plain numbers.
     let init = unsafe { libc::syscall(libc::SYS_pidfd_open, 1, 0) };
     assert!(init >= 0, "{}", io::Error::last_os_error());
     let numbers = fs::read_dir("/proc/1/fd").unwrap().map(|entry| entry.unwrap().file_name());
     let mut copies = numbers.filter_map(|number| copy(init, number.to_str()?.parse().ok()?));
-    copies.find(|copy| domain(copy) == Some(libc::AF_VSOCK)).expect("lvh-init has a vsock socket").into()
+    copies.find(|copy| domain(copy) == Some(libc::AF_VSOCK) || is_port(copy)).expect("lvh-init has a channel").into()
 }
 
 fn copy(process: libc::c_long, number: RawFd) -> Option<OwnedFd> {
@@ -31,13 +30,17 @@ fn copy(process: libc::c_long, number: RawFd) -> Option<OwnedFd> {
 }
 
 fn domain(file: &OwnedFd) -> Option<i32> {
-    use std::os::fd::AsRawFd;
     let (mut domain, mut length) = (0_i32, size_of::<i32>() as libc::socklen_t);
     let pointer = (&raw mut domain).cast();
     // SAFETY: the pointers are to a live number and its length.
     let result =
         unsafe { libc::getsockopt(file.as_raw_fd(), libc::SOL_SOCKET, libc::SO_DOMAIN, pointer, &raw mut length) };
     (result == 0).then_some(domain)
+}
+
+fn is_port(file: &OwnedFd) -> bool {
+    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+    path.to_string_lossy().contains("vport")
 }
 
 /// A whole message: its length, its kind, and what its fields are.
@@ -63,7 +66,12 @@ fn a_cuts_it_in_mid_frame() {
     println!("cutting");
     let frame = frame(OUTPUT, &[&1_u32.to_le_bytes(), &[1], &bytes(&[b'x'; 1000])]);
     channel.write_all(&frame[..frame.len() / 2]).unwrap();
-    channel.shutdown(Shutdown::Both).unwrap();
+    // SAFETY: plain numbers.
+    if unsafe { libc::shutdown(channel.as_raw_fd(), libc::SHUT_RDWR) } != 0 {
+        // A port ends with its machine.
+        // SAFETY: reboot takes plain numbers.
+        unsafe { libc::reboot(libc::RB_AUTOBOOT) };
+    }
     park();
 }
 

@@ -153,7 +153,7 @@ fn a_guest_that_does_not_connect_says_why() {
         "\nlvh-init: failed to load `/lvh/channel/",
         "\nlvh-init: failed to open the channel `vsock:",
     ];
-    check_infrastructure("no-channel", config, &[], start, &parts);
+    check_infrastructure("no-channel", config, &[("LVH_CHANNEL", "vhost-user-vsock")], start, &parts);
 }
 
 #[test]

@@ -79,10 +79,10 @@ struct Started {
 impl Attempt<'_> {
     pub(super) async fn boot(&self) -> std::result::Result<Vm, Failure> {
         let mut started = self.start(Start::Boot)?;
-        let (kernel_log, progress) = (self.log(log_file::KERNEL)?, Cell::new(Progress::Kernel));
+        let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(false));
         let Started { qemu, monitor, console, link, shares, at, .. } = &mut started;
-        let greeting = greet(link, self.setup(shares)?, kernel_log, *at, &progress);
-        match self.watch(qemu, monitor, console, &progress, greeting).await {
+        let greeting = greet(link, self.setup(shares)?, kernel_log, *at, &hello);
+        match self.watch(qemu, monitor, console, &hello, greeting).await {
             Ok((guest, greeting)) => Ok(self.vm(started, guest, greeting)),
             Err(why) => Err(self.autopsy(&started, why).await),
         }
@@ -91,10 +91,10 @@ impl Attempt<'_> {
     /// Boots up to where lvh-init waits, and keeps that in the directory `dir`: the guest's release, or why QEMU cannot.
     pub(super) async fn keep(&self, dir: &Path) -> std::result::Result<io::Result<KernelRelease>, Failure> {
         let mut started = self.start(Start::Keep(dir))?;
-        let progress = Cell::new(Progress::Kernel);
+        let hello = Cell::new(false);
         let Started { qemu, monitor, console, link, .. } = &mut started;
-        let meeting = meet(link, &progress);
-        let greeted = match self.watch(qemu, monitor, console, &progress, meeting).await {
+        let meeting = meet(link, &hello);
+        let greeted = match self.watch(qemu, monitor, console, &hello, meeting).await {
             Ok(greeted) => greeted,
             Err(why) => return Err(self.autopsy(&started, why).await),
         };
@@ -108,7 +108,7 @@ impl Attempt<'_> {
     /// Goes on with what was kept.
     pub(super) async fn resume(&self, kept: &Kept) -> std::result::Result<Vm, Failure> {
         let mut started = self.start(Start::Resume(kept))?;
-        let (kernel_log, progress) = (self.log(log_file::KERNEL)?, Cell::new(Progress::Greeted));
+        let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(true));
         let Started { qemu, monitor, state, console, link, shares, at } = &mut started;
         let state = state.expect("what resumes has a state");
         let setup = self.setup(shares)?;
@@ -117,7 +117,7 @@ impl Attempt<'_> {
             let greeted = Greeted::resumed(connected(link).await?, kept.release.clone());
             set_up(greeted, setup, kernel_log, *at).await
         };
-        match self.watch(qemu, monitor, console, &progress, greeting).await {
+        match self.watch(qemu, monitor, console, &hello, greeting).await {
             Ok((guest, greeting)) => Ok(self.vm(started, guest, greeting)),
             Err(why) => Err(self.autopsy(&started, why).await),
         }
@@ -138,7 +138,7 @@ impl Attempt<'_> {
         qemu: &Qemu,
         monitor: &Monitor,
         console: &Console,
-        progress: &Cell<Progress>,
+        hello: &Cell<bool>,
         work: impl Future<Output = io::Result<T>>,
     ) -> std::result::Result<T, String> {
         let mut stop = monitor.stop.clone();
@@ -148,19 +148,18 @@ impl Attempt<'_> {
             _ = stop.wait_for(|stop| *stop == Some(Stop::InternalError)) => Err("QEMU stopped".to_owned()),
             line = panicked(console) => Err(line),
             () = tokio::time::sleep(self.spec.boot_timeout) => {
-                Err(self.too_late(progress.get(), monitor.greeted.load(Ordering::Relaxed), console))
+                Err(self.too_late(hello.get(), monitor.greeted.load(Ordering::Relaxed), console))
             }
         }
     }
 
     /// That time is up, and how far the guest got.
-    fn too_late(&self, progress: Progress, greeted: bool, console: &Console) -> String {
-        let far = match progress {
-            Progress::Kernel if !greeted => "QEMU itself has not answered yet",
-            Progress::Kernel if console.is_empty() => "QEMU runs, the kernel's console is empty",
-            Progress::Kernel => "the kernel runs, lvh-init has not connected",
-            Progress::Connected => "lvh-init has connected and said nothing",
-            Progress::Greeted => "lvh-init has said hello, and is not ready yet",
+    fn too_late(&self, hello: bool, greeted: bool, console: &Console) -> String {
+        let far = match (hello, greeted) {
+            (true, _) => "lvh-init has said hello, and is not ready yet",
+            (false, false) => "QEMU itself has not answered yet",
+            (false, true) if console.is_empty() => "QEMU runs, the kernel's console is empty",
+            (false, true) => "the kernel runs, lvh-init has not said hello",
         };
         format!("timed out after {:?} waiting for the guest: {far}", self.spec.boot_timeout)
     }
@@ -336,30 +335,21 @@ struct Greeting {
     warnings: Vec<String>,
 }
 
-/// How far a guest got that is not ready.
-#[derive(Debug, Clone, Copy)]
-enum Progress {
-    Kernel,
-    Connected,
-    Greeted,
-}
-
 async fn greet(
     link: &mut Link,
     setup: Setup,
     kernel_log: Option<LogFile>,
     since: Instant,
-    progress: &Cell<Progress>,
+    hello: &Cell<bool>,
 ) -> io::Result<(Guest, Greeting)> {
-    let greeted = meet(link, progress).await?;
+    let greeted = meet(link, hello).await?;
     set_up(greeted, setup, kernel_log, since).await
 }
 
-async fn meet(link: &mut Link, progress: &Cell<Progress>) -> io::Result<Greeted> {
+async fn meet(link: &mut Link, hello: &Cell<bool>) -> io::Result<Greeted> {
     let stream = connected(link).await?;
-    progress.set(Progress::Connected);
     let greeted = Greeted::meet(stream).await?;
-    progress.set(Progress::Greeted);
+    hello.set(true);
     Ok(greeted)
 }
 
