@@ -44,6 +44,7 @@ use proc_macro::TokenStream;
 /// | `kernel_args` | `"lsm=bpf"` | appended to the kernel's command line |
 /// | `fail_on` | `["oops", "warn"]` | what fails the test if the kernel reports it: `oops`, `warn`, `lockup`, `hung-task`, `rcu-stall`, `oom`, `lockdep` |
 /// | `fresh_vm` | flag | no other test runs in this test's VM |
+/// | `fresh_boot` | flag | the test's VM is booted, rather than gone on with from where one was kept |
 /// | `host` | flag | the test runs on the host, not in a VM |
 /// | `crate` | `path` or `"path"` | where `lvh` is. Default: `::lvh` |
 /// | `runtime` | `path::to::block_on` | function that runs the future of an `async` test. Default: tokio, by the feature of that name |

@@ -49,6 +49,7 @@ pub(crate) const OPTIONS: &[Spec] = &[
     option("kernel_args",  Target::Field("kernel_args"),     VM,  value::kernel_args),
     option("fail_on",      Target::Field("fail_on"),         VM,  value::fail_on),
     option("fresh_vm",     Target::Field("fresh_vm"),        VM,  value::flag),
+    option("fresh_boot",   Target::Field("fresh_boot"),      VM,  value::flag),
     option(HOST,           Target::Field("host"),            ANY, value::flag),
     option("crate",        Target::Crate,                    ANY, value::path),
     option("runtime",      Target::Runtime,                  ANY, value::path),

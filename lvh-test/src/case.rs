@@ -42,6 +42,8 @@ pub struct Options {
     pub fail_on: Option<&'static [&'static str]>,
     /// `fresh_vm`: no other test runs in this test's VM.
     pub fresh_vm: bool,
+    /// `fresh_boot`: the VM is booted, rather than gone on with from where one was kept.
+    pub fresh_boot: bool,
     /// `host`: the test runs on the host, not in a VM.
     pub host: bool,
     /// `#[ignore]`: `Some("")` where it gives no reason.
@@ -64,6 +66,7 @@ impl Options {
         kernel_args: "",
         fail_on: None,
         fresh_vm: false,
+        fresh_boot: false,
         host: false,
         ignore: None,
         should_panic: None,

@@ -27,7 +27,7 @@
 //!
 //! # In the attribute
 //!
-//! `kernel` or `kernels`, `cpus`, `memory`, `timeout`, `boot_timeout`, `modules`, `kernel_args`, `fail_on`, `fresh_vm`,
+//! `kernel` or `kernels`, `cpus`, `memory`, `timeout`, `boot_timeout`, `modules`, `kernel_args`, `fail_on`, `fresh_vm`, `fresh_boot`,
 //! `host` and a few more: the table is at [`test`](macro@test). What it leaves out comes from the `[vm]` table of `lvh.toml`.
 //!
 //! # In the body

@@ -200,4 +200,8 @@ fn runs_a_guest_of_its_own() {
     assert!(inner.status().unwrap().success());
 }
 
+/// `tests/warm.rs` looks at how its VM starts.
+#[lvh::test(fresh_boot)]
+fn boots_afresh() {}
+
 lvh::main!();

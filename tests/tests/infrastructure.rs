@@ -19,6 +19,9 @@ fn check_infrastructure(name: &str, config: &str, variables: &[(&str, &str)], sh
     check_told_once(&Report::of(&mut command), short, report_parts);
 }
 
+/// Boots every VM: one that was kept is there too soon.
+const COLD: (&str, &str) = ("LVH_WARM_START", "0");
+
 /// Tests that would pass.
 const TESTS: [&str; 3] = ["ends::passes", "ends::sees_none", "ends::panics_as_expected"];
 
@@ -62,7 +65,7 @@ fn a_vm_that_does_not_come_up_says_how_far_it_got() {
     let late = "the VM did not start: kernel `6.12` (6.12.";
     let hint = "\nhint: `boot-timeout` of [vm] in lvh.toml";
     let how_far = ["timed out after 500ms waiting for the guest: ", hint];
-    check_infrastructure("late", "[vm]\nboot-timeout = '500ms'", &[], late, &how_far);
+    check_infrastructure("late", "[vm]\nboot-timeout = '500ms'", &[COLD], late, &how_far);
     let hint = "\nhint: `memory` of [vm] in lvh.toml";
     let panic = "did not boot: the kernel panicked: Kernel panic - not syncing: ";
     let absent = "lvh is not set up right: kernel `6.12` (6.12.";
@@ -160,7 +163,7 @@ fn a_guest_that_does_not_connect_says_why() {
 fn a_machine_that_stands_still_is_given_up_in_time() {
     let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), "stopped", "[vm]\nboot-timeout = '8s'");
     let mut command = project.command(&IN_VMS);
-    let traces = Traces::mark(command.args(TESTS));
+    let traces = Traces::mark(command.args(TESTS).envs([COLD]));
     let run = std::thread::spawn(move || Report::of(&mut command));
     send_signal(traces.qemu().pid, libc::SIGSTOP);
     let report = run.join().unwrap();

@@ -153,7 +153,7 @@ fn what_keeps_all_tests_from_running_is_told_once() {
     check_told_once("libtest-no-qemu", "", &[("PATH", "/nonexistent")], missing, "was not found in PATH");
     let late = "the VM did not start: kernel `6.12` (6.12.";
     let config = "[vm]\nboot-timeout = '500ms'";
-    let stderr = check_told_once("libtest-late", config, &[], late, "timed out after 500ms");
+    let stderr = check_told_once("libtest-late", config, &[("LVH_WARM_START", "0")], late, "timed out after 500ms");
     assert_eq!(stderr.matches(": booting (").count(), 1, "it is not tried again: {stderr}");
     let unknown = "lvh is not set up right: LVH_KERNELS: kernel `6.7` is not in ";
     check_told_once("libtest-unknown", "", &[("LVH_KERNELS", "6.7")], unknown, "hint: ");

@@ -257,6 +257,7 @@ fn the_environment_wins() {
         ("LVH_SHARE", "9p"),
         ("LVH_OFFLINE", "1"),
         ("LVH_MODE", "host"),
+        ("LVH_WARM_START", "0"),
         ("LVH_KEEP", "1"),
         ("LVH_GDB", "0"),
         ("LVH_JUNIT", "reports/"),
@@ -267,7 +268,7 @@ fn the_environment_wins() {
     assert_eq!(config.vm.accel, Accel::Kvm);
     assert_eq!((config.channel, config.share), (Some(Channel::VirtioSerial), Some(Share::NineP)));
     assert_eq!((config.offline, config.mode), (true, Mode::Host));
-    assert_eq!((config.keep, config.gdb), (true, false));
+    assert_eq!((config.vm.warm_start, config.keep, config.gdb), (false, true, false));
     assert_eq!(config.junit.as_deref(), Some(Path::new("reports/")));
 }
 

@@ -277,6 +277,7 @@ impl Attempt<'_> {
             hypervisor: self.hypervisor,
             rungs: self.rungs.clone(),
             warnings: greeting.warnings,
+            resumed: started.state.is_some(),
             hello_after: greeting.hello_after,
             ready_after: started.at.elapsed(),
         };

@@ -23,6 +23,8 @@ pub struct Facts {
     pub rungs: Rungs,
     /// What optional parts of its world the guest could not have.
     pub warnings: Vec<String>,
+    /// It was not booted, but went on from where another was kept.
+    pub resumed: bool,
     /// From QEMU's start until the guest's hello.
     pub hello_after: Duration,
     /// From QEMU's start until the guest was ready.
@@ -31,9 +33,10 @@ pub struct Facts {
 
 impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { release, hypervisor, rungs, ready_after, .. } = self;
-        let seconds = ready_after.as_secs_f64();
-        write!(f, "{release} ready in {seconds:.1} s ({}, {}, {})", hypervisor.as_str(), rungs.channel, rungs.share)
+        let Self { release, hypervisor, rungs, resumed, ready_after, .. } = self;
+        let (seconds, hypervisor) = (ready_after.as_secs_f64(), hypervisor.as_str());
+        let start = if *resumed { "warm, " } else { "" };
+        write!(f, "{release} ready in {seconds:.1} s ({start}{hypervisor}, {}, {})", rungs.channel, rungs.share)
     }
 }
 

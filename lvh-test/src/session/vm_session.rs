@@ -167,6 +167,7 @@ impl<'a> Session<'a> {
             accel: wish.accel,
             modules: wish.modules.clone(),
             kernel_args: wish.kernel_args.clone(),
+            warm_start: wish.warm_start,
             visible: place.visible(&writable),
             writable,
             packed: vec![place.exe.clone()],

@@ -18,6 +18,7 @@ pub(crate) struct Wish {
     pub(crate) boot_timeout: Option<Duration>,
     pub(crate) modules: Vec<String>,
     pub(crate) kernel_args: String,
+    pub(crate) warm_start: bool,
     /// The place of a test that wants a VM for itself.
     alone: Option<usize>,
 }
@@ -45,6 +46,7 @@ impl Wish {
             boot_timeout: options.boot_timeout_ms.map(Duration::from_millis).or(vm.boot_timeout),
             modules: vm.modules.iter().cloned().chain(named).collect(),
             kernel_args: args.into_iter().filter(|args| !args.is_empty()).collect::<Vec<_>>().join(" "),
+            warm_start: vm.warm_start && !options.fresh_boot,
             alone: options.fresh_vm.then_some(job.index),
         }
     }

@@ -1,0 +1,128 @@
+//! Warm starts: VMs that go on from where one was kept.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lvh_core::{Config, Events, kernel};
+use lvh_tests::{Finished, Project, TestTarget, lvh};
+
+static RUNG: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("rung"));
+
+/// A package with a data directory of its own, and a kernel of that name which it need not fetch.
+fn project(name: &str, of: &str) -> Project {
+    let config = Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let source = config.kernel(of).unwrap();
+    let kernel = kernel::resolve_blocking(of, &source, &config.store().unwrap(), &Events::silent()).unwrap();
+    let toml = "data-dir = 'data'\ndefault-kernels = ['it']\n[kernels.it]\npath = 'tree'\n";
+    let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), name, toml);
+    let tree = project.dir.join("tree");
+    fs::create_dir_all(tree.join("lib/modules")).unwrap();
+    fs::create_dir_all(tree.join("boot")).unwrap();
+    let release = kernel.release.as_str();
+    std::os::unix::fs::symlink(kernel.modules.unwrap(), tree.join("lib/modules").join(release)).unwrap();
+    fs::copy(kernel.config.unwrap(), tree.join("boot").join(format!("config-{release}"))).unwrap();
+    fs::copy(kernel.image, tree.join("boot").join(format!("vmlinuz-{release}"))).unwrap();
+    project
+}
+
+fn exec(project: &Project, script: &str) -> Finished {
+    let mut command = lvh();
+    command.args(["exec", "--", "sh", "-c", script]);
+    run(project, &mut command)
+}
+
+fn run(project: &Project, command: &mut Command) -> Finished {
+    project.own(command);
+    for variable in ["LVH_DATA_DIR", "LVH_KERNELS", "LVH_CHANNEL", "LVH_SHARE", "LVH_WARM_START"] {
+        command.env_remove(variable);
+    }
+    Finished::of(command)
+}
+
+/// The VMs that are kept.
+fn kept(project: &Project) -> Vec<PathBuf> {
+    let entries = fs::read_dir(project.dir.join("data/store/vm")).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// What must not repeat: random numbers, and what the kernel and programs make of them.
+const UNIQUE: &str =
+    "head -c16 /dev/urandom | od -An -tx8; cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id";
+
+#[test]
+fn vms_that_go_on_from_one_are_not_the_same() {
+    for of in ["5.10", "6.12"] {
+        let project = project(&format!("warm-{of}"), of);
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let Finished { code, stdout, stderr } = exec(&project, &format!("date +%s; {UNIQUE}"));
+            assert_eq!(code, Some(0), "{stderr}");
+            assert!(stderr.contains(" (warm, "), "{stderr}");
+            let mut lines = stdout.lines();
+            let clock: u64 = lines.next().unwrap().parse().unwrap();
+            let after = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            assert!((before..=after).contains(&clock), "{before} {clock} {after}");
+            seen.extend(lines.map(str::to_owned));
+        }
+        assert_eq!(seen.len(), 3 * 3, "{seen:?}");
+        assert_eq!(kept(&project).len(), 1);
+    }
+}
+
+#[test]
+fn a_kept_vm_that_does_not_go_on_is_replaced() {
+    let project = project("warm-broken", "6.12");
+    assert_eq!(exec(&project, "true").code, Some(0));
+    let [dir] = &kept(&project)[..] else { panic!("{:?}", kept(&project)) };
+    let state = fs::read(dir.join("state")).unwrap();
+    fs::write(dir.join("state"), &state[..state.len() / 2]).unwrap();
+
+    let Finished { code, stdout, stderr } = exec(&project, "echo passed");
+    assert_eq!((code, stdout.as_str()), (Some(0), "passed\n"), "{stderr}");
+    assert!(stderr.contains("the kept VM does not go on, a new one is booted: ") && !stderr.contains(" (warm, "));
+    let Finished { code, stderr, .. } = exec(&project, "true");
+    assert!(code == Some(0) && stderr.contains(" (warm, ") && !stderr.contains("does not go on"), "{stderr}");
+}
+
+#[test]
+fn who_wants_a_boot_gets_one() {
+    let project = project("warm-not", "6.12");
+    let mut command = lvh();
+    project.own(command.args(["exec", "true"]).env("LVH_WARM_START", "0"));
+    let Finished { code, stderr, .. } = Finished::of(command.env_remove("LVH_KERNELS").env_remove("LVH_DATA_DIR"));
+    assert!(code == Some(0) && !stderr.contains(" (warm, "), "{stderr}");
+    assert!(kept(&project).is_empty());
+
+    // One test of the attribute, one that shares nothing with it.
+    let mut command = RUNG.command();
+    let Finished { code, stdout, stderr } = run(&project, command.args(["--exact", "boots_afresh", "tells"]));
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    let ready: Vec<_> = stderr.lines().filter(|line| line.contains(" ready in ")).collect();
+    assert_eq!(ready.iter().filter(|line| line.contains(" (warm, ")).count(), 1, "{stderr}");
+    assert_eq!(ready.len(), 2, "{stderr}");
+}
+
+/// Many at once: one keeps a VM, the others do not wait for it.
+#[test]
+fn any_number_of_processes_may_begin_together() {
+    let project = project("warm-many", "6.12");
+    let runs: Vec<Finished> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| exec(&project, UNIQUE))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let lines: BTreeSet<&str> = runs.iter().flat_map(|run| run.stdout.lines()).collect();
+    assert_eq!(lines.len(), 4 * 3, "{runs:?}");
+    assert_eq!(kept(&project).len(), 1);
+    assert_eq!(
+        fs::read_dir(project.dir.join("data/store/tmp"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count(),
+        0
+    );
+}
