@@ -64,8 +64,8 @@ fn open(rows: u16, columns: u16) -> (File, OwnedFd) {
 
 #[test]
 fn the_command_has_a_terminal_of_its_own() {
-    let script =
-        "tty; stty size; trap 'stty size' WINCH; echo $((6*7)); read line; echo \"got $line\"; exec sleep 3600";
+    let script = r#"tty; stty size; echo $((6*7)); while [ "$(stty size)" = "33 99" ]; do sleep 0.1; done; stty size
+                    read line; echo "got $line"; exec sleep 3600"#;
     let mut run = OnTerminal::start(&["exec", "--", "bash", "-c", script], 33, 99);
     // Both streams are the terminal, and it makes two characters of a line end.
     run.wait_for("/dev/pts/0\r\n33 99\r\n42\r\n");

@@ -35,8 +35,8 @@ impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { release, hypervisor, rungs, resumed, ready_after, .. } = self;
         let (seconds, hypervisor) = (ready_after.as_secs_f64(), hypervisor.as_str());
-        let start = if *resumed { "warm, " } else { "" };
-        write!(f, "{release} ready in {seconds:.1} s ({start}{hypervisor}, {}, {})", rungs.channel, rungs.share)
+        let start = if *resumed { ", warm" } else { "" };
+        write!(f, "{release} ready in {seconds:.1} s ({hypervisor}, {}, {}{start})", rungs.channel, rungs.share)
     }
 }
 
