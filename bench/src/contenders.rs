@@ -20,10 +20,11 @@ pub(crate) struct Contender {
 }
 
 /// The names, in the order of the report. `first-build` and `icount` are measured once a run, not once a round.
-pub(crate) const NAMES: [(&str, &str); 13] = [
+pub(crate) const NAMES: [(&str, &str); 14] = [
     (FLOOR, "floor: PVH, lvh's kernel words, init powers off"),
     ("floor-plain", "floor: bzImage, no words"),
-    (EXEC, "lvh exec uname: vhost-user-vsock, virtiofs"),
+    (EXEC, "lvh exec uname: as lvh chooses"),
+    ("exec-vsock", "lvh exec uname: vhost-user-vsock, virtiofs"),
     ("exec-9p", "lvh exec uname: virtio-serial, 9p"),
     ("exec-packed", "lvh exec uname: serial, packed"),
     (ONE, "cargo test: 1 test"),
@@ -64,7 +65,8 @@ fn recipe(bench: &Bench, name: &str) -> Result<Recipe, String> {
     match name {
         FLOOR => bare(bench, bench.kernel.vmlinux.as_deref().ok_or("the kernel has no PVH entry")?, Words::Lvh),
         "floor-plain" => bare(bench, &bench.kernel.image, Words::Plain),
-        EXEC => Ok(exec(bench, "vhost-user-vsock", "virtiofs")),
+        EXEC => Ok(bench::lvh(&bench.name, &["uname", "-r"]).expecting(bench.kernel.release.as_str())),
+        "exec-vsock" => Ok(exec(bench, "vhost-user-vsock", "virtiofs")),
         "exec-9p" => Ok(exec(bench, "virtio-serial", "9p")),
         "exec-packed" => Ok(exec(bench, "serial", "packed")),
         ONE => Ok(cargo(bench, &["test"], &["--", "--exact", "test_0"], "ok. 1 passed")),
