@@ -39,7 +39,7 @@ impl Bench {
         let kernel = resolve(name, false)?;
         let shim = Shim::new(&dir)?;
         say(&format!("booting {} once, unmeasured", kernel.identity));
-        let recipe = shim.before(lvh(name, &["uname", "-r"]).expecting(kernel.release.as_str()), "");
+        let recipe = shim.before(lvh(name, &["uname", "-r"]).expecting(kernel.release.as_str()).cold(), "");
         measure::run(&recipe, &dir.join("log/warm-up")).map_err(|why| anyhow::anyhow!("lvh does not run: {why}"))?;
         let lvh_qemu = shim.recorded()?;
         let tcg = lvh_qemu.iter().any(|word| word.starts_with("tcg"));

@@ -20,14 +20,16 @@ pub(crate) struct Contender {
 }
 
 /// The names, in the order of the report. `first-build` and `icount` are measured once a run, not once a round.
-pub(crate) const NAMES: [(&str, &str); 14] = [
+pub(crate) const NAMES: [(&str, &str); 16] = [
     (FLOOR, "floor: PVH, lvh's kernel words, init powers off"),
     ("floor-plain", "floor: bzImage, no words"),
-    (EXEC, "lvh exec uname: as lvh chooses"),
-    ("exec-vsock", "lvh exec uname: vhost-user-vsock, virtiofs"),
-    ("exec-9p", "lvh exec uname: virtio-serial, 9p"),
-    ("exec-packed", "lvh exec uname: serial, packed"),
-    (ONE, "cargo test: 1 test"),
+    (EXEC, "lvh exec uname: as lvh chooses, warm"),
+    (EXEC_COLD, "lvh exec uname: cold, as lvh chooses"),
+    ("exec-vsock", "lvh exec uname: cold, vhost-user-vsock, virtiofs"),
+    ("exec-9p", "lvh exec uname: cold, virtio-serial, 9p"),
+    ("exec-packed", "lvh exec uname: cold, serial, packed"),
+    (ONE, "cargo test: 1 test, warm"),
+    (ONE_COLD, "cargo test: 1 test, cold"),
     (TEN, "cargo test: 10 tests, one VM"),
     ("nextest-ten", "cargo nextest: 10 tests, ten VMs"),
     (VNG, "virtme-ng uname: virtiofs"),
@@ -44,6 +46,9 @@ pub(crate) const FLOOR: &str = "floor";
 pub(crate) const EXEC: &str = "exec";
 pub(crate) const ONE: &str = "test-one";
 pub(crate) const TEN: &str = "test-ten";
+/// Cold: the VM boots. Warm, as lvh does by itself: it goes on from one that was booted before.
+pub(crate) const EXEC_COLD: &str = "exec-cold";
+pub(crate) const ONE_COLD: &str = "test-one-cold";
 pub(crate) const VNG: &str = "vng";
 pub(crate) const VMTEST: &str = "vmtest";
 pub(crate) const FIRST_BUILD: &str = "first-build";
@@ -65,11 +70,13 @@ fn recipe(bench: &Bench, name: &str) -> Result<Recipe, String> {
     match name {
         FLOOR => bare(bench, bench.kernel.vmlinux.as_deref().ok_or("the kernel has no PVH entry")?, Words::Lvh),
         "floor-plain" => bare(bench, &bench.kernel.image, Words::Plain),
-        EXEC => Ok(bench::lvh(&bench.name, &["uname", "-r"]).expecting(bench.kernel.release.as_str())),
-        "exec-vsock" => Ok(exec(bench, "vhost-user-vsock", "virtiofs")),
-        "exec-9p" => Ok(exec(bench, "virtio-serial", "9p")),
-        "exec-packed" => Ok(exec(bench, "serial", "packed")),
-        ONE => Ok(cargo(bench, &["test"], &["--", "--exact", "test_0"], "ok. 1 passed")),
+        EXEC => Ok(exec(bench)),
+        EXEC_COLD => Ok(exec(bench).cold()),
+        "exec-vsock" => Ok(on(exec(bench).cold(), "vhost-user-vsock", "virtiofs")),
+        "exec-9p" => Ok(on(exec(bench).cold(), "virtio-serial", "9p")),
+        "exec-packed" => Ok(on(exec(bench).cold(), "serial", "packed")),
+        ONE => Ok(one(bench)),
+        ONE_COLD => Ok(one(bench).cold()),
         TEN => Ok(cargo(bench, &["test"], &[], "ok. 10 passed")),
         "nextest-ten" => {
             find("cargo-nextest").ok_or("cargo-nextest is not installed: run tests/setup")?;
@@ -91,11 +98,16 @@ fn bare(bench: &Bench, kernel: &Path, words: Words) -> Result<Recipe, String> {
         .expecting(FLOOR_SAYS))
 }
 
-fn exec(bench: &Bench, channel: &str, share: &str) -> Recipe {
-    bench::lvh(&bench.name, &["uname", "-r"])
-        .env("LVH_CHANNEL", channel)
-        .env("LVH_SHARE", share)
-        .expecting(bench.kernel.release.as_str())
+fn exec(bench: &Bench) -> Recipe {
+    bench::lvh(&bench.name, &["uname", "-r"]).expecting(bench.kernel.release.as_str())
+}
+
+fn on(recipe: Recipe, channel: &str, share: &str) -> Recipe {
+    recipe.env("LVH_CHANNEL", channel).env("LVH_SHARE", share)
+}
+
+fn one(bench: &Bench) -> Recipe {
+    cargo(bench, &["test"], &["--", "--exact", "test_0"], "ok. 1 passed")
 }
 
 fn cargo(bench: &Bench, verb: &[&str], more: &[&str], expect: &str) -> Recipe {

@@ -71,7 +71,7 @@ fn count(bench: &Bench, name: &str, kernel: &Kernel) -> Count {
 }
 
 fn lvh_init(bench: &Bench, name: &str) -> Result<f64, String> {
-    let recipe = bench::lvh(name, &["dmesg"]).env("LVH_ACCEL", "tcg");
+    let recipe = bench::lvh(name, &["dmesg"]).env("LVH_ACCEL", "tcg").cold();
     minsn(bench, bench.shim.before(recipe, ICOUNT), "lvh-init: started, cycles=")
 }
 

@@ -41,6 +41,11 @@ impl Recipe {
         self
     }
 
+    /// Makes lvh boot.
+    pub(crate) fn cold(self) -> Self {
+        self.env("LVH_WARM_START", "0")
+    }
+
     /// The command, without what cargo set for the benchmark itself.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -63,5 +68,7 @@ impl Recipe {
 /// `CARGO_HOME` and the like are the user's; the others are what `cargo run` tells the program that it runs.
 fn is_ours(name: &str) -> bool {
     let of_run = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix));
-    of_run || ["CARGO", "LVH_CHANNEL", "LVH_SHARE", "LVH_KERNELS", "LVH_JUNIT", "LVH_MODE"].contains(&name)
+    of_run
+        || ["CARGO", "LVH_CHANNEL", "LVH_SHARE", "LVH_WARM_START", "LVH_KERNELS", "LVH_JUNIT", "LVH_MODE"]
+            .contains(&name)
 }
