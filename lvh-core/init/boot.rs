@@ -10,6 +10,7 @@ use crate::{kmsg, modules, mounts, serve, world};
 
 /// Brings the guest up and serves the host until it is done.
 pub fn run() -> io::Result<()> {
+    kmsg::announce();
     mounts::early()?;
     modules::load_all(Path::new("/lvh/channel"))?;
     let name = channel_name()?;

@@ -23,8 +23,9 @@ pub(crate) fn base(channel: &[LoadableModule], others: &[LoadableModule]) -> Vec
     for directory in ["/dev", "/proc", "/sys", "/lvh", "/etc", "/root", "/usr/bin"] {
         archive.directory(directory);
     }
-    // The kernel opens it for PID 1 before devtmpfs is mounted.
+    // The kernel opens the one for PID 1, and lvh-init writes to the other, before devtmpfs is mounted.
     archive.character_device("/dev/console", 5, 1);
+    archive.character_device("/dev/kmsg", 1, 11);
     archive.file("/init", 0o755, INIT);
     add_modules(&mut archive, "/lvh/channel", channel);
     add_modules(&mut archive, "/lvh/modules", others);

@@ -1,0 +1,186 @@
+//! What a run says: a table, the goals, and everything for machines.
+
+use serde_json::{Value, json};
+
+use crate::contenders::{EXEC, FLOOR, ONE, ONE_COLD, TEN, VMTEST, VNG};
+use crate::first_build::FirstBuild;
+use crate::icount::Count;
+use crate::machine::Machine;
+use crate::measure::Sample;
+use crate::series::Series;
+use crate::statistics::{median, min, paired, paired_ratio};
+use crate::table;
+
+/// All that was measured.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) series: Vec<Series>,
+    pub(crate) first_build: Option<Result<FirstBuild, String>>,
+    pub(crate) counts: Vec<Count>,
+}
+
+const HEAD: [&str; 9] = ["what", "wall s", "min", "CPU s", "peak MiB", "× floor", "(CPU)", "vng/this", "vmtest/this"];
+
+impl Report {
+    /// What a person reads.
+    pub(crate) fn text(&self) -> String {
+        let parts = [self.machine.text(), self.table(), self.notes(), self.count_table(), self.goals_text()];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        parts.join("\n")
+    }
+
+    /// What a program reads.
+    pub(crate) fn to_json(&self) -> Value {
+        let first_build = self.first_build.as_ref().map(|built| match built {
+            Ok(built) => built.to_json(),
+            Err(why) => json!({ "failure": why }),
+        });
+        json!({
+            "machine": self.machine.to_json(),
+            "contenders": self.series.iter().map(Series::to_json).collect::<Vec<_>>(),
+            "further_test_ms": { "wall": self.further_test()[0], "cpu": self.further_test()[1] },
+            "first_build": first_build,
+            "icount": self.counts.iter().map(Count::to_json).collect::<Vec<_>>(),
+            "goals": self.goals().iter().map(Goal::to_json).collect::<Vec<_>>(),
+        })
+    }
+
+    fn table(&self) -> String {
+        if self.series.is_empty() {
+            return String::new();
+        }
+        let head = HEAD.map(str::to_owned).to_vec();
+        table::render(&[vec![head], self.series.iter().map(|series| self.row(series)).collect()].concat())
+    }
+
+    fn row(&self, series: &Series) -> Vec<String> {
+        let values = |of: fn(&Sample) -> f64| series.values(of).into_iter().flatten().collect::<Vec<_>>();
+        let (walls, cpus, peaks) = (values(|s| s.wall), values(|s| s.cpu), values(|s| s.peak_mib));
+        let floor = self.find(FLOOR);
+        let over = |peer: &str| self.find(peer).and_then(|peer| paired_ratio(&peer.walls(), &series.walls()));
+        vec![
+            series.contender.what.to_owned(),
+            number(median(&walls), 2),
+            number(min(&walls), 2),
+            number(median(&cpus), 2),
+            number(median(&peaks), 0),
+            number(floor.and_then(|floor| paired_ratio(&series.walls(), &floor.walls())), 2),
+            number(floor.and_then(|floor| paired_ratio(&series.cpus(), &floor.cpus())), 2),
+            number(over(VNG), 1),
+            number(over(VMTEST), 1),
+        ]
+    }
+
+    fn find(&self, name: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.contender.name == name)
+    }
+
+    /// What stands below the table: figures that are no contender's, and whatever went wrong.
+    fn notes(&self) -> String {
+        let mut lines = Vec::new();
+        if let [Some(wall), Some(cpu)] = self.further_test() {
+            lines.push(format!("a further test in a running VM: {wall:.0} ms, {cpu:.0} ms of CPU"));
+        }
+        match &self.first_build {
+            Some(Ok(FirstBuild { sample, crates })) => lines.push(format!(
+                "first build of examples/hello: {crates} crates, {:.0} s of CPU, {:.0} s, once",
+                sample.cpu, sample.wall
+            )),
+            Some(Err(why)) => lines.push(format!("first build of examples/hello failed: {why}")),
+            None => {}
+        }
+        for series in &self.series {
+            let failed = series.samples.iter().filter(|sample| sample.is_none()).count();
+            let what = series.contender.what;
+            lines.extend(match series.failures.as_slice() {
+                [] => None,
+                [why] if series.samples.is_empty() => Some(format!("{what}: not run: {why}")),
+                [.., why] => Some(format!("{what}: failed {failed} of {} times: {why}", series.samples.len())),
+            });
+        }
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Milliseconds that each test beyond the first adds, of wall and of CPU time.
+    fn further_test(&self) -> [Option<f64>; 2] {
+        let pair = self.find(TEN).zip(self.find(ONE));
+        let ms = |ten: Vec<_>, one: Vec<_>| paired(&ten, &one, |ten, one| (ten - one) / 9.0 * 1e3);
+        let wall = pair.and_then(|(ten, one)| ms(ten.walls(), one.walls()));
+        [wall, pair.and_then(|(ten, one)| ms(ten.cpus(), one.cpus()))]
+    }
+
+    fn count_table(&self) -> String {
+        if self.counts.is_empty() {
+            return String::new();
+        }
+        let head =
+            ["Minsn to init's first line", "lvh-init", "floor", "floor, plain bzImage"].map(str::to_owned).to_vec();
+        let row = |count: &Count| {
+            let figures = [count.lvh, count.floor, count.plain].map(|minsn| number(minsn, 0));
+            [vec![count.release.clone()], figures.to_vec()].concat()
+        };
+        let failures =
+            self.counts.iter().flat_map(|count| count.failures.iter().map(|why| format!("{}: {why}\n", count.release)));
+        let rows = [vec![head], self.counts.iter().map(row).collect()].concat();
+        table::render(&rows) + &failures.collect::<String>()
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        let ratio = |above: &str, below: &str| {
+            let (above, below) = (self.find(above), self.find(below));
+            let pair = above.zip(below);
+            let wall = pair.and_then(|(above, below)| paired_ratio(&above.walls(), &below.walls()));
+            [wall, pair.and_then(|(above, below)| paired_ratio(&above.cpus(), &below.cpus()))]
+        };
+        let goal = |what, [wall, cpu]: [Option<f64>; 2], is_met: fn(f64) -> bool| {
+            let judged = if self.machine.is_busy() { cpu } else { wall };
+            Goal { what, wall, cpu, met: judged.map(is_met) }
+        };
+        let is_near = |boots: f64| boots <= 1.3;
+        vec![
+            goal(
+                "`cargo test` to a passed test takes at most 1.3 boots of the bare kernel",
+                ratio(ONE, FLOOR),
+                is_near,
+            ),
+            goal("the same, where the VM boots", ratio(ONE_COLD, FLOOR), is_near),
+            goal("`lvh exec uname -r` is at least 4 times faster than virtme-ng", ratio(VNG, EXEC), |x| x >= 4.0),
+            goal("`lvh exec uname -r` is at least 4 times faster than vmtest", ratio(VMTEST, EXEC), |x| x >= 4.0),
+            goal("a further test in a running VM takes at most 100 ms", self.further_test(), |ms| ms <= 100.0),
+        ]
+    }
+
+    fn goals_text(&self) -> String {
+        let verdict = |goal: &Goal| match goal.met {
+            Some(true) => "met",
+            Some(false) => "not met",
+            None => "not judged",
+        };
+        let figures = |goal: &Goal| format!("{} by wall, {} by CPU", number(goal.wall, 2), number(goal.cpu, 2));
+        let line = |goal: &Goal| format!("goal {}: {} ({})\n", verdict(goal), goal.what, figures(goal));
+        let busy = "the machine was busy with other work: goals are judged by CPU time, and wall time means little\n";
+        let note = if self.machine.is_busy() { busy } else { "" };
+        note.to_owned() + &self.goals().iter().map(line).collect::<String>()
+    }
+}
+
+/// What the project wants to reach. None of its failures is one of the run: figures are news, not a test.
+#[derive(Debug)]
+struct Goal {
+    what: &'static str,
+    wall: Option<f64>,
+    cpu: Option<f64>,
+    /// None: what it takes to judge was not measured.
+    met: Option<bool>,
+}
+
+impl Goal {
+    fn to_json(&self) -> Value {
+        json!({ "goal": self.what, "wall": self.wall, "cpu": self.cpu, "met": self.met })
+    }
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
