@@ -4,6 +4,8 @@
 //!   VmSpec ──plan──► rungs, initramfs ──attempt──► QEMU ──guest──► Vm ──► shutdown
 //! ```
 //!
+//! Where an equal VM was kept at its hello (`kept`), all up to there is read from the store instead.
+//!
 //! A VM leaves nothing on disk: its sockets, its initramfs and its console are inherited descriptors, so a killed test
 //! run leaves nothing either.
 

@@ -136,8 +136,8 @@ fn append(invocation: &Invocation) -> String {
     let mut words: Vec<String> = invocation.devices.iter().filter_map(Device::kernel).collect();
     words.push("quiet panic=-1 cryptomgr.notests no_timer_check random.trust_cpu=on".to_owned());
     words.push("initcall_blacklist=jent_mod_init".to_owned());
-    // QEMU's translations outlive a program only where the next one lies at the same addresses: 40 ms instead of 105 for a
-    // further test. Tests may turn it on again, in /proc/sys/kernel/randomize_va_space.
+    // A further test takes 40 ms of CPU instead of 105, probably because QEMU's translations outlive a program only where
+    // the next one lies at the same addresses. Tests may turn it on again, in /proc/sys/kernel/randomize_va_space.
     if matches!(invocation.accel, Hypervisor::Tcg { .. }) {
         words.push("norandmaps".to_owned());
     }
