@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
-
-use serde_json::json;
 
 use super::console::Console;
 use super::device::Device;
@@ -29,6 +27,7 @@ use super::qmp::{Monitor, Stop};
 use super::running::{CONSOLE_LINES, Vm, why_it_ended};
 use super::shares::{self, Shares, bytes};
 use super::spec::VmSpec;
+use super::state;
 use crate::config::Share;
 use crate::doctor::install_qemu;
 use crate::error::{Error, ErrorKind};
@@ -60,9 +59,6 @@ enum Start<'a> {
     /// Where this one was kept.
     Resume(&'a Kept),
 }
-
-/// How long QEMU may take to write, or to read, the state of a VM, which is a few hundred kilobytes.
-const STATE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A QEMU that runs, whose guest has not been heard of yet.
 struct Started {
@@ -98,7 +94,7 @@ impl Attempt<'_> {
             Ok(greeted) => greeted,
             Err(why) => return Err(self.autopsy(&started, why).await),
         };
-        let saved = in_time(save(&started.monitor)).await;
+        let saved = state::save(&started.monitor).await;
         // It must not run on: its memory is what is kept.
         started.qemu.kill();
         started.qemu.ended().await;
@@ -113,7 +109,7 @@ impl Attempt<'_> {
         let state = state.expect("what resumes has a state");
         let setup = self.setup(shares)?;
         let greeting = async {
-            in_time(load(monitor, state)).await?;
+            state::load(monitor, state).await?;
             let greeted = Greeted::resumed(connected(link).await?, kept.release.clone());
             set_up(greeted, setup, kernel_log, *at).await
         };
@@ -182,7 +178,9 @@ impl Attempt<'_> {
         let (memory, written, read) = match start {
             Start::Boot => (Memory::Own, None, None),
             Start::Keep(dir) => (Memory::Kept(kept::memory_in(dir)), Some(kept::state_in(dir)), None),
-            Start::Resume(kept) => (Memory::Resumed(kept.memory()), None, Some(feed(File::open(kept.state())?)?)),
+            Start::Resume(kept) => {
+                (Memory::Resumed(kept.memory()), None, Some(state::feed(File::open(kept.state())?)?))
+            }
         };
         let invocation = self.invocation(initrd.as_raw_fd(), devices, memory);
         let state = read.as_ref().map(AsRawFd::as_raw_fd);
@@ -218,15 +216,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// Starts QEMU, which may write a VM's state to the file `state`.
+    /// Starts QEMU, which may write a VM's state to the file `written`.
     fn spawn(
         &self,
         invocation: &Invocation,
         fds: Vec<RawFd>,
-        state: Option<&Path>,
+        written: Option<&Path>,
     ) -> std::result::Result<Qemu, Failure> {
         let program = self.arch.qemu();
-        let variable = state.map(|state| (STATE_VARIABLE, state));
+        let variable = written.map(|file| (state::VARIABLE, file));
         Qemu::start(program, &qemu::arguments(invocation), variable, fds).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 let message = format!("`{program}` was not found in PATH");
@@ -373,46 +371,6 @@ async fn set_up(
 
 /// How much entropy a guest gets, in bytes: as much as its generator holds.
 const SEED: usize = 32;
-
-/// In which QEMU's shell finds the file for a VM's state.
-const STATE_VARIABLE: &str = "LVH_VM_STATE";
-
-/// Has QEMU leave guest memory where it is, in a file that VMs share.
-async fn share_memory(monitor: &Monitor) -> io::Result<()> {
-    let switch = |name| json!({ "capability": name, "state": true });
-    let capabilities = json!({ "capabilities": [switch("events"), switch("x-ignore-shared")] });
-    monitor.execute("migrate-set-capabilities", capabilities).await.map(drop)
-}
-
-/// Stops a VM and writes its state.
-async fn save(monitor: &Monitor) -> io::Result<()> {
-    monitor.execute("stop", json!({})).await?;
-    share_memory(monitor).await?;
-    let uri = format!("exec:cat >\"${STATE_VARIABLE}\"");
-    monitor.execute("migrate", json!({ "uri": uri })).await?;
-    monitor.migrated().await
-}
-
-/// Reads a VM's state from a descriptor of QEMU's, and lets it go on.
-async fn load(monitor: &Monitor, state: RawFd) -> io::Result<()> {
-    share_memory(monitor).await?;
-    monitor.execute("migrate-incoming", json!({ "uri": format!("fd:{state}") })).await?;
-    monitor.migrated().await?;
-    monitor.execute("cont", json!({})).await.map(drop)
-}
-
-async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let late = |_elapsed| io::Error::other(format!("timed out after {STATE_DEADLINE:?} waiting for QEMU"));
-    tokio::time::timeout(STATE_DEADLINE, work).await.map_err(late)?
-}
-
-/// A pipe that gives what is in `file`: QEMU reads states from pipes and sockets, and not every version from files.
-fn feed(mut file: File) -> io::Result<PipeReader> {
-    let (reader, mut writer) = io::pipe()?;
-    // Ends when all is read or QEMU is gone.
-    std::thread::spawn(move || io::copy(&mut file, &mut writer));
-    Ok(reader)
-}
 
 /// Waits until the console shows that the kernel died. It normally takes QEMU with it (`panic=-1`), unless the user
 /// asked for another `panic=`.

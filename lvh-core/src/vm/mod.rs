@@ -32,6 +32,7 @@ mod running;
 mod served;
 mod shares;
 mod spec;
+mod state;
 mod write_back;
 
 pub(crate) use accel::remembered_kvm;

@@ -9,6 +9,7 @@
 //! ```
 
 mod aftermath;
+mod appendix;
 mod arg_error;
 mod args;
 mod entry;

@@ -1,17 +1,16 @@
 //! The one place that judges how a test ended.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lvh_core::config::KernelEventKind;
 use lvh_core::guest::kernel_event::KernelEvent;
 
+use super::appendix::{appendix, kernel_reported};
 use super::instance::Instance;
 use super::kernel_log::KernelLog;
 use super::results::Panic;
 use super::signal;
-use super::surroundings::Surroundings;
 use crate::record::{Payload, Record};
 
 /// All that is known of a test's process once it is gone.
@@ -143,10 +142,6 @@ fn fatal_event(ending: &Ending) -> Option<&KernelEvent> {
     ending.kernel_log.events().iter().find(|event| ending.fail_on.contains(&event.kind))
 }
 
-fn kernel_reported(event: &KernelEvent) -> String {
-    format!("the kernel reported {event}")
-}
-
 /// A failure says it in its block.
 fn remark(verdict: &Verdict, log: &KernelLog) -> Option<String> {
     let ended = match verdict {
@@ -255,119 +250,11 @@ fn panicked_as_expected(thrown: &Thrown<'_>, expected: &str) -> Verdict {
     }
 }
 
-/// `told` is an event that the message names already.
-fn appendix(instance: &Instance, ending: &Ending, told: Option<&KernelEvent>) -> String {
-    let mut text = event_notes(&ending.kernel_log, told);
-    text.push_str(&foreign_records(&ending.records));
-    if let Some(kernel) = &instance.kernel {
-        text.push_str(&kernel_section(instance, kernel, ending));
-        text.push_str(&console_section(instance, &ending.console));
-        text.push_str(&closing_lines(&instance.name, ending.ran.as_ref()).unwrap_or_default());
-    }
-    text
-}
-
-/// How many events get a line of their own: one may bring about many.
-const EVENT_NOTES: usize = 5;
-
-fn event_notes(log: &KernelLog, told: Option<&KernelEvent>) -> String {
-    let untold: Vec<_> =
-        log.events().iter().filter(|event| told.is_none_or(|told| !std::ptr::eq(told, *event))).collect();
-    let mut text: String =
-        untold.iter().take(EVENT_NOTES).map(|event| format!("note: {}\n", kernel_reported(event))).collect();
-    if let more @ 1.. = untold.len().saturating_sub(EVENT_NOTES) + log.more_events() {
-        let _ = writeln!(text, "note: and {more} more of such");
-    }
-    text
-}
-
-fn foreign_records(records: &[Record]) -> String {
-    let malformed = records.iter().find_map(|record| match record {
-        Record::Malformed(line) => Some(line),
-        _ => None,
-    });
-    let note = |line: &String| format!("note: something else wrote to lvh's report pipe: {}\n", quote(line));
-    malformed.map(note).unwrap_or_default()
-}
-
-/// The beginning of what may be of any length.
-fn quote(text: &str) -> String {
-    const LENGTH: usize = 200;
-    match text.char_indices().nth(LENGTH) {
-        Some((end, _)) => format!("{:?} and {} more bytes", &text[..end], text.len() - end),
-        None => format!("{text:?}"),
-    }
-}
-
-/// What the kernel logged, as far as the console does not say it too.
-fn kernel_section(instance: &Instance, kernel: &str, ending: &Ending) -> String {
-    let mut text = String::new();
-    let log = ending.kernel_log.lines(&ending.console);
-    if !log.is_empty() {
-        let lines = if log.len() == 1 { "1 line".to_owned() } else { format!("{} lines", log.len()) };
-        let _ = writeln!(text, "\n---- {} kernel log ({kernel}, {lines}) ----", instance.name);
-        for line in log {
-            let _ = writeln!(text, "{line}");
-        }
-    }
-    if let more @ 1.. = ending.kernel_log.left_out() {
-        let _ = writeln!(text, "[lvh: kernel log cut: {more} more lines]");
-    }
-    text
-}
-
-fn console_section(instance: &Instance, console: &str) -> String {
-    if console.is_empty() { String::new() } else { format!("\n---- {} console ----\n{console}\n", instance.name) }
-}
-
-/// What it ran on, and how to run it again; what kept it from running at all is told elsewhere, once.
-fn closing_lines(name: &str, ran: Option<&Ran>) -> Option<String> {
-    let Ran { vm, kernel, logs, core } = ran?;
-    let mut text = format!("\nkernel: {vm}\nfrom: {kernel}\n");
-    if let Some(logs) = logs {
-        let _ = writeln!(text, "logs: {}/{{console,kernel}}.log", logs.display());
-    }
-    if let Some(core) = core {
-        let exe = std::env::current_exe().unwrap_or_default();
-        let _ = writeln!(text, "core: gdb {} {}", exe.display(), core.display());
-    }
-    let again = rerun_command(name, Surroundings::of_process().cargo_arguments(), std::env::vars());
-    let _ = writeln!(text, "run it again: {again}");
-    Some(text)
-}
-
-/// Cargo and nextest name the package; else the binary itself is the shortest way. What the user set for lvh belongs to
-/// the command: it may choose the kernel.
-fn rerun_command(name: &str, cargo: Option<String>, variables: impl Iterator<Item = (String, String)>) -> String {
-    let mut settings = Vec::new();
-    for (variable, value) in variables {
-        match variable.as_str() {
-            // Another run would replace this one's report, and who runs it once more may want something else of it.
-            "LVH_JUNIT" | "LVH_KEEP" | "LVH_GDB" => {}
-            _ if variable.starts_with("LVH_") => settings.push(format!("{variable}={} ", shell_word(&value))),
-            _ => {}
-        }
-    }
-    settings.sort();
-    let program = cargo.map(|arguments| format!("cargo test {arguments} --"));
-    let program = program.unwrap_or_else(|| shell_word(&std::env::args().next().unwrap_or_default()));
-    format!("{}{program} --exact {}", settings.concat(), shell_word(name))
-}
-
-/// `text` as a shell reads it back.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=+@%".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use lvh_core::config::KernelEventKind;
 
-    use super::{Ending, Instance, Outcome, Ran, Status, Verdict, judge, rerun_command, verdict_of};
+    use super::{Ending, Instance, Outcome, Ran, Status, Verdict, judge, verdict_of};
     use crate::case::{Options, TestCase};
     use crate::harness::kernel_log::tests::log;
     use crate::record::{Payload, Record};
@@ -532,17 +419,5 @@ mod tests {
                         /t/lvh/it/6.1/{console,kernel}.log\ncore: gdb ";
         assert!(appendix.starts_with(expected), "{appendix}");
         assert!(appendix.contains(" /t/lvh/it/6.1/t/core\nrun it again: "), "{appendix}");
-    }
-
-    #[test]
-    fn the_command_carries_what_chose_the_kernel() {
-        let command = |cargo: Option<&str>, variables: &[(&str, &str)]| {
-            let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-            rerun_command("t::6.1", cargo.map(str::to_owned), variables)
-        };
-        let set = [("LVH_SHARE", "9p"), ("LVH_KEEP", "1"), ("LVH_KERNELS", "../a b"), ("LVH_JUNIT", "j/")];
-        let maps = Some("-p maps");
-        assert_eq!(command(maps, &set), "LVH_KERNELS='../a b' LVH_SHARE=9p cargo test -p maps -- --exact t::6.1");
-        assert!(command(None, &[]).ends_with(" --exact t::6.1"));
     }
 }

@@ -1,0 +1,67 @@
+//! The state of a VM's CPUs and devices, out of QEMU and back: a migration to a file.
+
+use std::fs::File;
+use std::io::{self, PipeReader};
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::qmp::Monitor;
+
+/// How long QEMU may take to write, or to read, a few hundred kilobytes.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// In which QEMU's shell finds the file for a VM's state.
+pub(super) const VARIABLE: &str = "LVH_VM_STATE";
+
+/// Has QEMU leave guest memory where it is, in a file that VMs share.
+async fn share_memory(monitor: &Monitor) -> io::Result<()> {
+    let switch = |name| json!({ "capability": name, "state": true });
+    let capabilities = json!({ "capabilities": [switch("events"), switch("x-ignore-shared")] });
+    monitor.execute("migrate-set-capabilities", capabilities).await.map(drop)
+}
+
+/// Stops a VM and writes its state to the file that [`VARIABLE`] names.
+///
+/// # Errors
+/// QEMU cannot, or takes too long.
+pub(super) async fn save(monitor: &Monitor) -> io::Result<()> {
+    in_time(stop_and_write(monitor)).await
+}
+
+async fn stop_and_write(monitor: &Monitor) -> io::Result<()> {
+    monitor.execute("stop", json!({})).await?;
+    share_memory(monitor).await?;
+    let uri = format!("exec:cat >\"${VARIABLE}\"");
+    monitor.execute("migrate", json!({ "uri": uri })).await?;
+    monitor.migrated().await
+}
+
+/// Has a VM read its state from a descriptor that QEMU inherited, and go on.
+///
+/// # Errors
+/// QEMU cannot, or takes too long.
+pub(super) async fn load(monitor: &Monitor, state: RawFd) -> io::Result<()> {
+    in_time(read_and_go(monitor, state)).await
+}
+
+async fn read_and_go(monitor: &Monitor, state: RawFd) -> io::Result<()> {
+    share_memory(monitor).await?;
+    monitor.execute("migrate-incoming", json!({ "uri": format!("fd:{state}") })).await?;
+    monitor.migrated().await?;
+    monitor.execute("cont", json!({})).await.map(drop)
+}
+
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_elapsed| io::Error::other(format!("timed out after {DEADLINE:?} waiting for QEMU"));
+    tokio::time::timeout(DEADLINE, work).await.map_err(late)?
+}
+
+/// A pipe that gives what is in `file`: QEMU reads states from pipes and sockets, and not every version from files.
+pub(super) fn feed(mut file: File) -> io::Result<PipeReader> {
+    let (reader, mut writer) = io::pipe()?;
+    // Ends when all is read or QEMU is gone.
+    std::thread::spawn(move || io::copy(&mut file, &mut writer));
+    Ok(reader)
+}
