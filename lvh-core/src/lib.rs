@@ -40,7 +40,9 @@
 //!    channel) and how the guest sees the host's files (the share).
 //! 4. QEMU starts the kernel without firmware or disk. KVM is used where it really boots a guest; else its translator
 //!    (TCG).
-//! 5. lvh-init, PID 1 of the guest, is built by this crate and packed with the modules it needs. It connects back,
+//! 5. Where QEMU can, a VM is kept at the point where its guest waits for the first order; the next equal one goes on from
+//!    there.
+//! 6. lvh-init, PID 1 of the guest, is built by this crate and packed with the modules it needs. It connects back,
 //!    makes a root of the host's, and runs commands.
 //!
 //! The crate never prints: it sends [`Event`]s, and [`Progress`] words them for front ends.

@@ -40,7 +40,8 @@
 //! # How it works
 //!
 //! 1. The attribute registers the function, and makes a `#[test]` for each kernel that it names.
-//! 2. Whoever owns `main`, libtest or [`main!`](crate::main), runs it. Tests that want the same VM share one, one after the other.
+//! 2. Whoever owns `main`, libtest or [`main!`](crate::main), runs it. Tests that want the same VM share one, one after the other;
+//!    a VM goes on from where an equal one was kept, in a fraction of a boot's time.
 //! 3. In the VM the same binary runs that one function, as a process of its own, and reports how it ended.
 //! 4. Output, kernel log and verdict are shown as libtest would. A guest that dies fails the test that ran; the rest
 //!    goes on in a new VM.
@@ -55,7 +56,7 @@
 //!
 //! - `image` is recognised, but not supported yet. The guest has no network but loopback.
 //! - Linux hosts only, tested on x86-64. Without KVM everything takes about ten times as long.
-//! - Under nextest each test boots a VM of its own.
+//! - Under nextest each test has a VM of its own.
 
 mod case;
 mod entry_point;

@@ -60,6 +60,9 @@ enum Start<'a> {
     Resume(&'a Kept),
 }
 
+/// How long a guest that was kept may take until it is ready, which is a third of a second: then another is booted.
+const RESUME_DEADLINE: Duration = Duration::from_secs(60);
+
 /// A QEMU that runs, whose guest has not been heard of yet.
 struct Started {
     qemu: Qemu,
@@ -113,6 +116,9 @@ impl Attempt<'_> {
             let greeted = Greeted::resumed(connected(link).await?, kept.release.clone());
             set_up(greeted, setup, kernel_log, *at).await
         };
+        let late =
+            |_elapsed| io::Error::other(format!("timed out after {RESUME_DEADLINE:?} waiting for the kept guest"));
+        let greeting = async { tokio::time::timeout(RESUME_DEADLINE, greeting).await.map_err(late)? };
         match self.watch(qemu, monitor, console, &hello, greeting).await {
             Ok((guest, greeting)) => Ok(self.vm(started, guest, greeting)),
             Err(why) => Err(self.autopsy(&started, why).await),
