@@ -58,6 +58,9 @@ fn open(rows: u16, columns: u16) -> (File, OwnedFd) {
     let result =
         unsafe { libc::openpty(&raw mut ours, &raw mut theirs, ptr::null_mut(), ptr::null(), &raw const size) };
     assert_eq!(result, 0);
+    // A child that has our end too would never see the terminal hang up.
+    // SAFETY: a plain system call.
+    assert_eq!(unsafe { libc::fcntl(ours, libc::F_SETFD, libc::FD_CLOEXEC) }, 0);
     // SAFETY: two new descriptors that are nobody else's.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
@@ -77,6 +80,16 @@ fn the_command_has_a_terminal_of_its_own() {
     run.wait_for("got ac\r\n");
     run.type_keys("\u{3}");
     assert_eq!(run.child.wait().unwrap().code(), Some(128 + libc::SIGINT));
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_the_command_and_us() {
+    let mut run = OnTerminal::start(&["exec", "--", "sleep", "3600"], 24, 80);
+    run.wait_for(" ready in ");
+    // From here on the terminal is the command's.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    drop(run.terminal);
+    assert_eq!(run.child.wait().unwrap().code(), Some(128 + libc::SIGHUP));
 }
 
 #[test]
