@@ -2,11 +2,12 @@
 
 #![deny(warnings, missing_docs, unreachable_pub, unused, clippy::pedantic)]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::{env, fs};
 
-use lvh_tests::Project;
+use lvh_tests::{Project, Traces, cargo};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
@@ -55,6 +56,15 @@ mod failing {
         assert_eq!(1, 2);
     }
 
+    #[lvh::test(timeout = "5m")]
+    #[ignore = "does not end"]
+    fn hangs() {
+        std::io::Write::write_all(&mut std::io::stdout(), b"\nhanging\n").unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+
     #[lvh::test]
     #[ignore = "fails"]
     fn on_5_10() {
@@ -74,8 +84,10 @@ fn lists_one_test_for_each_function_and_named_kernel() {
     let listed = String::from_utf8(run(&["--list", "--format=terse"]).stdout).unwrap();
     let listed: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     let expected = [
+        "a_killed_cargo_leaves_nothing",
         "all_kernels_run_whichever_fail",
         "failing::exits",
+        "failing::hangs",
         "failing::on_5_10",
         "failing::panics",
         "inner::r#type",
@@ -95,7 +107,7 @@ fn lists_one_test_for_each_function_and_named_kernel() {
 
 #[test]
 fn shows_what_failed_and_why_a_test_was_skipped() {
-    let output = run(&["--include-ignored", "--skip=on_5_10", "failing", "skips_itself"]);
+    let output = run(&["--include-ignored", "--skip=on_5_10", "--skip=hangs", "failing", "skips_itself"]);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(stdout.contains("test result: FAILED. 1 passed; 2 failed"), "{stdout}");
     assert!(stdout.contains("---- failing::panics stdout ----\nbefore the end\n"), "{stdout}");
@@ -105,6 +117,21 @@ fn shows_what_failed_and_why_a_test_was_skipped() {
     assert!(stderr.contains("lvh: test skips_itself skipped: for a reason\n"), "{stderr}");
     // One VM for all three.
     assert_eq!(stderr.matches("ready in").count(), 1, "{stderr}");
+}
+
+/// libtest knows nothing of cargo's death.
+#[test]
+fn a_killed_cargo_leaves_nothing() {
+    let mut command = cargo();
+    command.args(["test", "--offline", "--test", "libtest", "--", "--exact", "failing::hangs", "--include-ignored"]);
+    let traces = Traces::mark(command.args(["--nocapture"]).env("LVH_KERNELS", "6.12"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("cargo starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("hanging")));
+    traces.qemu();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    traces.check_gone();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{env, fs, thread};
 
 /// Ends this process when the cargo or nextest that started it is gone, however it went: the VMs end with us. A test
 /// binary that was started by hand lives on as any program does.
-pub(super) fn hold() {
+pub(crate) fn hold() {
     let started_by_cargo = env::var_os("CARGO").is_some() || env::var_os("NEXTEST").is_some();
     // SAFETY: no memory is involved.
     let parent = unsafe { libc::getppid() };

@@ -21,7 +21,7 @@ mod json;
 mod junit;
 mod junit_file;
 mod kernel_log;
-mod lifeline;
+pub(crate) mod lifeline;
 mod listing;
 mod outcome;
 mod printer;

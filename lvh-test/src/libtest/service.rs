@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::guest_mode::Launch;
-use crate::harness::{Ending, Event as Report, Instance, Job, Outcome, Reports, Stream, judge, room};
+use crate::harness::{Ending, Event as Report, Instance, Job, Outcome, Reports, Stream, judge, lifeline, room};
 use crate::session::{Kept, Session, Shared, Wish, in_short};
 
 /// A test to run.
@@ -43,6 +43,7 @@ pub(super) fn run(
 
 /// Starts the thread that all VMs live in.
 fn start(config: &'static Config, nocapture: bool) -> mpsc::UnboundedSender<Order> {
+    lifeline::hold();
     let (orders, queue) = mpsc::unbounded_channel();
     let serve = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
