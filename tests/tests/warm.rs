@@ -107,6 +107,21 @@ fn who_wants_a_boot_gets_one() {
     assert_eq!(ready.len(), 2, "{stderr}");
 }
 
+/// On a disk with room for the kernel and not for a VM, in a mount namespace of our own.
+#[test]
+fn where_nothing_can_be_kept_vms_boot() {
+    let project = project("warm-full", "6.12");
+    let data = project.dir.join("data");
+    fs::create_dir(&data).unwrap();
+    let script = "mount -t tmpfs -o size=$1 tmpfs \"$2\" && exec \"$3\" exec -- echo passed";
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", "110m"]).arg(&data).arg(lvh().get_program());
+    let Finished { code, stdout, stderr } = run(&project, &mut command);
+    assert_eq!((code, stdout.as_str()), (Some(0), "passed\n"), "{stderr}");
+    assert!(stderr.contains("lvh: no VM can be kept for the next start: "), "{stderr}");
+    assert!(stderr.contains(" ready in ") && !stderr.contains(", warm)"), "{stderr}");
+}
+
 /// Many at once: one keeps a VM, the others do not wait for it.
 #[test]
 fn any_number_of_processes_may_begin_together() {

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::qemu::{self, Hypervisor};
 use super::running::Vm;
 use crate::config::{Channel, Share};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::Events;
 use crate::kernel::KernelRelease;
 use crate::store::{Entry, Key, Store};
@@ -82,7 +82,14 @@ pub(super) async fn resume(
     events: &Events,
 ) -> std::result::Result<Option<Vm>, Failure> {
     let Some(key) = key(attempt) else { return Ok(None) };
-    let Some(kept) = find_or_make(attempt, store, &key).await? else { return Ok(None) };
+    let kept = match find_or_make(attempt, store, &key).await {
+        Err(failure) if is_of_the_disk(&failure) => {
+            events.note(format!("no VM can be kept for the next start: {}", failure.into_error(attempt.spec)));
+            None
+        }
+        found => found?,
+    };
+    let Some(kept) = kept else { return Ok(None) };
     match attempt.resume(&kept).await {
         Ok(vm) => Ok(Some(vm)),
         Err(failure) => {
@@ -92,6 +99,16 @@ pub(super) async fn resume(
             store.discard(KIND, &key)?;
             Ok(None)
         }
+    }
+}
+
+/// Whether only the store is to blame, without which a VM boots all the same. A full disk is QEMU's death by SIGBUS: it
+/// finds out when the guest writes to its memory.
+fn is_of_the_disk(failure: &Failure) -> bool {
+    match failure {
+        Failure::Host(error) => error.kind() != ErrorKind::Missing,
+        Failure::Boot { why, .. } => why.contains("SIGBUS"),
+        Failure::Accelerator(_) => false,
     }
 }
 
