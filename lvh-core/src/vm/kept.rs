@@ -5,6 +5,7 @@
 //! over 9p, mounted when they go on. Clock and random numbers are set right then (`guest::protocol::Setup`).
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::attempt::Attempt;
@@ -120,10 +121,12 @@ async fn find_or_make(attempt: &Attempt<'_>, store: &Store, key: &Key) -> std::r
     let dir = unfinished.dir();
     let (file, text) = match attempt.keep(&dir).await? {
         Ok(release) => (RELEASE, release.to_string()),
-        Err(refusal) => {
+        Err(refusal) if refusal.kind() == io::ErrorKind::Unsupported => {
             fs::remove_file(memory_in(&dir))?;
             (REFUSAL, refusal.to_string())
         }
+        // It may do next time.
+        Err(_) => return Ok(None),
     };
     fs::write(dir.join(file), text)?;
     unfinished.publish()?;

@@ -63,7 +63,7 @@ impl Monitor {
     /// Has QEMU do something; gives its answer.
     ///
     /// # Errors
-    /// QEMU's own words where it refuses, or that it is gone.
+    /// `Unsupported` with QEMU's own words where it refuses, or that it is gone.
     pub(super) async fn execute(&self, command: &str, arguments: Value) -> io::Result<Value> {
         let (answer, answered) = oneshot::channel();
         let command = json!({ "execute": command, "arguments": arguments });
@@ -71,7 +71,7 @@ impl Monitor {
         self.questions.send(Question { command, answer }).await.map_err(|_closed| gone())?;
         let answer = answered.await.map_err(|_closed| gone())?;
         match answer["error"]["desc"].as_str() {
-            Some(refusal) => Err(io::Error::other(refusal.to_owned())),
+            Some(refusal) => Err(io::Error::new(io::ErrorKind::Unsupported, refusal.to_owned())),
             None => Ok(answer["return"].clone()),
         }
     }
