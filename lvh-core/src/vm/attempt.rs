@@ -171,7 +171,7 @@ impl Attempt<'_> {
         let (monitor, monitor_end) = UnixStream::pair()?;
         let mut link = link::prepare(self.rungs.channel, self.arch)?;
         let mut shares = shares::prepare(self.rungs.share, &self.spec.visible, &self.spec.writable)?;
-        let initrd = initramfs::memory_file(&self.initramfs.0)?;
+        let initrd = initramfs::memory_file(&self.initramfs.segments)?;
         let log = self.log(log_file::CONSOLE)?;
 
         let mut devices = vec![

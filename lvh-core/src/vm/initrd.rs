@@ -11,13 +11,19 @@ use crate::guest::{initramfs, packed};
 use crate::kernel::Kernel;
 use crate::store::{Key, Store};
 
-/// The initramfs of a VM, in segments.
-pub(super) struct Initramfs(pub(super) Vec<Vec<u8>>);
+/// The initramfs of a VM.
+pub(super) struct Initramfs {
+    /// What it is made of, one behind the other.
+    pub(super) segments: Vec<Vec<u8>>,
+    /// Tells the first segment, by far the largest, from others: hashing it for every start would take as long as a start.
+    base: Key,
+}
 
 impl Initramfs {
     /// Tells it from others.
     pub(super) fn digest(&self) -> Key {
-        Key::of_bytes(self.0.iter().map(Vec::as_slice))
+        let rest = self.segments.iter().skip(1).map(Vec::as_slice);
+        Key::of_bytes([self.base.as_str().as_bytes()].into_iter().chain(rest))
     }
 
     pub(super) fn prepare(spec: &VmSpec, drivers: &Drivers, rungs: &Rungs, store: &Store) -> Result<Self> {
@@ -25,18 +31,25 @@ impl Initramfs {
         let channel = names(ladder::channel_drivers(rungs.channel));
         let mut others = names(ladder::share_drivers(rungs.share));
         others.extend(spec.modules.iter().map(String::as_str));
-        let mut segments = vec![Self::base(&spec.kernel, drivers, &channel, &others, store)?];
+        let (base, segment) = Self::base(&spec.kernel, drivers, &channel, &others, store)?;
+        let mut segments = vec![segment];
         segments.push(packed::libraries_of_init()?);
         if rungs.share == Share::Packed {
             let directories = [&spec.writable[..], &spec.packed_directories[..]].concat();
             let config = spec.kernel.config.iter().map(|config| (config.clone(), config_of(&spec.kernel)));
             segments.push(packed::segment(&spec.packed, &directories, &config.collect::<Vec<_>>())?);
         }
-        Ok(Self(segments))
+        Ok(Self { segments, base })
     }
 
     /// What depends on the kernel alone is made once and kept: decompressing modules takes longer than all else here.
-    fn base(kernel: &Kernel, drivers: &Drivers, channel: &[&str], others: &[&str], store: &Store) -> Result<Vec<u8>> {
+    fn base(
+        kernel: &Kernel,
+        drivers: &Drivers,
+        channel: &[&str],
+        others: &[&str],
+        store: &Store,
+    ) -> Result<(Key, Vec<u8>)> {
         let parts = [initramfs::INIT_DIGEST, &kernel.key, "channel"];
         let key = Key::of(parts.iter().chain(channel).chain(&["others"]).chain(others));
         let entry = store.populate("initramfs", &key, &|| {}, |staging| {
@@ -48,7 +61,8 @@ impl Initramfs {
                 .map_err(|error| Error::path("write", &file, error))
         })?;
         let file = entry.path().join("initramfs");
-        std::fs::read(&file).map_err(|error| Error::path("read", &file, error))
+        let segment = std::fs::read(&file).map_err(|error| Error::path("read", &file, error))?;
+        Ok((key, segment))
     }
 }
 
