@@ -4,17 +4,18 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::agent::channel::{self, Sender};
+use crate::agent::{kernel_log, serve};
 use crate::guest::protocol::{self, ToGuest, ToHost, VERSION};
-use crate::link::{self, Sender};
-use crate::{kmsg, modules, mounts, serve, world};
+use crate::pid1::{modules, mounts, root};
 
 /// Brings the guest up and serves the host until it is done.
 pub fn run() -> io::Result<()> {
-    kmsg::announce();
+    kernel_log::announce();
     mounts::early()?;
     modules::load_all(Path::new("/lvh/channel"))?;
     let name = channel_name()?;
-    let mut channel = link::open(&name)?;
+    let mut channel = channel::open(&name)?;
     let sender = Sender::new(channel.try_clone()?);
     modules::load_all(Path::new("/lvh/modules"))?;
     // From here on until the host answers the guest may be stopped, kept, and started again any number of times.
@@ -23,8 +24,8 @@ pub fn run() -> io::Result<()> {
     let Some(ToGuest::Setup { setup }) = protocol::receive(&mut channel)? else {
         return Err(io::Error::other("the host did not begin with Setup"));
     };
-    let built = world::build(&setup);
-    let log = kmsg::follow(&sender, !name.starts_with("tty:"))?;
+    let built = root::build(&setup);
+    let log = kernel_log::follow(&sender, !name.starts_with("tty:"))?;
     match built {
         Ok(warnings) => sender.send(&ToHost::Ready { warnings }),
         // Power-off would drop what the device has not passed on: the host ends the VM when it has read this.

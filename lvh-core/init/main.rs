@@ -7,19 +7,10 @@
 //! Nothing test-specific happens before the host says so. It depends on nothing but `std`: `lvh-core/build.rs` makes it
 //! with one call of rustc. Every path out ends in [`power_off`]; PID 1 must never return.
 
+mod agent;
 mod boot;
-mod collect;
-mod command;
-mod cores;
-mod kmsg;
-mod link;
-mod modules;
-mod mounts;
-mod reaper;
-mod serve;
+mod pid1;
 mod sys;
-mod terminal;
-mod world;
 
 #[path = "../src/guest"]
 mod guest {

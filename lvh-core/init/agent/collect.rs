@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::agent::channel::Sender;
 use crate::guest::protocol::{MAX_CHUNK, ToHost};
 use crate::guest::wire::Bytes;
-use crate::link::Sender;
 
 /// What was sent: the host asks after every test, and a serial line takes seconds for a megabyte.
 #[derive(Default)]

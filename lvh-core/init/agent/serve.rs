@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::collect::Collector;
-use crate::command::Running;
+use crate::agent::channel::Sender;
+use crate::agent::collect::Collector;
+use crate::agent::command::Running;
+use crate::agent::kernel_log::Log;
 use crate::guest::protocol::{self, Command, Exit, ToGuest, ToHost};
-use crate::kmsg::Log;
-use crate::link::Sender;
-use crate::{reaper, sys};
+use crate::pid1::reaper;
+use crate::sys;
 
 /// How long a killed command may stay before the kernel is asked why.
 const STUBBORN: Duration = Duration::from_secs(3);

@@ -6,9 +6,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::agent::channel::Sender;
 use crate::guest::protocol::{MAX_CHUNK, ToHost};
 use crate::guest::wire::Bytes;
-use crate::link::Sender;
 use crate::sys;
 
 const O_NONBLOCK: i32 = 0o4000;

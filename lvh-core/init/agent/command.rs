@@ -14,11 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::agent::channel::Sender;
+use crate::agent::kernel_log::Log;
+use crate::agent::{cores, terminal};
 use crate::guest::protocol::{Command, Exit, MAX_CHUNK, REPORT_FD, Stream, TerminalSize, ToHost};
 use crate::guest::wire::Bytes;
-use crate::kmsg::Log;
-use crate::link::Sender;
-use crate::{cores, reaper, sys, terminal};
+use crate::pid1::reaper;
+use crate::sys;
 
 /// How long output may still come after everything the command started was killed.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
@@ -54,7 +56,8 @@ impl Running {
         sender.send(&ToHost::Started { id });
         let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, sender)).collect();
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
-        let supervisor = Supervisor { id, cgroup: cgroup.clone(), pid, pumps, sender: sender.clone(), log: log.clone() };
+        let supervisor =
+            Supervisor { id, cgroup: cgroup.clone(), pid, pumps, sender: sender.clone(), log: log.clone() };
         thread::spawn(move || supervisor.run(&exit, ended));
         Ok(Self { pid, cgroup, stdin, terminal: pipes.terminal })
     }
@@ -172,7 +175,11 @@ fn spawn(command: &Command, cgroup: &Cgroup, pipes: &mut Pipes) -> io::Result<i3
     // SAFETY: between fork and exec only system calls are made, on descriptors that the closure keeps open.
     unsafe {
         child.pre_exec(move || {
-            if has_terminal { sys::new_session()? } else { sys::new_process_group()? }
+            if has_terminal {
+                sys::new_session()?
+            } else {
+                sys::new_process_group()?
+            }
             if core {
                 sys::allow_core(CORE_LIMIT)?;
             }
@@ -274,7 +281,11 @@ impl Cgroup {
     fn kill(&self) {
         let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         // Before Linux 5.14 there is no cgroup.kill; sysfs files are never created by opening them.
-        if File::options().write(true).open(self.dir.join("cgroup.kill")).is_ok_and(|mut kill| kill.write_all(b"1").is_ok()) {
+        if File::options()
+            .write(true)
+            .open(self.dir.join("cgroup.kill"))
+            .is_ok_and(|mut kill| kill.write_all(b"1").is_ok())
+        {
             return;
         }
         for _ in 0..100 {

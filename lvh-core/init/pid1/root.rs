@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::guest::protocol::{Mount, MountSource, Root, Setup};
 use crate::guest::wire::Bytes;
-use crate::mounts::{self, context};
+use crate::pid1::mounts::{self, context};
 use crate::sys::{self, MS_BIND, MS_MOVE, MS_NODEV, MS_NOSUID, MS_RDONLY};
 
 /// Where the shared host root is mounted.
