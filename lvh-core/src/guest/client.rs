@@ -13,13 +13,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::kernel_log::{self, KernelRecord};
+use super::log_file::LogFile;
 use super::protocol::{
     self, Command, Exit, MAGIC, MAX_ANSWER, MAX_WRITE, STDIN_WINDOW, Setup, Stream, TerminalSize, ToGuest, ToHost,
     VERSION,
 };
 use super::wire::{Bytes, malformed};
 use crate::kernel::KernelRelease;
-use crate::vm::LogFile;
 
 /// How many messages may wait for a slow consumer; then the guest waits. With [`MAX_ANSWER`] this bounds our memory,
 /// whatever it sends.

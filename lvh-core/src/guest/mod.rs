@@ -5,6 +5,8 @@ mod cpio;
 pub(crate) mod initramfs;
 pub mod kernel_event;
 pub mod kernel_log;
+pub(crate) mod log_file;
 pub(crate) mod packed;
 pub mod protocol;
 pub mod wire;
+pub(crate) mod write_back;

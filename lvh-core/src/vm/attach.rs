@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::running::Vm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guest::client::{Greeted, Guest, Process, receive, send};
 use crate::guest::protocol::{Command, MAX_MESSAGE, ToGuest, encode};
 use crate::guest::wire::{malformed, wire_struct};
+use crate::vm::running::Vm;
 
 wire_struct! {
     /// What whoever enters is told first.

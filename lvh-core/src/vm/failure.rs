@@ -2,11 +2,11 @@
 
 use std::io;
 
-use super::spec::VmSpec;
 use crate::error::{Error, ErrorKind};
+use crate::vm::spec::VmSpec;
 
 /// Why a guest did not come up.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The accelerator cannot run it; another may.
     Accelerator(String),
     /// Anything else, with QEMU's and the console's last words.
@@ -22,7 +22,7 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
-    pub(super) fn into_error(self, spec: &VmSpec) -> Error {
+    pub(crate) fn into_error(self, spec: &VmSpec) -> Error {
         let kernel = format!("kernel `{}` ({})", spec.kernel.name, spec.kernel.release);
         match self {
             Self::Accelerator(why) => Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {why}"))

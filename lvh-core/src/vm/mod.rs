@@ -9,37 +9,22 @@
 //! A VM leaves nothing on disk: its sockets, its initramfs and its console are inherited descriptors, so a killed test
 //! run leaves nothing either.
 
-mod accel;
 pub mod attach;
-mod attempt;
-mod console;
-mod device;
-mod drivers;
-mod facts;
+mod boot;
 mod failure;
-mod gdb;
-mod initrd;
-mod kept;
-mod ladder;
-mod link;
-mod log_file;
-mod machine;
+mod info;
 mod plan;
-mod process;
 mod qemu;
-mod qmp;
+mod root;
 mod running;
-mod served;
-mod shares;
+mod snapshot;
 mod spec;
-mod state;
-mod write_back;
+mod transport;
 
-pub(crate) use accel::remembered_kvm;
-pub use facts::Facts;
-pub use ladder::{Ladders, Rung, Rungs};
-pub use log_file::LogFile;
-pub use machine::Arch;
-pub use qemu::Hypervisor;
+pub use info::Facts;
+pub(crate) use qemu::accel::remembered_kvm;
+pub use qemu::command_line::Hypervisor;
+pub use qemu::machine::Arch;
 pub use running::Vm;
 pub use spec::{TCG_FACTOR, VmSpec};
+pub use transport::candidates::{Ladders, Rung, Rungs};

@@ -2,25 +2,25 @@
 
 use std::os::unix::net::UnixListener;
 
-use super::accel::{self, Candidates, Memory, Verdict};
-use super::attempt::Attempt;
-use super::drivers::Drivers;
-use super::failure::Failure;
-use super::gdb;
-use super::initrd::Initramfs;
-use super::kept;
-use super::ladder::{HostOffers, Ladders, Rungs};
-use super::machine::Arch;
-use super::qemu::Hypervisor;
-use super::running::Vm;
-use super::spec::VmSpec;
 use crate::config::Accel;
 use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::store::Store;
+use crate::vm::boot::Attempt;
+use crate::vm::failure::Failure;
+use crate::vm::qemu::accel::{self, Candidates, Memory, Verdict};
+use crate::vm::qemu::command_line::Hypervisor;
+use crate::vm::qemu::gdb;
+use crate::vm::qemu::machine::Arch;
+use crate::vm::root::initramfs::Initramfs;
+use crate::vm::running::Vm;
+use crate::vm::snapshot::start;
+use crate::vm::spec::VmSpec;
+use crate::vm::transport::candidates::{HostOffers, Ladders, Rungs};
+use crate::vm::transport::drivers::Drivers;
 
 /// All that a boot needs.
-pub(super) struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     spec: &'a VmSpec,
     arch: Arch,
     rungs: Rungs,
@@ -32,7 +32,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Reads what host and guest offer and decides.
-    pub(super) fn make(spec: &'a VmSpec, store: &Store) -> Result<Self> {
+    pub(crate) fn make(spec: &'a VmSpec, store: &Store) -> Result<Self> {
         let arch = Arch::host();
         let drivers = Drivers::of(&spec.kernel)?;
         drivers.check(&spec.kernel, &spec.modules)?;
@@ -45,7 +45,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Boots under the first accelerator that can.
-    pub(super) async fn boot(&self, subject: &str, events: &Events) -> Result<Vm> {
+    pub(crate) async fn boot(&self, subject: &str, events: &Events) -> Result<Vm> {
         self.candidates.note.iter().for_each(|note| events.note(note));
         let gdb = self.wait_for_gdb(events)?;
         let mut hypervisors = self.candidates.hypervisors.iter().peekable();
@@ -74,8 +74,8 @@ impl<'a> Plan<'a> {
     /// Goes on with a VM that was kept, or boots one.
     async fn start(&self, attempt: &Attempt<'_>, events: &Events) -> std::result::Result<Vm, Failure> {
         let can_be_kept =
-            self.spec.warm_start && attempt.gdb.is_none() && kept::is_possible(self.rungs.channel, self.rungs.share);
-        if can_be_kept && let Some(vm) = kept::resume(attempt, &self.store, events).await? {
+            self.spec.warm_start && attempt.gdb.is_none() && start::is_possible(self.rungs.channel, self.rungs.share);
+        if can_be_kept && let Some(vm) = start::resume(attempt, &self.store, events).await? {
             return Ok(vm);
         }
         attempt.boot().await

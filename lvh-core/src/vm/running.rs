@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::console::Console;
-use super::facts::Facts;
-use super::plan::Plan;
-use super::process::Qemu;
-use super::qemu::Hypervisor;
-use super::qmp::Stop;
-use super::served::Served;
-use super::shares::bytes;
-use super::spec::VmSpec;
-use super::write_back::WriteBack;
 use crate::config::Share;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events};
 use crate::guest::client::{Guest, Process};
 use crate::guest::protocol::{CORE, CORES, Command};
+use crate::guest::write_back::WriteBack;
 use crate::store::Store;
+use crate::vm::info::Facts;
+use crate::vm::plan::Plan;
+use crate::vm::qemu::command_line::Hypervisor;
+use crate::vm::qemu::console::Console;
+use crate::vm::qemu::process::Qemu;
+use crate::vm::qemu::qmp::Stop;
+use crate::vm::spec::VmSpec;
+use crate::vm::transport::served::Served;
+use crate::vm::transport::share::bytes;
 
 /// How long a guest may take to write everything back when it is told to end.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How many console lines an error quotes.
-pub(super) const CONSOLE_LINES: usize = 30;
+pub(crate) const CONSOLE_LINES: usize = 30;
 
 /// A running VM. Dropped, it is killed; [`Vm::shutdown`] ends it in order.
 #[derive(Debug)]
@@ -35,13 +35,13 @@ pub(super) const CONSOLE_LINES: usize = 30;
 pub struct Vm {
     // In order of destruction: the guest's tasks end with its channel, QEMU is killed, then the threads that served
     // its devices find their sockets closed.
-    pub(super) guest: Guest,
-    pub(super) qemu: Qemu,
-    pub(super) stop: watch::Receiver<Option<Stop>>,
-    pub(super) console: Console,
-    pub(super) _served: Vec<Served>,
-    pub(super) facts: Facts,
-    pub(super) writable: Vec<PathBuf>,
+    pub(crate) guest: Guest,
+    pub(crate) qemu: Qemu,
+    pub(crate) stop: watch::Receiver<Option<Stop>>,
+    pub(crate) console: Console,
+    pub(crate) _served: Vec<Served>,
+    pub(crate) facts: Facts,
+    pub(crate) writable: Vec<PathBuf>,
 }
 
 impl Vm {
@@ -145,7 +145,7 @@ impl Vm {
 }
 
 /// The best that is known of why QEMU ended or the guest fell silent.
-pub(super) fn why_it_ended(qemu: &Qemu, stop: Option<&Stop>, console: &Console) -> Option<String> {
+pub(crate) fn why_it_ended(qemu: &Qemu, stop: Option<&Stop>, console: &Console) -> Option<String> {
     if let Some(line) = console.panic_line() {
         return Some(format!("the kernel panicked: {line}"));
     }

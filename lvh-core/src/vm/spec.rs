@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::drivers::Drivers;
 use crate::Config;
 use crate::config::{Accel, Channel, Share, VmDefaults};
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::vm::transport::drivers::Drivers;
 
 /// Everything that tells one VM from another.
 #[derive(Debug, Clone)]

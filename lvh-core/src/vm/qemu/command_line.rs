@@ -3,12 +3,12 @@
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-use super::device::{Device, escape};
-use super::machine::Arch;
+use crate::vm::qemu::device::{Device, escape};
+use crate::vm::qemu::machine::Arch;
 
 /// What QEMU is started with.
 #[derive(Debug, Clone)]
-pub(super) struct Invocation {
+pub(crate) struct Invocation {
     /// Architecture of the guest.
     pub arch: Arch,
     /// Run by the host's kernel (`kvm`, `hvf`) rather than translated (`tcg`).
@@ -31,7 +31,7 @@ pub(super) struct Invocation {
 
 /// Where guest memory is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Memory {
+pub(crate) enum Memory {
     /// QEMU's own, which our devices can map where there are some.
     Own,
     /// A new file, to be kept.
@@ -66,7 +66,7 @@ impl Hypervisor {
 }
 
 /// QEMU's arguments, without the program.
-pub(super) fn arguments(invocation: &Invocation) -> Vec<String> {
+pub(crate) fn arguments(invocation: &Invocation) -> Vec<String> {
     let mut args: Vec<String> =
         ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(Into::into).into();
     let mut push = |option: &str, value: String| args.extend([option.to_owned(), value]);

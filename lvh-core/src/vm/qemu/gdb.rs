@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::kernel::Kernel;
 
 /// What a user types to meet `kernel`, which waits at `socket`.
-pub(super) fn invitation(kernel: &Kernel, socket: &Path) -> String {
+pub(crate) fn invitation(kernel: &Kernel, socket: &Path) -> String {
     let (symbols, remark) = match symbols(kernel) {
         Some(file) => (file, String::new()),
         None => {
@@ -31,7 +31,7 @@ pub(super) fn invitation(kernel: &Kernel, socket: &Path) -> String {
 const SUN_PATH: usize = 108;
 
 /// A socket at `path`, however long that is, in place of what an earlier VM left there.
-pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
     let _ = std::fs::remove_file(path);
     let dir = File::open(parent(path))?;
     UnixListener::bind(Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name(path)))

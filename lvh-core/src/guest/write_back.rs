@@ -11,19 +11,19 @@ use crate::guest::protocol::ToHost;
 
 /// Writes the parts of files below one directory, whatever names the guest sends.
 #[derive(Debug)]
-pub(super) struct WriteBack {
+pub(crate) struct WriteBack {
     directory: PathBuf,
     open: Option<(PathBuf, File)>,
 }
 
 impl WriteBack {
     /// Files go below `directory`, and nowhere else.
-    pub(super) fn into(directory: &Path) -> Self {
+    pub(crate) fn into(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), open: None }
     }
 
     /// Takes the next part.
-    pub(super) fn take(&mut self, part: ToHost) -> io::Result<()> {
+    pub(crate) fn take(&mut self, part: ToHost) -> io::Result<()> {
         let ToHost::File { path, mode, data, last } = part else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a part of a file"));
         };

@@ -11,42 +11,42 @@ use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::console::Console;
-use super::device::Device;
-use super::facts::Facts;
-use super::failure::Failure;
-use super::initrd::{Initramfs, config_of};
-use super::kept::{self, Kept};
-use super::ladder::Rungs;
-use super::link::{self, Link};
-use super::log_file::{self, LogFile};
-use super::machine::Arch;
-use super::process::Qemu;
-use super::qemu::{self, Hypervisor, Invocation, Memory};
-use super::qmp::{Monitor, Stop};
-use super::running::{CONSOLE_LINES, Vm, why_it_ended};
-use super::shares::{self, Shares, bytes};
-use super::spec::VmSpec;
-use super::state;
 use crate::config::Share;
 use crate::doctor::install_qemu;
 use crate::error::{Error, ErrorKind};
 use crate::guest::client::{Greeted, Guest};
 use crate::guest::initramfs;
+use crate::guest::log_file::{self, LogFile};
 use crate::guest::protocol::{Mount, MountSource, Setup};
 use crate::guest::wire::Bytes;
 use crate::kernel::KernelRelease;
+use crate::vm::failure::Failure;
+use crate::vm::info::Facts;
+use crate::vm::qemu::command_line::{self, Hypervisor, Invocation, Memory};
+use crate::vm::qemu::console::Console;
+use crate::vm::qemu::device::Device;
+use crate::vm::qemu::machine::Arch;
+use crate::vm::qemu::migration;
+use crate::vm::qemu::process::Qemu;
+use crate::vm::qemu::qmp::{Monitor, Stop};
+use crate::vm::root::initramfs::{Initramfs, config_of};
+use crate::vm::running::{CONSOLE_LINES, Vm, why_it_ended};
+use crate::vm::snapshot::start::{self, Kept};
+use crate::vm::spec::VmSpec;
+use crate::vm::transport::candidates::Rungs;
+use crate::vm::transport::channel::{self, Link};
+use crate::vm::transport::share::{self, Shares, bytes};
 
 /// One try at booting.
-pub(super) struct Attempt<'a> {
-    pub(super) spec: &'a VmSpec,
-    pub(super) arch: Arch,
-    pub(super) hypervisor: Hypervisor,
-    pub(super) cpus: u32,
-    pub(super) rungs: &'a Rungs,
-    pub(super) initramfs: &'a Initramfs,
+pub(crate) struct Attempt<'a> {
+    pub(crate) spec: &'a VmSpec,
+    pub(crate) arch: Arch,
+    pub(crate) hypervisor: Hypervisor,
+    pub(crate) cpus: u32,
+    pub(crate) rungs: &'a Rungs,
+    pub(crate) initramfs: &'a Initramfs,
     /// Where gdb is waited for.
-    pub(super) gdb: Option<&'a UnixListener>,
+    pub(crate) gdb: Option<&'a UnixListener>,
 }
 
 /// How a VM begins.
@@ -76,7 +76,7 @@ struct Started {
 }
 
 impl Attempt<'_> {
-    pub(super) async fn boot(&self) -> std::result::Result<Vm, Failure> {
+    pub(crate) async fn boot(&self) -> std::result::Result<Vm, Failure> {
         let mut started = self.start(Start::Boot)?;
         let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(false));
         let Started { qemu, monitor, console, link, shares, at, .. } = &mut started;
@@ -88,7 +88,7 @@ impl Attempt<'_> {
     }
 
     /// Boots up to where lvh-init waits, and keeps that in the directory `dir`: the guest's release, or why QEMU cannot.
-    pub(super) async fn keep(&self, dir: &Path) -> std::result::Result<io::Result<KernelRelease>, Failure> {
+    pub(crate) async fn keep(&self, dir: &Path) -> std::result::Result<io::Result<KernelRelease>, Failure> {
         let mut started = self.start(Start::Keep(dir))?;
         let hello = Cell::new(false);
         let Started { qemu, monitor, console, link, .. } = &mut started;
@@ -97,7 +97,7 @@ impl Attempt<'_> {
             Ok(greeted) => greeted,
             Err(why) => return Err(self.autopsy(&started, why).await),
         };
-        let saved = state::save(&started.monitor).await;
+        let saved = migration::save(&started.monitor).await;
         // It must not run on: its memory is what is kept.
         started.qemu.kill();
         started.qemu.ended().await;
@@ -105,14 +105,14 @@ impl Attempt<'_> {
     }
 
     /// Goes on with what was kept.
-    pub(super) async fn resume(&self, kept: &Kept) -> std::result::Result<Vm, Failure> {
+    pub(crate) async fn resume(&self, kept: &Kept) -> std::result::Result<Vm, Failure> {
         let mut started = self.start(Start::Resume(kept))?;
         let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(true));
         let Started { qemu, monitor, state, console, link, shares, at } = &mut started;
         let state = state.expect("what resumes has a state");
         let setup = self.setup(shares)?;
         let greeting = async {
-            state::load(monitor, state).await?;
+            migration::load(monitor, state).await?;
             let greeted = Greeted::resumed(connected(link).await?, kept.release.clone());
             set_up(greeted, setup, kernel_log, *at).await
         };
@@ -126,9 +126,9 @@ impl Attempt<'_> {
     }
 
     /// What QEMU is started with to boot, without what it is connected to.
-    pub(super) fn unconnected(&self) -> Invocation {
+    pub(crate) fn unconnected(&self) -> Invocation {
         let channel = Device::VirtioSerial { fd: 0 };
-        let shares = shares::nine_p(&self.spec.writable).devices;
+        let shares = share::nine_p(&self.spec.writable).devices;
         let ends = [Device::Console { fd: 0, tty: self.arch.console() }, Device::Qmp { fd: 0 }, channel];
         let devices = ends.into_iter().chain(shares).map(|device| device.unconnected()).collect();
         self.invocation(0, devices, Memory::Own)
@@ -169,8 +169,8 @@ impl Attempt<'_> {
     fn start(&self, start: Start<'_>) -> std::result::Result<Started, Failure> {
         let (console, console_end) = UnixStream::pair()?;
         let (monitor, monitor_end) = UnixStream::pair()?;
-        let mut link = link::prepare(self.rungs.channel, self.arch)?;
-        let mut shares = shares::prepare(self.rungs.share, &self.spec.visible, &self.spec.writable)?;
+        let mut link = channel::prepare(self.rungs.channel, self.arch)?;
+        let mut shares = share::prepare(self.rungs.share, &self.spec.visible, &self.spec.writable)?;
         let initrd = initramfs::memory_file(&self.initramfs.segments)?;
         let log = self.log(log_file::CONSOLE)?;
 
@@ -183,9 +183,9 @@ impl Attempt<'_> {
         devices.extend(self.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
         let (memory, written, read) = match start {
             Start::Boot => (Memory::Own, None, None),
-            Start::Keep(dir) => (Memory::Kept(kept::memory_in(dir)), Some(kept::state_in(dir)), None),
+            Start::Keep(dir) => (Memory::Kept(start::memory_in(dir)), Some(start::state_in(dir)), None),
             Start::Resume(kept) => {
-                (Memory::Resumed(kept.memory()), None, Some(state::feed(File::open(kept.state())?)?))
+                (Memory::Resumed(kept.memory()), None, Some(migration::feed(File::open(kept.state())?)?))
             }
         };
         let invocation = self.invocation(initrd.as_raw_fd(), devices, memory);
@@ -230,8 +230,8 @@ impl Attempt<'_> {
         written: Option<&Path>,
     ) -> std::result::Result<Qemu, Failure> {
         let program = self.arch.qemu();
-        let variable = written.map(|file| (state::VARIABLE, file));
-        Qemu::start(program, &qemu::arguments(invocation), variable, fds).map_err(|error| match error.kind() {
+        let variable = written.map(|file| (migration::VARIABLE, file));
+        Qemu::start(program, &command_line::arguments(invocation), variable, fds).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 let message = format!("`{program}` was not found in PATH");
                 Failure::Host(Error::new(ErrorKind::Missing, message).with_hint(install_qemu()))

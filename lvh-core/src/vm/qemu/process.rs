@@ -16,7 +16,7 @@ const STDERR_LIMIT: usize = 16 << 10;
 
 /// A running or ended QEMU.
 #[derive(Debug)]
-pub(super) struct Qemu {
+pub(crate) struct Qemu {
     child: Arc<Mutex<Child>>,
     ended: watch::Receiver<Option<ExitStatus>>,
     stderr: Arc<Mutex<Vec<u8>>>,
@@ -28,7 +28,7 @@ impl Qemu {
     ///
     /// # Errors
     /// Those of starting a program.
-    pub(super) fn start(
+    pub(crate) fn start(
         program: &str,
         args: &[String],
         variable: Option<(&str, &Path)>,
@@ -54,12 +54,12 @@ impl Qemu {
     }
 
     /// Kills it; harmless when it has ended.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let _ = lock(&self.child).kill();
     }
 
     /// Waits until it has ended and is reaped.
-    pub(super) async fn ended(&self) -> ExitStatus {
+    pub(crate) async fn ended(&self) -> ExitStatus {
         let mut ended = self.ended.clone();
         let status = ended.wait_for(Option::is_some).await.ok().and_then(|status| *status);
         // The waiting thread sends before it ends; without it there is nothing left to wait for.
@@ -67,12 +67,12 @@ impl Qemu {
     }
 
     /// How it ended, if it has.
-    pub(super) fn status(&self) -> Option<ExitStatus> {
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
         *self.ended.borrow()
     }
 
     /// What it said on standard error so far.
-    pub(super) fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&lock(&self.stderr)).trim_end().to_owned()
     }
 }

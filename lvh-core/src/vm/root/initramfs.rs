@@ -2,34 +2,34 @@
 
 use std::path::PathBuf;
 
-use super::drivers::Drivers;
-use super::ladder::{self, Driver, Rungs};
-use super::spec::VmSpec;
 use crate::config::Share;
 use crate::error::{Error, Result};
 use crate::guest::{initramfs, packed};
 use crate::kernel::Kernel;
 use crate::store::{Key, Store};
+use crate::vm::spec::VmSpec;
+use crate::vm::transport::candidates::{self, Driver, Rungs};
+use crate::vm::transport::drivers::Drivers;
 
 /// The initramfs of a VM.
-pub(super) struct Initramfs {
+pub(crate) struct Initramfs {
     /// What it is made of, one behind the other.
-    pub(super) segments: Vec<Vec<u8>>,
+    pub(crate) segments: Vec<Vec<u8>>,
     /// Tells the first segment, by far the largest, from others: hashing it for every start would take as long as a start.
     base: Key,
 }
 
 impl Initramfs {
     /// Tells it from others.
-    pub(super) fn digest(&self) -> Key {
+    pub(crate) fn digest(&self) -> Key {
         let rest = self.segments.iter().skip(1).map(Vec::as_slice);
         Key::of_bytes([self.base.as_str().as_bytes()].into_iter().chain(rest))
     }
 
-    pub(super) fn prepare(spec: &VmSpec, drivers: &Drivers, rungs: &Rungs, store: &Store) -> Result<Self> {
+    pub(crate) fn prepare(spec: &VmSpec, drivers: &Drivers, rungs: &Rungs, store: &Store) -> Result<Self> {
         let names = |drivers: Vec<Driver>| drivers.into_iter().map(|driver| driver.module).collect::<Vec<_>>();
-        let channel = names(ladder::channel_drivers(rungs.channel));
-        let mut others = names(ladder::share_drivers(rungs.share));
+        let channel = names(candidates::channel_drivers(rungs.channel));
+        let mut others = names(candidates::share_drivers(rungs.share));
         others.extend(spec.modules.iter().map(String::as_str));
         let (base, segment) = Self::base(&spec.kernel, drivers, &channel, &others, store)?;
         let mut segments = vec![segment];
@@ -67,6 +67,6 @@ impl Initramfs {
 }
 
 /// Where a guest finds its kernel's configuration.
-pub(super) fn config_of(kernel: &Kernel) -> PathBuf {
+pub(crate) fn config_of(kernel: &Kernel) -> PathBuf {
     PathBuf::from(format!("/boot/config-{}", kernel.release))
 }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Why the machine no longer runs, as QEMU tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The accelerator cannot execute this guest.
     InternalError,
     /// The guest powered off, reset (as after a panic), or QEMU was told to quit; QEMU's own word for it.
@@ -21,11 +21,11 @@ pub(super) enum Stop {
 
 /// What the monitor tells, and the way to ask it.
 #[derive(Debug)]
-pub(super) struct Monitor {
+pub(crate) struct Monitor {
     /// The first reason why the machine stopped.
-    pub(super) stop: watch::Receiver<Option<Stop>>,
+    pub(crate) stop: watch::Receiver<Option<Stop>>,
     /// It has said anything at all, as QEMU does when it has made the machine.
-    pub(super) greeted: Arc<AtomicBool>,
+    pub(crate) greeted: Arc<AtomicBool>,
     /// How a migration goes, in QEMU's word.
     migration: watch::Receiver<String>,
     questions: mpsc::Sender<Question>,
@@ -47,7 +47,7 @@ struct Told {
 
 impl Monitor {
     /// Follows the monitor on `socket`.
-    pub(super) fn follow(socket: UnixStream) -> Self {
+    pub(crate) fn follow(socket: UnixStream) -> Self {
         let (stop_sender, stop) = watch::channel(None);
         let (migration_sender, migration) = watch::channel(String::new());
         let (questions, asked) = mpsc::channel(1);
@@ -64,7 +64,7 @@ impl Monitor {
     ///
     /// # Errors
     /// `Unsupported` with QEMU's own words where it refuses, or that it is gone.
-    pub(super) async fn execute(&self, command: &str, arguments: Value) -> io::Result<Value> {
+    pub(crate) async fn execute(&self, command: &str, arguments: Value) -> io::Result<Value> {
         let (answer, answered) = oneshot::channel();
         let command = json!({ "execute": command, "arguments": arguments });
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "QEMU has ended");
@@ -80,7 +80,7 @@ impl Monitor {
     ///
     /// # Errors
     /// It failed, or QEMU is gone.
-    pub(super) async fn migrated(&self) -> io::Result<()> {
+    pub(crate) async fn migrated(&self) -> io::Result<()> {
         let mut migration = self.migration.clone();
         let ended = migration.wait_for(|status| status == "completed" || status == "failed").await;
         match ended.map_err(io::Error::other)?.as_str() {

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// The console's file.
-pub(super) const CONSOLE: &str = "console.log";
+pub(crate) const CONSOLE: &str = "console.log";
 /// The kernel log's file.
-pub(super) const KERNEL: &str = "kernel.log";
+pub(crate) const KERNEL: &str = "kernel.log";
 
 /// The most that a file holds, in bytes: a guest may say things for ever.
 const LIMIT: usize = 64 << 20;

@@ -1,12 +1,12 @@
 //! What drivers a guest's kernel brings, read from its files before it runs.
 
-use super::ladder::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Availability, Kernel, KernelConfig, LoadableModule, ModuleTree, Value};
+use crate::vm::transport::candidates::Driver;
 
 /// A kernel's drivers, as far as its configuration and module tree tell.
 #[derive(Debug)]
-pub(super) struct Drivers {
+pub(crate) struct Drivers {
     config: Option<KernelConfig>,
     tree: Option<ModuleTree>,
 }
@@ -16,7 +16,7 @@ impl Drivers {
     ///
     /// # Errors
     /// Its files cannot be read.
-    pub(super) fn of(kernel: &Kernel) -> Result<Self> {
+    pub(crate) fn of(kernel: &Kernel) -> Result<Self> {
         Ok(Self {
             config: kernel.config.as_deref().map(KernelConfig::load).transpose()?,
             tree: kernel.modules.as_deref().map(ModuleTree::open).transpose()?,
@@ -27,7 +27,7 @@ impl Drivers {
     ///
     /// # Errors
     /// It has neither, or we cannot tell: why.
-    pub(super) fn find(&self, driver: &Driver) -> std::result::Result<Availability, String> {
+    pub(crate) fn find(&self, driver: &Driver) -> std::result::Result<Availability, String> {
         let Driver { module, option, presumed, .. } = driver;
         let value = self.config.as_ref().and_then(|config| config.get(option));
         let availability = self.tree.as_ref().map(|tree| tree.availability(module));
@@ -52,7 +52,7 @@ impl Drivers {
     ///
     /// # Errors
     /// There is one. A kernel without a module tree does not tell what is built in, and is trusted.
-    pub(super) fn check(&self, kernel: &Kernel, modules: &[String]) -> Result<()> {
+    pub(crate) fn check(&self, kernel: &Kernel, modules: &[String]) -> Result<()> {
         let Some(tree) = &self.tree else { return Ok(()) };
         let absent = modules.iter().find(|module| tree.availability(module) == Availability::Absent);
         absent.map_or(Ok(()), |module| {
@@ -66,7 +66,7 @@ impl Drivers {
     ///
     /// # Errors
     /// A module that a wanted one needs does not exist, or one cannot be read.
-    pub(super) fn load(&self, wanted: &[&str]) -> Result<Vec<LoadableModule>> {
+    pub(crate) fn load(&self, wanted: &[&str]) -> Result<Vec<LoadableModule>> {
         self.tree.as_ref().map_or(Ok(Vec::new()), |tree| tree.closure(wanted))
     }
 }

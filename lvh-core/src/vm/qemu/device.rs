@@ -4,14 +4,14 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 /// Where lvh-init connects to on vsock. The device is private to the VM, so the number can be fixed.
-pub(super) const VSOCK_PORT: u32 = 1024;
+pub(crate) const VSOCK_PORT: u32 = 1024;
 
 /// The name of the virtio-serial port that lvh-init looks for.
 const PORT_NAME: &str = "lvh";
 
 /// One device; file descriptors are those that QEMU inherits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Device {
+pub(crate) enum Device {
     /// The first serial port: the kernel's console, copied to `fd`.
     Console { fd: RawFd, tty: &'static str },
     /// QEMU's monitor.
@@ -34,7 +34,7 @@ pub(super) enum Device {
 
 impl Device {
     /// Its QEMU arguments.
-    pub(super) fn qemu(&self) -> Vec<String> {
+    pub(crate) fn qemu(&self) -> Vec<String> {
         match self {
             Self::Console { fd, .. } => [socket("console", *fd), pair("-serial", "chardev:console")].concat(),
             Self::Qmp { fd } => [socket("qmp", *fd), pair("-mon", "chardev=qmp,mode=control")].concat(),
@@ -70,7 +70,7 @@ impl Device {
     }
 
     /// What it adds to the kernel's command line.
-    pub(super) fn kernel(&self) -> Option<String> {
+    pub(crate) fn kernel(&self) -> Option<String> {
         match self {
             Self::Console { tty, .. } => Some(format!("console={tty}")),
             // Symbols are where the file has them.
@@ -80,7 +80,7 @@ impl Device {
     }
 
     /// What it adds to lvh-init's arguments: only the channel does.
-    pub(super) fn init(&self) -> Option<String> {
+    pub(crate) fn init(&self) -> Option<String> {
         match self {
             Self::VhostVsock { port, .. } => Some(format!("channel=vsock:{port}")),
             Self::VhostUserVsock { .. } => Some(format!("channel=vsock:{VSOCK_PORT}")),
@@ -91,7 +91,7 @@ impl Device {
     }
 
     /// The descriptor that QEMU inherits for it.
-    pub(super) fn fd(&self) -> Option<RawFd> {
+    pub(crate) fn fd(&self) -> Option<RawFd> {
         match self {
             Self::Console { fd, .. }
             | Self::Qmp { fd }
@@ -105,7 +105,7 @@ impl Device {
     }
 
     /// The same device, whatever it is connected to on the host.
-    pub(super) fn unconnected(&self) -> Self {
+    pub(crate) fn unconnected(&self) -> Self {
         let mut device = self.clone();
         match &mut device {
             Self::Console { fd, .. }
@@ -122,7 +122,7 @@ impl Device {
     }
 
     /// Whether it needs guest memory that another process can map.
-    pub(super) fn shares_memory(&self) -> bool {
+    pub(crate) fn shares_memory(&self) -> bool {
         matches!(self, Self::VhostUserVsock { .. } | Self::Virtiofs { .. })
     }
 }
@@ -137,6 +137,6 @@ fn pair(option: &str, value: impl Into<String>) -> Vec<String> {
 }
 
 /// QEMU takes a doubled comma for a comma in a value.
-pub(super) fn escape(value: &str) -> String {
+pub(crate) fn escape(value: &str) -> String {
     value.replace(',', ",,")
 }

@@ -8,16 +8,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::attempt::Attempt;
-use super::failure::Failure;
-use super::qemu::{self, Hypervisor};
-use super::running::Vm;
 use crate::config::{Channel, Share};
 use crate::error::{Error, ErrorKind};
 use crate::event::Events;
 use crate::kernel::KernelRelease;
 use crate::store::{Entry, Key, Store};
 use crate::tool;
+use crate::vm::boot::Attempt;
+use crate::vm::failure::Failure;
+use crate::vm::qemu::command_line::{self, Hypervisor};
+use crate::vm::running::Vm;
 
 /// The kind of the store's entries.
 const KIND: &str = "vm";
@@ -36,31 +36,31 @@ const RELEASE: &str = "release";
 const REFUSAL: &str = "refusal";
 
 /// Where the parts of a VM that is being kept go.
-pub(super) fn memory_in(dir: &Path) -> PathBuf {
+pub(crate) fn memory_in(dir: &Path) -> PathBuf {
     dir.join(MEMORY)
 }
 
 /// As [`memory_in`].
-pub(super) fn state_in(dir: &Path) -> PathBuf {
+pub(crate) fn state_in(dir: &Path) -> PathBuf {
     dir.join(STATE)
 }
 
 /// A VM that was kept.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     entry: Entry,
     /// `uname -r` of its guest.
-    pub(super) release: KernelRelease,
+    pub(crate) release: KernelRelease,
 }
 
 impl Kept {
     /// Guest memory.
-    pub(super) fn memory(&self) -> PathBuf {
+    pub(crate) fn memory(&self) -> PathBuf {
         memory_in(self.entry.path())
     }
 
     /// Everything else.
-    pub(super) fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         state_in(self.entry.path())
     }
 
@@ -72,12 +72,12 @@ impl Kept {
 }
 
 /// Whether a VM on these rungs can be kept.
-pub(super) fn is_possible(channel: Channel, share: Share) -> bool {
+pub(crate) fn is_possible(channel: Channel, share: Share) -> bool {
     cfg!(target_os = "linux") && channel == Channel::VirtioSerial && share == Share::NineP
 }
 
 /// Goes on with the VM that `attempt` would boot, if one is kept or can be now; none where it has to be booted.
-pub(super) async fn resume(
+pub(crate) async fn resume(
     attempt: &Attempt<'_>,
     store: &Store,
     events: &Events,
@@ -139,7 +139,7 @@ async fn find_or_make(attempt: &Attempt<'_>, store: &Store, key: &Key) -> std::r
 fn key(attempt: &Attempt<'_>) -> Option<Key> {
     let program = tool::find(attempt.arch.qemu())?.canonicalize().ok()?;
     let machine = attempt.unconnected();
-    let arguments = qemu::arguments(&machine);
+    let arguments = command_line::arguments(&machine);
     let processor = match attempt.hypervisor {
         Hypervisor::Kvm | Hypervisor::Hvf => processor(),
         Hypervisor::Tcg { .. } => String::new(),

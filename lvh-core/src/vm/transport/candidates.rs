@@ -2,18 +2,18 @@
 
 use std::fs::File;
 
-use super::drivers::Drivers;
-use super::kept;
-use super::machine::Arch;
-use super::served;
-use super::spec::VmSpec;
 use crate::config::{Channel, Share};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Availability, Kernel};
+use crate::vm::qemu::machine::Arch;
+use crate::vm::snapshot::start;
+use crate::vm::spec::VmSpec;
+use crate::vm::transport::drivers::Drivers;
+use crate::vm::transport::served;
 
 /// What the host can serve.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct HostOffers {
+pub(crate) struct HostOffers {
     /// `/dev/vhost-vsock` can be opened.
     pub vhost_vsock: bool,
     /// Our own vhost-user devices are compiled in and the platform has them.
@@ -24,7 +24,7 @@ pub(super) struct HostOffers {
 
 impl HostOffers {
     /// What this machine serves a guest of `arch`.
-    pub(super) fn here(arch: Arch) -> Self {
+    pub(crate) fn here(arch: Arch) -> Self {
         Self {
             vhost_vsock: File::options().read(true).write(true).open("/dev/vhost-vsock").is_ok(),
             vhost_user: served::AVAILABLE,
@@ -76,7 +76,7 @@ impl Ladders {
     }
 
     /// `find` says how the guest's kernel has a driver, or why it has not.
-    pub(super) fn survey(
+    pub(crate) fn survey(
         host: HostOffers,
         find: impl Fn(&Driver) -> std::result::Result<Availability, String>,
     ) -> Self {
@@ -134,7 +134,7 @@ impl Ladders {
 
     /// The shares; without those that keep a VM on this channel from being kept, where there is one that does not.
     fn shares_to_keep(&self, channel: Channel) -> Vec<Rung<Share>> {
-        let keeps = |rung: &Rung<Share>| kept::is_possible(channel, rung.rung);
+        let keeps = |rung: &Rung<Share>| start::is_possible(channel, rung.rung);
         let mut shares = self.share.clone();
         if shares.iter().any(|rung| rung.lack.is_none() && keeps(rung)) {
             for rung in shares.iter_mut().filter(|rung| rung.lack.is_none() && !keeps(rung)) {
@@ -188,7 +188,7 @@ fn host_lacks_share(host: HostOffers, rung: Share) -> Option<String> {
 
 /// A driver that a rung needs in the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Driver {
+pub(crate) struct Driver {
     /// Module name, as `modprobe` takes it.
     pub module: &'static str,
     /// The kernel option that builds it, without `CONFIG_`.
@@ -208,7 +208,7 @@ impl Driver {
 const PCI: Driver = Driver::new("virtio_pci", "VIRTIO_PCI", 5);
 
 /// What the guest needs for a channel, in load order.
-pub(super) fn channel_drivers(channel: Channel) -> Vec<Driver> {
+pub(crate) fn channel_drivers(channel: Channel) -> Vec<Driver> {
     match channel {
         Channel::VhostVsock | Channel::VhostUserVsock => {
             vec![PCI, Driver::new("vmw_vsock_virtio_transport", "VIRTIO_VSOCKETS", 3)]
@@ -219,7 +219,7 @@ pub(super) fn channel_drivers(channel: Channel) -> Vec<Driver> {
 }
 
 /// What the guest needs for a share, in load order.
-pub(super) fn share_drivers(share: Share) -> Vec<Driver> {
+pub(crate) fn share_drivers(share: Share) -> Vec<Driver> {
     let overlay = Driver::new("overlay", "OVERLAY_FS", 1);
     match share {
         Share::Virtiofs => vec![PCI, Driver::new("virtiofs", "VIRTIO_FS", 2), overlay],

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::qmp::Monitor;
+use crate::vm::qemu::qmp::Monitor;
 
 /// How long QEMU may take to write, or to read, a few hundred kilobytes.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// In which QEMU's shell finds the file for a VM's state.
-pub(super) const VARIABLE: &str = "LVH_VM_STATE";
+pub(crate) const VARIABLE: &str = "LVH_VM_STATE";
 
 /// Has QEMU leave guest memory where it is, in a file that VMs share.
 async fn share_memory(monitor: &Monitor) -> io::Result<()> {
@@ -26,7 +26,7 @@ async fn share_memory(monitor: &Monitor) -> io::Result<()> {
 ///
 /// # Errors
 /// QEMU cannot, or takes too long.
-pub(super) async fn save(monitor: &Monitor) -> io::Result<()> {
+pub(crate) async fn save(monitor: &Monitor) -> io::Result<()> {
     in_time(stop_and_write(monitor)).await
 }
 
@@ -42,7 +42,7 @@ async fn stop_and_write(monitor: &Monitor) -> io::Result<()> {
 ///
 /// # Errors
 /// QEMU cannot, or takes too long.
-pub(super) async fn load(monitor: &Monitor, state: RawFd) -> io::Result<()> {
+pub(crate) async fn load(monitor: &Monitor, state: RawFd) -> io::Result<()> {
     in_time(read_and_go(monitor, state)).await
 }
 
@@ -59,7 +59,7 @@ async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> 
 }
 
 /// A pipe that gives what is in `file`: QEMU reads states from pipes and sockets, and not every version from files.
-pub(super) fn feed(mut file: File) -> io::Result<PipeReader> {
+pub(crate) fn feed(mut file: File) -> io::Result<PipeReader> {
     let (reader, mut writer) = io::pipe()?;
     // Ends when all is read or QEMU is gone.
     std::thread::spawn(move || io::copy(&mut file, &mut writer));

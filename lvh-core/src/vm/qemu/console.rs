@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::log_file::LogFile;
+use crate::guest::log_file::LogFile;
 
 /// How much of the console's end is kept, in bytes.
 const KEPT: usize = 64 << 10;
@@ -19,11 +19,11 @@ const BEGINS: &[&str] = &["BUG: ", "Oops: ", "general protection fault", "Kernel
 
 /// What the console said.
 #[derive(Debug, Clone)]
-pub(super) struct Console(Arc<Mutex<VecDeque<u8>>>);
+pub(crate) struct Console(Arc<Mutex<VecDeque<u8>>>);
 
 impl Console {
     /// Reads `socket` to its end in a thread of its own, copying everything to `log`.
-    pub(super) fn read(mut socket: UnixStream, mut log: Option<LogFile>) -> Self {
+    pub(crate) fn read(mut socket: UnixStream, mut log: Option<LogFile>) -> Self {
         let console = Self(Arc::default());
         let kept = console.0.clone();
         thread::spawn(move || {
@@ -40,22 +40,22 @@ impl Console {
     }
 
     /// The last lines, without terminal escapes; up to twice as many where the kernel's death began before them.
-    pub(super) fn tail(&self, lines: usize) -> String {
+    pub(crate) fn tail(&self, lines: usize) -> String {
         tail(&self.text(), lines)
     }
 
     /// Whether it has said nothing yet.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.text().trim().is_empty()
     }
 
     /// Whether `text` is among what is kept.
-    pub(super) fn contains(&self, text: &str) -> bool {
+    pub(crate) fn contains(&self, text: &str) -> bool {
         self.text().contains(text)
     }
 
     /// The first line that says that the kernel died, if there is one; without its time.
-    pub(super) fn panic_line(&self) -> Option<String> {
+    pub(crate) fn panic_line(&self) -> Option<String> {
         let text = self.text();
         let found = |line: &str| FATAL.iter().filter_map(|fatal| line.find(fatal)).min();
         text.lines().find_map(|line| Some(line[found(line)?..].trim_end().to_owned()))

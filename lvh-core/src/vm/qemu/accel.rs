@@ -3,16 +3,16 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use super::machine::Arch;
-use super::qemu::Hypervisor;
 use crate::config::Accel;
 use crate::doctor::qemu_version;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
+use crate::vm::qemu::command_line::Hypervisor;
+use crate::vm::qemu::machine::Arch;
 
 /// What KVM on this machine turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// A guest has run.
     Works,
     /// It cannot run a guest; why.
@@ -21,19 +21,19 @@ pub(super) enum Verdict {
 
 /// Where the verdict is kept.
 #[derive(Debug, Clone)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     file: PathBuf,
 }
 
 impl Memory {
     /// The memory of this boot of this machine, below `dir`, which need not exist.
-    pub(super) fn open(dir: &Path) -> Self {
+    pub(crate) fn open(dir: &Path) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self { file: dir.join(format!("kvm-{}", boot.trim())) }
     }
 
     /// The verdict, where one was reached.
-    pub(super) fn recall(&self) -> Option<Verdict> {
+    pub(crate) fn recall(&self) -> Option<Verdict> {
         let text = fs::read_to_string(&self.file).ok()?;
         match text.trim_end().split_once(' ') {
             None if text.trim_end() == "works" => Some(Verdict::Works),
@@ -43,7 +43,7 @@ impl Memory {
     }
 
     /// Keeps a verdict. That it cannot be kept is no failure: the next run finds out again.
-    pub(super) fn keep(&self, verdict: &Verdict) {
+    pub(crate) fn keep(&self, verdict: &Verdict) {
         let text = match verdict {
             Verdict::Works => "works\n".to_owned(),
             Verdict::Broken(why) => format!("broken {}\n", why.replace('\n', " ")),
@@ -60,7 +60,7 @@ impl Memory {
 }
 
 /// The name of the store's state directory that holds the verdict.
-pub(super) const STATE: &str = "machine";
+pub(crate) const STATE: &str = "machine";
 
 /// Whether KVM has booted a VM, or why it did not although its device opens, as the store in `data_dir` remembers since
 /// the machine's boot.
@@ -73,7 +73,7 @@ pub(crate) fn remembered_kvm(data_dir: &Path) -> Option<std::result::Result<(), 
 
 /// What to try, in this order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Candidates {
+pub(crate) struct Candidates {
     /// Never empty.
     pub hypervisors: Vec<Hypervisor>,
     /// Why KVM is not among them although the user would have it.
@@ -86,7 +86,7 @@ const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
 ///
 /// # Errors
 /// The user insists on KVM, and there is none.
-pub(super) fn candidates(accel: Accel, memory: &Memory) -> Result<Candidates> {
+pub(crate) fn candidates(accel: Accel, memory: &Memory) -> Result<Candidates> {
     let only = |hypervisor| Ok(Candidates { hypervisors: vec![hypervisor], note: None });
     match accel {
         Accel::Tcg => only(TCG),
@@ -118,7 +118,7 @@ fn auto(opened: std::result::Result<(), String>, verdict: Option<Verdict>) -> Ca
 const PATCHED_CODE_IS_SAFE: (u32, u32) = (8, 1);
 
 /// How `hypervisor` runs `cpus` CPUs: under TCG in one thread where QEMU would break the guest otherwise.
-pub(super) fn for_cpus(hypervisor: Hypervisor, cpus: u32, arch: Arch) -> Hypervisor {
+pub(crate) fn for_cpus(hypervisor: Hypervisor, cpus: u32, arch: Arch) -> Hypervisor {
     match hypervisor {
         Hypervisor::Tcg { .. } if cpus > 1 => {
             let safe = qemu_version(arch.qemu()).is_some_and(|version| version >= PATCHED_CODE_IS_SAFE);
@@ -129,7 +129,7 @@ pub(super) fn for_cpus(hypervisor: Hypervisor, cpus: u32, arch: Arch) -> Hypervi
 }
 
 /// The line that says why guests are slow.
-pub(super) fn slow(why: &str) -> String {
+pub(crate) fn slow(why: &str) -> String {
     format!("{why}; using TCG, about ten times slower")
 }
 

@@ -1,9 +1,9 @@
 //! The devices that our own process serves, or their absence.
 
 #[cfg(all(feature = "vhost", target_os = "linux"))]
-pub(super) use here::{AVAILABLE, Served, root_fs, vsock, writable_fs};
+pub(crate) use here::{AVAILABLE, Served, root_fs, vsock, writable_fs};
 #[cfg(not(all(feature = "vhost", target_os = "linux")))]
-pub(super) use nowhere::{AVAILABLE, Served, root_fs, vsock, writable_fs};
+pub(crate) use nowhere::{AVAILABLE, Served, root_fs, vsock, writable_fs};
 
 #[cfg(all(feature = "vhost", target_os = "linux"))]
 mod here {
@@ -16,20 +16,20 @@ mod here {
     use tokio::sync::oneshot;
 
     use crate::vhost::{self, FsExports};
-    use crate::vm::device::VSOCK_PORT;
+    use crate::vm::qemu::device::VSOCK_PORT;
 
     /// Whether this build can serve devices.
-    pub(in crate::vm) const AVAILABLE: bool = true;
+    pub(crate) const AVAILABLE: bool = true;
 
     /// What a guest must not see of the host's root, because it speaks of the host's processes and devices: empty
     /// directories, to be mounted over.
     const HIDDEN: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 
     /// The threads behind a device.
-    pub(in crate::vm) type Served = vhost::Device;
+    pub(crate) type Served = vhost::Device;
 
     /// A vsock device whose first connection to our port goes to `sender`; every other is refused.
-    pub(in crate::vm) fn vsock(sender: oneshot::Sender<UnixStream>) -> io::Result<(OwnedFd, Served)> {
+    pub(crate) fn vsock(sender: oneshot::Sender<UnixStream>) -> io::Result<(OwnedFd, Served)> {
         let sender = Mutex::new(Some(sender));
         let mut served = vhost::serve_vsock(GUEST_CID, move |port| {
             let sender = sender.lock().ok()?.take_if(|_| port == VSOCK_PORT)?;
@@ -42,13 +42,13 @@ mod here {
     }
 
     /// The host's root, read-only, with what the guest must see of it (a workspace in `/dev/shm`, say).
-    pub(in crate::vm) fn root_fs(visible: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
+    pub(crate) fn root_fs(visible: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
         let hidden = HIDDEN.iter().filter(|hidden| !visible.iter().any(|path| path.starts_with(hidden)));
         fs(FsExports::ReadOnly { root: "/".into(), hidden: hidden.map(PathBuf::from).collect() })
     }
 
     /// Writable directories: one device, whose root shows them as `0`, `1` and so on.
-    pub(in crate::vm) fn writable_fs(directories: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
+    pub(crate) fn writable_fs(directories: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
         fs(FsExports::Writable(directories.to_vec()))
     }
 
@@ -71,21 +71,21 @@ mod nowhere {
     use tokio::sync::oneshot;
 
     /// Whether this build can serve devices.
-    pub(in crate::vm) const AVAILABLE: bool = false;
+    pub(crate) const AVAILABLE: bool = false;
 
     /// There are none.
     #[derive(Debug)]
-    pub(in crate::vm) enum Served {}
+    pub(crate) enum Served {}
 
-    pub(in crate::vm) fn vsock(_sender: oneshot::Sender<UnixStream>) -> io::Result<(OwnedFd, Served)> {
+    pub(crate) fn vsock(_sender: oneshot::Sender<UnixStream>) -> io::Result<(OwnedFd, Served)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(in crate::vm) fn root_fs(_visible: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
+    pub(crate) fn root_fs(_visible: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(in crate::vm) fn writable_fs(_directories: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
+    pub(crate) fn writable_fs(_directories: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::ladder::Rungs;
-use super::qemu::Hypervisor;
+use crate::vm::qemu::command_line::Hypervisor;
+use crate::vm::transport::candidates::Rungs;
 
 /// What a VM turned out to be.
 #[derive(Debug, Clone)]

@@ -7,10 +7,10 @@ use std::os::unix::net::UnixStream;
 use tokio::sync::oneshot;
 use vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener};
 
-use super::device::Device;
-use super::machine::Arch;
-use super::served::{self, Served};
 use crate::config::Channel;
+use crate::vm::qemu::device::Device;
+use crate::vm::qemu::machine::Arch;
+use crate::vm::transport::served::{self, Served};
 
 /// A port that the kernel chooses.
 const VMADDR_PORT_ANY: u32 = u32::MAX;
@@ -20,22 +20,22 @@ const ACCEPT_INTERVAL: std::time::Duration = std::time::Duration::from_millis(2)
 
 /// A channel that waits for its guest.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// The device that carries it.
-    pub(super) device: Device,
+    pub(crate) device: Device,
     /// QEMU's end, where it has one; ours to close once QEMU runs.
-    pub(super) inherited: Option<OwnedFd>,
+    pub(crate) inherited: Option<OwnedFd>,
     /// The threads that serve the device, where it is ours.
-    pub(super) served: Option<Served>,
+    pub(crate) served: Option<Served>,
     /// Our end, once the guest has connected.
-    pub(super) stream: oneshot::Receiver<UnixStream>,
+    pub(crate) stream: oneshot::Receiver<UnixStream>,
 }
 
 /// Prepares a channel.
 ///
 /// # Errors
 /// Those of the operating system.
-pub(super) fn prepare(channel: Channel, arch: Arch) -> io::Result<Link> {
+pub(crate) fn prepare(channel: Channel, arch: Arch) -> io::Result<Link> {
     match channel {
         Channel::VhostVsock => vhost_vsock(),
         Channel::VhostUserVsock => vhost_user_vsock(),

@@ -5,11 +5,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::device::Device;
-use super::served::{self, Served};
 use crate::config::Share;
 use crate::guest::protocol::{Mount, MountSource, Root};
 use crate::guest::wire::Bytes;
+use crate::vm::qemu::device::Device;
+use crate::vm::transport::served::{self, Served};
 
 /// Tag of the host's root.
 const ROOT: &str = "root";
@@ -18,24 +18,24 @@ const WRITABLE: &str = "writable";
 
 /// Shares that wait for their guest.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     /// Their devices.
-    pub(super) devices: Vec<Device>,
+    pub(crate) devices: Vec<Device>,
     /// QEMU's ends of their sockets.
-    pub(super) inherited: Vec<OwnedFd>,
+    pub(crate) inherited: Vec<OwnedFd>,
     /// The threads that serve them, where they are ours.
-    pub(super) served: Vec<Served>,
+    pub(crate) served: Vec<Served>,
     /// What the guest makes its root of.
-    pub(super) root: Root,
+    pub(crate) root: Root,
     /// How it mounts the writable directories.
-    pub(super) mounts: Vec<Mount>,
+    pub(crate) mounts: Vec<Mount>,
 }
 
 /// Prepares a share of the host's root, read-only, with the `visible` paths, and of the `writable` directories.
 ///
 /// # Errors
 /// Those of the operating system.
-pub(super) fn prepare(share: Share, visible: &[PathBuf], writable: &[PathBuf]) -> io::Result<Shares> {
+pub(crate) fn prepare(share: Share, visible: &[PathBuf], writable: &[PathBuf]) -> io::Result<Shares> {
     match share {
         Share::Virtiofs => virtiofs(visible, writable),
         Share::NineP => Ok(nine_p(writable)),
@@ -75,7 +75,7 @@ fn virtiofs(visible: &[PathBuf], writable: &[PathBuf]) -> io::Result<Shares> {
 }
 
 /// QEMU's 9p server has one directory a device.
-pub(super) fn nine_p(writable: &[PathBuf]) -> Shares {
+pub(crate) fn nine_p(writable: &[PathBuf]) -> Shares {
     let tag = |number: usize| format!("{WRITABLE}{number}");
     let root = Device::NineP { tag: ROOT.to_owned(), path: "/".into(), writable: false };
     let others = writable.iter().enumerate();
@@ -99,6 +99,6 @@ fn mount(target: &Path, tag: String, fstype: &str, dir: String) -> Mount {
 }
 
 /// A path as it travels.
-pub(super) fn bytes(path: &Path) -> Bytes {
+pub(crate) fn bytes(path: &Path) -> Bytes {
     Bytes(path.as_os_str().as_bytes().to_vec())
 }

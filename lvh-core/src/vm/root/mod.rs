@@ -1,0 +1,3 @@
+//! What a guest's root is made of.
+
+pub(crate) mod initramfs;

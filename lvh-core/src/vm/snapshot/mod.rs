@@ -1,0 +1,3 @@
+//! Warm starts.
+
+pub(crate) mod start;
