@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lvh_core::Place;
+use lvh_core::HostContext;
 use lvh_core::config::parse_duration;
 
 use crate::vm_command::{VmArgs, VmCommand};
@@ -40,11 +40,11 @@ pub(crate) struct Args {
 
 /// Runs the command on every kernel; the code is the first that is not 0.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let place = Place::here()?;
-    let (config, kernels) = args.vm.resolve(&place.cwd)?;
+    let context = HostContext::here()?;
+    let (config, kernels) = args.vm.resolve(&context.cwd)?;
     let command = if args.command.is_empty() { vec![shell().into()] } else { args.command };
     let program = program_file(&command);
-    VmCommand { config, kernels, timeout: args.timeout, place, writable: Vec::new(), program, command }.run()
+    VmCommand { config, kernels, timeout: args.timeout, context, writable: Vec::new(), program, command }.run()
 }
 
 /// The shell of who asks for none in particular.

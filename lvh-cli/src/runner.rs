@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
-use lvh_core::Place;
+use lvh_core::HostContext;
 
 use crate::vm_command::{VmArgs, VmCommand};
 
@@ -43,11 +43,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let failed = Command::new(&program).args(&args.arguments).exec();
         return Err(failed).with_context(|| format!("failed to run `{}`", program.display()));
     }
-    let place = Place { exe: program.clone(), ..Place::here()? };
-    let (mut config, kernels) = args.vm.resolve(&place.cwd)?;
+    let context = HostContext { exe: program.clone(), ..HostContext::here()? };
+    let (mut config, kernels) = args.vm.resolve(&context.cwd)?;
     // The host's libraries are the guest's too, and cargo says with it where those of the build are.
     config.vm.env.push("LD_LIBRARY_PATH".parse().expect("a plain name is a pattern"));
-    let writable = place.writable().context("failed to make a directory that tests may write to")?;
+    let writable = context.writable().context("failed to make a directory that tests may write to")?;
     let command = std::iter::once(program.clone().into()).chain(args.arguments).collect();
-    VmCommand { config, kernels, timeout: None, place, writable, program: Some(program), command }.run()
+    VmCommand { config, kernels, timeout: None, context, writable, program: Some(program), command }.run()
 }

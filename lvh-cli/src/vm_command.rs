@@ -11,7 +11,7 @@ use lvh_core::guest::protocol::Command;
 use lvh_core::guest::wire::Bytes;
 use lvh_core::kernel::{self, KernelSource};
 use lvh_core::vm::{Vm, VmSpec};
-use lvh_core::{Config, Error, ErrorKind, Events, Place};
+use lvh_core::{Config, Error, ErrorKind, Events, HostContext};
 
 use crate::relay::{self, Ended, Signals};
 use crate::terminal::{self, RawTerminal};
@@ -74,7 +74,7 @@ pub(crate) struct VmCommand {
     /// How long the command may take.
     pub(crate) timeout: Option<Duration>,
     /// What it finds around itself.
-    pub(crate) place: Place,
+    pub(crate) context: HostContext,
     /// Host directories that it may write to.
     pub(crate) writable: Vec<PathBuf>,
     /// The file of the program, for a guest that cannot see the host's files.
@@ -135,23 +135,22 @@ impl VmCommand {
 
     async fn boot(&self, name: &str, source: &KernelSource, events: &Events) -> lvh_core::Result<Vm> {
         let store = self.config.store()?;
-        let spec = VmSpec {
-            visible: self.place.visible(&self.writable),
-            writable: self.writable.clone(),
-            packed_directories: vec![self.place.cwd.clone()],
-            packed: self.program.iter().cloned().collect(),
-            ..VmSpec::new(kernel::resolve(name, source, &store, events).await?, &self.config)
-        };
+        let kernel = kernel::resolve(name, source, &store, events).await?;
+        let spec = VmSpec::new(kernel, &self.config)
+            .visible(self.context.visible(&self.writable))
+            .writable(self.writable.clone())
+            .packed_directories(vec![self.context.cwd.clone()])
+            .packed(self.program.iter().cloned().collect());
         Vm::boot(&spec, &store, events).await
     }
 
     fn command(&self, terminal: Option<&RawTerminal>) -> Command {
         let bytes = |text: &OsStr| Bytes(text.as_bytes().to_vec());
-        let env = self.place.guest_env(&self.config.vm.env);
+        let env = self.context.guest_env(&self.config.vm.env);
         Command {
             argv: self.command.iter().map(|word| bytes(word)).collect(),
             env: env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
-            cwd: bytes(self.place.cwd.as_os_str()),
+            cwd: bytes(self.context.cwd.as_os_str()),
             stdin: true,
             terminal: terminal.map(RawTerminal::size),
             ..Command::default()

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::agent::channel::{self, Sender};
 use crate::agent::{kernel_log, serve};
 use crate::guest::protocol::{self, ToGuest, ToHost, VERSION};
-use crate::pid1::{modules, mounts, root};
+use crate::pid1::{handover, modules, mounts, root};
 
 /// Brings the guest up and serves the host until it is done.
 pub fn run() -> io::Result<()> {
@@ -18,13 +18,13 @@ pub fn run() -> io::Result<()> {
     let mut channel = channel::open(&name)?;
     let sender = Sender::new(channel.try_clone()?);
     modules::load_all(Path::new("/lvh/modules"))?;
-    // From here on until the host answers the guest may be stopped, kept, and started again any number of times.
+    // A snapshot is taken from here on until the host answers; the guest then goes on any number of times.
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim_end().to_owned();
     sender.send(&ToHost::Hello { version: VERSION, release });
     let Some(ToGuest::Setup { setup }) = protocol::receive(&mut channel)? else {
         return Err(io::Error::other("the host did not begin with Setup"));
     };
-    let built = root::build(&setup);
+    let built = root::build(&setup).and_then(|warnings| handover::hand_over(&setup.init).map(|()| warnings));
     let log = kernel_log::follow(&sender, !name.starts_with("tty:"))?;
     match built {
         Ok(warnings) => sender.send(&ToHost::Ready { warnings }),

@@ -1,11 +1,12 @@
-//! lvh-init: PID 1 of every VM.
+//! lvh-init: the first process of every VM, and the host's agent in it.
 //!
 //! 1. Mounts what it needs itself, loads modules, connects to the host, says `Hello`.
-//! 2. Waits for `Setup`; builds the root that commands see and enters it; says `Ready`.
+//! 2. Waits for `Setup`; builds the root that commands see and enters it; where another program is to be the first process,
+//!    becomes that and goes on as a child of it; says `Ready`.
 //! 3. Runs commands for the host until `Shutdown` or until the channel closes.
 //!
 //! Nothing test-specific happens before the host says so. It depends on nothing but `std`: `lvh-core/build.rs` makes it
-//! with one call of rustc. Every path out ends in [`power_off`]; PID 1 must never return.
+//! with one call of rustc. Every path out ends in [`power_off`]; the first process must never return.
 
 mod agent;
 mod boot;

@@ -35,6 +35,9 @@ unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn setpgid(pid: c_int, group: c_int) -> c_int;
     fn setsid() -> c_int;
+    #[link_name = "fork"]
+    fn fork_process() -> c_int;
+    fn prctl(option: c_int, ...) -> c_int;
     fn setrlimit(resource: c_int, limit: *const [c_ulong; 2]) -> c_int;
     fn dup2(from: c_int, to: c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
@@ -178,6 +181,19 @@ pub fn reap(pid: i32) -> io::Result<i32> {
     // SAFETY: `status` outlives the call.
     check(unsafe { waitpid(pid, &mut status, WNOHANG) })?;
     Ok(status)
+}
+
+/// fork(2); 0 in the child. For a process that has one thread.
+pub fn fork() -> io::Result<i32> {
+    // SAFETY: no other thread holds a lock that the child would wait for.
+    check(unsafe { fork_process() })
+}
+
+/// Makes the calling process the parent of its descendants' orphans. That it cannot is no failure: the first process is.
+pub fn adopt_orphans() {
+    const PR_SET_CHILD_SUBREAPER: c_int = 36;
+    // SAFETY: no memory is involved.
+    unsafe { prctl(PR_SET_CHILD_SUBREAPER, 1 as c_ulong) };
 }
 
 /// sync(2).

@@ -40,8 +40,8 @@
 //!    channel) and how the guest sees the host's files (the share).
 //! 4. QEMU starts the kernel without firmware or disk. KVM is used where it really boots a guest; else its translator
 //!    (TCG).
-//! 5. Where QEMU can, a VM is kept at the point where its guest waits for the first order; the next equal one goes on from
-//!    there.
+//! 5. Where QEMU can, a snapshot is taken at the point where the guest waits for its first order; the next equal VM resumes
+//!    from that.
 //! 6. lvh-init, PID 1 of the guest, is built by this crate and packed with the modules it needs. It connects back,
 //!    makes a root of the host's, and runs commands.
 //!
@@ -57,13 +57,14 @@
 //! Linux only. Tested on x86-64; arm64 is written but has never run. Root images, kernels from OCI registries and from
 //! git are recognised in `lvh.toml`, but not supported yet.
 
+mod arch;
 pub mod config;
 pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod guest;
+mod host_context;
 pub mod kernel;
-pub mod place;
 pub mod progress;
 pub mod store;
 mod tool;
@@ -71,10 +72,11 @@ mod tool;
 pub mod vhost;
 pub mod vm;
 
+pub use arch::Arch;
 pub use config::{Config, Overrides};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events};
+pub use host_context::HostContext;
 pub use kernel::{Kernel, KernelRelease, KernelSource};
-pub use place::Place;
 pub use progress::Progress;
 pub use store::Store;

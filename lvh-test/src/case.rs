@@ -28,7 +28,7 @@ pub struct Options {
     pub cpus: Option<u32>,
     /// `memory = ".."`, in MiB.
     pub memory_mib: Option<u32>,
-    /// `accel = ".."`: `auto`, `kvm`, `hvf` or `tcg`.
+    /// `accel = ".."`: `auto`, `kvm` or `tcg`.
     pub accel: Option<&'static str>,
     /// `timeout = ".."`, in milliseconds.
     pub timeout_ms: Option<u64>,

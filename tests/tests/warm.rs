@@ -84,7 +84,7 @@ fn a_kept_vm_that_does_not_go_on_is_replaced() {
 
     let Finished { code, stdout, stderr } = exec(&project, "echo passed");
     assert_eq!((code, stdout.as_str()), (Some(0), "passed\n"), "{stderr}");
-    assert!(stderr.contains("the kept VM does not go on, a new one is booted: ") && !stderr.contains(", warm)"));
+    assert!(stderr.contains("the snapshot does not resume, a new VM is booted: ") && !stderr.contains(", warm)"));
     let Finished { code, stderr, .. } = exec(&project, "true");
     assert!(code == Some(0) && stderr.contains(", warm)") && !stderr.contains("does not go on"), "{stderr}");
 }
@@ -118,7 +118,7 @@ fn where_nothing_can_be_kept_vms_boot() {
     command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", "110m"]).arg(&data).arg(lvh().get_program());
     let Finished { code, stdout, stderr } = run(&project, &mut command);
     assert_eq!((code, stdout.as_str()), (Some(0), "passed\n"), "{stderr}");
-    assert!(stderr.contains("lvh: no VM can be kept for the next start: "), "{stderr}");
+    assert!(stderr.contains("lvh: no snapshot can be made for the next start: "), "{stderr}");
     assert!(stderr.contains(" ready in ") && !stderr.contains(", warm)"), "{stderr}");
 }
 

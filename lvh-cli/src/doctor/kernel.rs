@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use lvh_core::doctor::{Check, KernelReport, State};
 use lvh_core::kernel::{self, Kernel, KernelSource};
-use lvh_core::vm::{Rung, VmSpec};
+use lvh_core::vm::{Candidate, VmSpec};
 use lvh_core::{Config, Error};
 
 use super::table::{Row, count, table};
@@ -56,12 +56,12 @@ fn describe(kernel: &Kernel, source: &KernelSource, report: &KernelReport) -> St
         Row::new("ok", "image", kernel.image.display().to_string()),
     ];
     rows.extend(report.files.iter().map(Row::from));
-    let KernelReport { ladders, rungs, .. } = report;
-    let (channel, share) = rungs.as_ref().ok().map(|rungs| (rungs.channel, rungs.share)).unzip();
-    rows.extend(ladder("channel", "LVH_CHANNEL", &ladders.channel, channel));
-    rows.extend(ladder("share", "LVH_SHARE", &ladders.share, share));
-    let refusal = rungs.as_ref().err();
-    rows.extend(refusal.map(|error| Row { fix: error.hint(), ..Row::new("MISSING", "rungs", error.to_string()) }));
+    let KernelReport { candidates, transport, .. } = report;
+    let (channel, share) = transport.as_ref().ok().map(|transport| (transport.channel, transport.share)).unzip();
+    rows.extend(offers("channel", "LVH_CHANNEL", &candidates.channel, channel));
+    rows.extend(offers("share", "LVH_SHARE", &candidates.share, share));
+    let refusal = transport.as_ref().err();
+    rows.extend(refusal.map(|error| Row { fix: error.hint(), ..Row::new("MISSING", "transport", error.to_string()) }));
     rows.extend(options("lvh's needs", &report.own));
     rows.extend(options("BPF", &report.bpf));
     format!("kernel `{}`: Linux {}\n\n{}\n{}\n", kernel.name, kernel.release, table(&rows), verdict(report))
@@ -76,26 +76,26 @@ fn origin(kernel: &Kernel, source: &KernelSource) -> String {
     }
 }
 
-/// The rungs of one ladder: taken, on offer, or not, with the reason.
-fn ladder<R: Copy + PartialEq + Display>(
+/// The candidates for one part of the transport: taken, on offer, or not, with the reason.
+fn offers<T: Copy + PartialEq + Display>(
     name: &str,
     variable: &str,
-    rungs: &[Rung<R>],
-    taken: Option<R>,
+    candidates: &[Candidate<T>],
+    taken: Option<T>,
 ) -> Vec<Row<'static>> {
-    let row = |Rung { rung, lack, modules }: &Rung<R>| {
+    let row = |Candidate { transport, lack, modules, .. }: &Candidate<T>| {
         let loads = match modules {
             0 => "nothing to load".to_owned(),
             modules => format!("{} to load", count(*modules, "module")),
         };
         let (word, found) = match lack {
             Some(why) => ("no", why.clone()),
-            None if taken == Some(*rung) => ("taken", format!("what a VM uses; {loads}")),
-            None => ("offered", format!("{variable}={rung} would take it; {loads}")),
+            None if taken == Some(*transport) => ("taken", format!("what a VM uses; {loads}")),
+            None => ("offered", format!("{variable}={transport} would take it; {loads}")),
         };
-        Row::new(word, format!("{name} {rung}"), found)
+        Row::new(word, format!("{name} {transport}"), found)
     };
-    rungs.iter().map(row).collect()
+    candidates.iter().map(row).collect()
 }
 
 /// What is there in one line, what is not in a line each.
@@ -108,16 +108,16 @@ fn options<'a>(name: &str, checks: &'a [Check]) -> Vec<Row<'a>> {
 
 fn verdict(report: &KernelReport) -> String {
     let number = |state| report.checks().filter(|check| check.state == state).count();
-    let missing = number(State::Missing) + usize::from(report.rungs.is_err());
-    let rungs = match &report.rungs {
-        Ok(rungs) if missing == 0 => rungs,
+    let missing = number(State::Missing) + usize::from(report.transport.is_err());
+    let transport = match &report.transport {
+        Ok(transport) if missing == 0 => transport,
         _ => return format!("lvh cannot boot this kernel: {} missing", count(missing, "thing")),
     };
     let verb = match report.own.is_empty() {
         true => "lvh will try to boot this kernel, of which too little is known,",
         false => "lvh can boot this kernel",
     };
-    let how = format!("{verb} on channel {} with share {}", rungs.channel, rungs.share);
+    let how = format!("{verb} on channel {} with share {}", transport.channel, transport.share);
     match number(State::Degraded) {
         0 => how,
         warnings => format!("{how}, with {}", count(warnings, "warning")),

@@ -1,16 +1,13 @@
-//! The channel to the host, whichever rung of the ladder it is.
+//! The channel to the host, whichever it is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use crate::guest::protocol::{self, MAGIC, ToHost};
+use crate::pid1::modules::once_there;
 use crate::sys;
-
-/// How long the kernel may take to show the channel's device after its driver was loaded.
-const DEVICE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Opens the channel that the kernel's command line names: `vsock:PORT`, `port:NAME` or `tty:PATH`.
 pub fn open(name: &str) -> io::Result<File> {
@@ -27,12 +24,12 @@ pub fn open(name: &str) -> io::Result<File> {
 
 fn connect_vsock(port: &str) -> io::Result<File> {
     let port = port.parse().map_err(io::Error::other)?;
-    retry(|| sys::connect_vsock(port).map(File::from))
+    once_there(|| sys::connect_vsock(port).map(File::from))
 }
 
 /// Opens the virtio-serial port called `name`. There is no udev, so `/dev/virtio-ports` does not exist.
 fn open_port(name: &str) -> io::Result<File> {
-    retry(|| OpenOptions::new().read(true).write(true).open(find_port(name)?))
+    once_there(|| OpenOptions::new().read(true).write(true).open(find_port(name)?))
 }
 
 fn find_port(name: &str) -> io::Result<PathBuf> {
@@ -49,18 +46,6 @@ fn open_tty(path: &str) -> io::Result<File> {
     let tty = OpenOptions::new().read(true).write(true).open(path)?;
     sys::make_raw(&tty)?;
     Ok(tty)
-}
-
-/// Devices appear some time after their driver was loaded.
-fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let start = Instant::now();
-    loop {
-        match attempt() {
-            Err(error) if start.elapsed() > DEVICE_DEADLINE => return Err(error),
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
-            done => return done,
-        }
-    }
 }
 
 /// The sending side, shared by all threads.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::sys;
 
@@ -23,4 +24,19 @@ pub fn load_all(dir: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
     }
     Ok(())
+}
+
+/// How long the kernel may take to show a device after its driver was loaded.
+const DEVICE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Tries until it works: devices appear some time after their driver was loaded.
+pub fn once_there<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if start.elapsed() > DEVICE_DEADLINE => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            done => return done,
+        }
+    }
 }

@@ -7,21 +7,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::guest::protocol::{Mount, MountSource, Root, Setup};
+use crate::guest::protocol::{FileMount, FileSource, Root, Setup, Share};
 use crate::guest::wire::Bytes;
+use crate::pid1::modules::once_there;
 use crate::pid1::mounts::{self, context};
 use crate::sys::{self, MS_BIND, MS_MOVE, MS_NODEV, MS_NOSUID, MS_RDONLY};
 
-/// Where the shared host root is mounted.
-const HOST: &str = "/lvh/host";
+/// Where the new root is mounted before it is entered.
+const ROOT: &str = "/lvh/root";
+/// Where the layers of the root's overlay are.
+const LAYERS: &str = "/lvh";
 /// Where what is to be mounted stands meanwhile; in a tmpfs of the new root, and gone before commands run.
 const STAGE: &str = "/run/lvh";
-/// Upper and work directory of the overlay, in guest memory.
-const UPPER: &str = "/lvh/upper";
-/// The new root.
-const ROOT: &str = "/lvh/root";
+/// Where the initramfs stands on the stage; no share's tag.
+const INITRAMFS: &str = "initramfs";
 
-/// Builds the world and enters it; what optional parts could not be had, a line each.
+/// Builds the rootfs and enters it; what optional parts could not be had, a line each.
 pub fn build(setup: &Setup) -> io::Result<Vec<String>> {
     // Errors here are news, not the end: a test may not care about the clock.
     let mut warnings = Vec::new();
@@ -35,67 +36,122 @@ pub fn build(setup: &Setup) -> io::Result<Vec<String>> {
     note("random numbers not seeded", sys::seed(&setup.seed.0));
     note("loopback is down", sys::loopback_up());
 
-    if let Root::Shared { tag, fstype } = &setup.root {
-        overlay_root(tag, fstype)?;
-        warnings.extend(mounts::fixed(Path::new(ROOT), false)?);
-        stage_root()?;
-        enter(Path::new(ROOT))?;
-    } else {
-        warnings.extend(mounts::fixed(Path::new("/"), true)?);
-    }
+    warnings.extend(enter_root(setup)?);
     // In the new root, so that symbolic links on the way lead where they lead for commands.
+    for share in setup.shares.iter().filter(|share| !is_root(share, &setup.root)) {
+        mount_share(share, Path::new(STAGE), &Path::new(STAGE).join(&share.tag))?;
+    }
     setup.mounts.iter().try_for_each(attach)?;
     sys::detach(Path::new(STAGE));
     Ok(warnings)
 }
 
-/// Puts the new root on the stage as it is without the fixed mounts, to show parts of it where those hide them.
-fn stage_root() -> io::Result<()> {
-    let stage = Path::new(ROOT).join(&STAGE[1..]);
-    mounts::make_dir(&stage)?;
-    // A mount of its own, so that it can be detached with all that stands below it.
-    sys::mount_at(Path::new("tmpfs"), &stage, "tmpfs", 0, "mode=700")?;
-    let root = stage.join("root");
-    fs::create_dir(&root)?;
-    sys::mount_at(Path::new(ROOT), &root, "", MS_BIND, "")
+/// Mounts the root with all that every guest has, and enters it.
+fn enter_root(setup: &Setup) -> io::Result<Vec<String>> {
+    match &setup.root {
+        Root::Initramfs {} => {
+            let warnings = mounts::fixed(Path::new("/"), true)?;
+            make_stage(Path::new("/"))?;
+            return Ok(warnings);
+        }
+        Root::Disk { serial, fstype } => mount_disk(serial, fstype)?,
+        Root::Share { tag } => {
+            let share = setup.shares.iter().find(|share| share.tag == *tag);
+            let share = share.ok_or_else(|| io::Error::other(format!("the root is to be the share {tag}, which there is not")))?;
+            mount_share(share, Path::new(LAYERS), Path::new(ROOT))?;
+        }
+    }
+    let warnings = mounts::fixed(Path::new(ROOT), false)?;
+    let stage = make_stage(Path::new(ROOT))?;
+    // As it is without the fixed mounts, to show parts of it where those hide them.
+    if let Root::Share { tag } = &setup.root {
+        show_on_stage(&stage, tag, Path::new(ROOT))?;
+    }
+    if setup.mounts.iter().any(|mount| matches!(mount.source, FileSource::Initramfs { .. })) {
+        show_on_stage(&stage, INITRAMFS, Path::new("/"))?;
+    }
+    enter(Path::new(ROOT))?;
+    Ok(warnings)
 }
 
-/// Mounts the host's root read-only, and a file system in guest memory over it.
-fn overlay_root(tag: &str, fstype: &str) -> io::Result<()> {
-    [HOST, UPPER, ROOT].iter().try_for_each(fs::create_dir_all)?;
-    mount_share(tag, fstype, Path::new(HOST), MS_RDONLY)?;
-    sys::mount_at(Path::new("tmpfs"), Path::new(UPPER), "tmpfs", 0, "mode=755")?;
-    for dir in ["upper", "work"] {
-        fs::create_dir(Path::new(UPPER).join(dir))?;
+fn is_root(share: &Share, root: &Root) -> bool {
+    matches!(root, Root::Share { tag } if *tag == share.tag)
+}
+
+/// Makes the stage below `root`: a mount of its own, so that it can be detached with all that stands below it.
+fn make_stage(root: &Path) -> io::Result<PathBuf> {
+    let stage = root.join(&STAGE[1..]);
+    mounts::make_dir(&stage)?;
+    sys::mount_at(Path::new("tmpfs"), &stage, "tmpfs", 0, "mode=700")?;
+    Ok(stage)
+}
+
+fn show_on_stage(stage: &Path, name: &str, source: &Path) -> io::Result<()> {
+    let target = stage.join(name);
+    fs::create_dir(&target)?;
+    sys::mount_at(source, &target, "", MS_BIND, "")
+}
+
+/// Mounts the file system on the disk with this serial number.
+fn mount_disk(serial: &str, fstype: &str) -> io::Result<()> {
+    let device = once_there(|| find_disk(serial))?;
+    fs::create_dir_all(ROOT)?;
+    sys::mount_at(&device, Path::new(ROOT), fstype, 0, "")
+        .map_err(|error| context(error, Path::new(&format!("{fstype} disk {serial}"))))
+}
+
+/// The block device whose driver tells this serial number: virtio-blk's does.
+fn find_disk(serial: &str) -> io::Result<PathBuf> {
+    for entry in fs::read_dir("/sys/block")? {
+        let entry = entry?;
+        if fs::read_to_string(entry.path().join("serial")).is_ok_and(|found| found.trim_end() == serial) {
+            return Ok(Path::new("/dev").join(entry.file_name()));
+        }
     }
-    let data = format!("lowerdir={HOST},upperdir={UPPER}/upper,workdir={UPPER}/work");
-    sys::mount_at(Path::new("overlay"), Path::new(ROOT), "overlay", 0, &data)
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no disk `{serial}`")))
+}
+
+/// Mounts a share; one that is not writable read-only, with a file system in guest memory over it, whose layers are
+/// below `layers`.
+fn mount_share(share: &Share, layers: &Path, target: &Path) -> io::Result<()> {
+    mounts::make_dir(target)?;
+    if share.writable {
+        return mount_served(share, target);
+    }
+    let (lower, upper) = (layers.join("lower").join(&share.tag), layers.join("upper").join(&share.tag));
+    [&lower, &upper].into_iter().try_for_each(fs::create_dir_all)?;
+    mount_served(share, &lower)?;
+    sys::mount_at(Path::new("tmpfs"), &upper, "tmpfs", 0, "mode=755")?;
+    ["upper", "work"].iter().try_for_each(|dir| fs::create_dir(upper.join(dir)))?;
+    let (lower, upper) = (lower.display(), upper.display());
+    let data = format!("lowerdir={lower},upperdir={upper}/upper,workdir={upper}/work");
+    sys::mount_at(Path::new("overlay"), target, "overlay", 0, &data)
         .map_err(|error| context(error, Path::new("overlay on /")))
 }
 
-/// Mounts a share that QEMU or the host's process serves.
-fn mount_share(tag: &str, fstype: &str, target: &Path, flags: std::ffi::c_ulong) -> io::Result<()> {
-    mounts::make_dir(target)?;
+/// Mounts what QEMU or the host's process serves, as it is.
+fn mount_served(share: &Share, target: &Path) -> io::Result<()> {
+    let Share { tag, fstype, writable } = share;
     // Without caching, starting a program over 9p takes seconds; the writable shares must see the host's changes.
-    let data = match (fstype, flags & MS_RDONLY != 0) {
-        ("9p", true) => "trans=virtio,version=9p2000.L,msize=512000,cache=loose",
-        ("9p", false) => "trans=virtio,version=9p2000.L,msize=512000,cache=mmap",
+    let data = match (fstype.as_str(), writable) {
+        ("9p", false) => "trans=virtio,version=9p2000.L,msize=512000,cache=loose",
+        ("9p", true) => "trans=virtio,version=9p2000.L,msize=512000,cache=mmap",
         _ => "",
     };
-    sys::mount_at(Path::new(tag), target, fstype, flags | MS_NODEV | MS_NOSUID, data)
+    let access = if *writable { 0 } else { MS_RDONLY };
+    sys::mount_at(Path::new(tag), target, fstype, access | MS_NODEV | MS_NOSUID, data)
         .map_err(|error| context(error, Path::new(&format!("{fstype} share {tag}"))))
 }
 
 /// Puts one mount of the host's list in place.
-fn attach(mount: &Mount) -> io::Result<()> {
+fn attach(mount: &FileMount) -> io::Result<()> {
     let target = as_path(&mount.target);
-    let result = match &mount.source {
-        MountSource::Root { path } if *path == mount.target && below("root", path).is_symlink() => {
-            link(&below("root", path), target)
-        }
-        MountSource::Root { path } => bind(&below("root", path), target),
-        MountSource::Writable { tag, fstype, dir } => attach_writable(tag, fstype, dir, target),
+    let source = match &mount.source {
+        FileSource::Share { tag, path } => below(tag, path),
+        FileSource::Initramfs { path } => below(INITRAMFS, path),
     };
+    let is_at_home = matches!(&mount.source, FileSource::Share { path, .. } if *path == mount.target);
+    let result = if is_at_home && source.is_symlink() { link(&source, target) } else { bind(&source, target) };
     result.map_err(|error| context(error, target))
 }
 
@@ -117,19 +173,6 @@ fn bind(source: &Path, target: &Path) -> io::Result<()> {
     sys::mount_at(source, target, "", MS_BIND, "")
 }
 
-/// One tag may carry several directories: it is mounted once, each directory is bound.
-fn attach_writable(tag: &str, fstype: &str, dir: &Bytes, target: &Path) -> io::Result<()> {
-    mounts::make_dir(target)?;
-    if dir.0.is_empty() {
-        return mount_share(tag, fstype, target, 0);
-    }
-    let share = Path::new(STAGE).join(tag);
-    if !share.is_dir() {
-        mount_share(tag, fstype, &share, 0)?;
-    }
-    bind(&below(tag, dir), target)
-}
-
 /// Makes an empty file to mount on, and the directories above it; one that exists is let be.
 fn make_file(path: &Path) -> io::Result<()> {
     if path.exists() {
@@ -139,10 +182,10 @@ fn make_file(path: &Path) -> io::Result<()> {
     fs::File::create(path).map(drop)
 }
 
-/// The absolute `path` of a share on the stage.
-fn below(share: &str, path: &Bytes) -> PathBuf {
+/// A `path` of what is on the stage.
+fn below(name: &str, path: &Bytes) -> PathBuf {
     let path = as_path(path);
-    Path::new(STAGE).join(share).join(path.strip_prefix("/").unwrap_or(path))
+    Path::new(STAGE).join(name).join(path.strip_prefix("/").unwrap_or(path))
 }
 
 fn as_path(bytes: &Bytes) -> &Path {

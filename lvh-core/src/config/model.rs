@@ -65,7 +65,7 @@ pub struct VmDefaults {
     pub kernel_args: String,
     /// Kernel modules to load before a test. Default: none.
     pub modules: Vec<String>,
-    /// Go on with VMs that were kept, rather than boot each. Default: true.
+    /// Resume VMs from snapshots, rather than boot each. Default: true.
     pub warm_start: bool,
     /// What fails a test that would pass, if the kernel reports it meanwhile. Default: oopses and lockups.
     pub fail_on: Vec<KernelEventKind>,

@@ -15,7 +15,7 @@ pub struct Overrides {
     pub kernels: Option<Vec<String>>,
     /// `LVH_DATA_DIR`, relative to the working directory.
     pub data_dir: Option<PathBuf>,
-    /// `LVH_ACCEL=auto|kvm|hvf|tcg`.
+    /// `LVH_ACCEL=auto|kvm|tcg`.
     pub accel: Option<Accel>,
     /// `LVH_CHANNEL=vhost-vsock|vhost-user-vsock|virtio-serial|serial`.
     pub channel: Option<Channel>,

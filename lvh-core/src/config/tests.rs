@@ -120,7 +120,7 @@ fn errors_name_the_line_and_what_was_expected() {
         "[vm]\nboot-timeout = '60'",
         "lvh.toml:2: `boot-timeout` in [vm] is `60` (expected a duration such as `500ms`, `60s` or `2m`)",
     );
-    check("[vm]\naccel = 'xen'", "lvh.toml:2: `accel` in [vm] is `xen` (expected `auto`, `kvm`, `hvf` or `tcg`)");
+    check("[vm]\naccel = 'xen'", "lvh.toml:2: `accel` in [vm] is `xen` (expected `auto`, `kvm` or `tcg`)");
     check(
         "[vm]\nenv = [\n  'OK',\n  'A*B',\n]",
         "lvh.toml:4: `env` in [vm] is `A*B` (expected a variable's name such as `FOO` or a prefix such as `BAR_*`)",
@@ -285,7 +285,7 @@ fn a_bad_variable_is_named_with_what_it_may_be() {
     };
     let is = |name: &str, value: &str| format!("the environment variable `{name}` is `{value}`");
     let channels = "`vhost-vsock`, `vhost-user-vsock`, `virtio-serial` or `serial`";
-    check("LVH_ACCEL", "x", &format!("{} (expected `auto`, `kvm`, `hvf` or `tcg`)", is("LVH_ACCEL", "x")));
+    check("LVH_ACCEL", "x", &format!("{} (expected `auto`, `kvm` or `tcg`)", is("LVH_ACCEL", "x")));
     check("LVH_CHANNEL", "x", &format!("{} (expected {channels})", is("LVH_CHANNEL", "x")));
     check("LVH_SHARE", "x", &format!("{} (expected `virtiofs`, `9p` or `packed`)", is("LVH_SHARE", "x")));
     check("LVH_OFFLINE", "yes", &format!("{} (expected `1` or `0`)", is("LVH_OFFLINE", "yes")));

@@ -51,12 +51,10 @@ macro_rules! keywords {
 keywords! {
     /// What runs the guest's instructions.
     Accel {
-        /// KVM or HVF where it really works, else TCG.
+        /// KVM where it really works, else TCG.
         Auto = "auto",
         /// Linux's KVM.
         Kvm = "kvm",
-        /// macOS's Hypervisor framework.
-        Hvf = "hvf",
         /// QEMU's translator: works everywhere, about ten times slower.
         Tcg = "tcg",
     }

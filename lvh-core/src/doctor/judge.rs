@@ -100,7 +100,7 @@ fn kvm(facts: &Facts) -> Check {
     let (state, cost) = match facts.accel {
         Accel::Kvm => (State::Missing, "no VM starts, for `accel` or LVH_ACCEL demands KVM"),
         Accel::Tcg => (State::Optional, "nothing, for `accel` or LVH_ACCEL demands TCG"),
-        Accel::Auto | Accel::Hvf => (State::Degraded, "VMs run under TCG, about ten times slower"),
+        Accel::Auto => (State::Degraded, "VMs run under TCG, about ten times slower"),
     };
     let lack = |found: String, fix: String| Check::lack("/dev/kvm", state, found, cost, fix);
     match (&facts.kvm, &facts.kvm_trial) {

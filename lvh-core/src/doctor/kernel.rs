@@ -5,18 +5,18 @@ use super::{Check, State, can_run};
 use crate::config::Share;
 use crate::kernel::payload::Payload;
 use crate::kernel::{Kernel, KernelConfig, ModuleTree};
-use crate::vm::{Ladders, Rungs, VmSpec};
-use crate::{Error, Result};
+use crate::vm::{Candidates, Transport, VmSpec};
+use crate::{Arch, Error, Result};
 
 /// What one kernel is to lvh on this machine.
 #[derive(Debug)]
 pub struct KernelReport {
     /// How it boots, and whether its configuration, its modules and those that the user wants were found.
     pub files: Vec<Check>,
-    /// Both ladders, with what each rung lacks.
-    pub ladders: Ladders,
-    /// The rungs that a VM would take, or why there is none.
-    pub rungs: Result<Rungs>,
+    /// The candidates for the transport, with what each lacks.
+    pub candidates: Candidates,
+    /// What a VM would take, or why there is none.
+    pub transport: Result<Transport>,
     /// Options that lvh needs; empty where the configuration is not known.
     pub own: Vec<Check>,
     /// Options that BPF programs need; empty where the configuration is not known.
@@ -32,14 +32,14 @@ impl KernelReport {
         let kernel = &spec.kernel;
         let config = kernel.config.as_deref().map(KernelConfig::load).transpose()?;
         let tree = kernel.modules.as_deref().map(ModuleTree::open).transpose()?;
-        let ladders = Ladders::of(kernel)?;
-        let rungs = ladders.choose(spec);
+        let candidates = Candidates::of(kernel)?;
+        let transport = candidates.choose(spec);
         let known = config.as_ref().map(|config| Known {
             release: &kernel.release,
             config,
             tree: tree.as_ref(),
             loaded: &spec.modules,
-            loads_modules: !matches!(&rungs, Ok(Rungs { share: Share::Packed, .. })),
+            loads_modules: !matches!(&transport, Ok(Transport { share: Share::Packed, .. })),
             kernel_args: &spec.kernel_args,
         });
         Ok(Self {
@@ -49,14 +49,14 @@ impl KernelReport {
                 .collect(),
             own: known.as_ref().map_or_else(Vec::new, Known::own),
             bpf: known.as_ref().map_or_else(Vec::new, Known::bpf),
-            ladders,
-            rungs,
+            candidates,
+            transport,
         })
     }
 
     /// Whether nothing that is known speaks against a boot.
     pub fn can_boot(&self) -> bool {
-        self.rungs.is_ok() && can_run(&self.files) && can_run(&self.own)
+        self.transport.is_ok() && can_run(&self.files) && can_run(&self.own)
     }
 
     /// Every check of the report.
@@ -69,7 +69,7 @@ fn boot(kernel: &Kernel) -> Result<Check> {
     if kernel.vmlinux.is_some() {
         return Ok(Check::ok("boots by", "PVH: the uncompressed kernel"));
     }
-    if cfg!(target_arch = "aarch64") {
+    if kernel.arch == Arch::Aarch64 {
         return Ok(Check::ok("boots by", "its image"));
     }
     let image = std::fs::read(&kernel.image).map_err(|error| Error::path("read", &kernel.image, error))?;
@@ -90,7 +90,7 @@ fn config_file(kernel: &Kernel) -> Check {
             "config",
             State::Degraded,
             "not known",
-            "lvh cannot tell what the kernel has, and takes rungs that need little: tests may see few files",
+            "lvh cannot tell what the kernel has, and takes a transport that needs little: tests may see few files",
             format!(
                 "name the kernel's build tree or installed tree, put its .config beside it as `config-{}`, or build \
                  it with CONFIG_IKCONFIG=y",

@@ -45,7 +45,7 @@ impl Need {
     }
 }
 
-/// What lvh needs, beside the drivers of the rungs.
+/// What lvh needs, beside the drivers of the transport.
 const OWN: &[Need] = &[
     Need::must("BLK_DEV_INITRD", "the kernel does not unpack lvh's initramfs, and no guest comes up"),
     Need::must("BINFMT_ELF", "the kernel runs no program, so that no guest comes up"),
@@ -59,7 +59,7 @@ const OWN: &[Need] = &[
 
 /// The console of the guest; its driver depends on the machine.
 const CONSOLE: Need = Need::should(
-    if cfg!(target_arch = "aarch64") { "SERIAL_AMBA_PL011_CONSOLE" } else { "SERIAL_8250_CONSOLE" },
+    if matches!(crate::Arch::HOST, crate::Arch::Aarch64) { "SERIAL_AMBA_PL011_CONSOLE" } else { "SERIAL_8250_CONSOLE" },
     "errors of a boot and of a guest that died do not have the console's last words",
 );
 

@@ -46,7 +46,7 @@ pub enum Happening {
     Exited(Exit),
 }
 
-/// A guest whose world is built.
+/// A guest whose rootfs is built.
 #[derive(Debug)]
 pub struct Guest {
     requests: mpsc::Sender<Vec<u8>>,
@@ -54,6 +54,11 @@ pub struct Guest {
     next_id: AtomicU32,
     closed: watch::Receiver<Option<Closed>>,
 }
+
+/// What a guest could not build of its rootfs, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(String);
 
 /// How the channel ended.
 #[derive(Debug, Clone)]
@@ -123,7 +128,7 @@ impl Greeted {
         }
     }
 
-    /// A guest that said hello before it was kept, and waits since.
+    /// A guest that said hello before its snapshot was taken, and waits since.
     pub(crate) fn resumed(stream: UnixStream, release: KernelRelease) -> Self {
         let (reader, writer) = stream.into_split();
         Self { reader, writer, release }
@@ -134,7 +139,7 @@ impl Greeted {
         Guest::serve(reader, writer, Routes::default())
     }
 
-    /// Has the guest build its world; also gives what optional parts it could not have. All that its kernel says, from
+    /// Has the guest build its rootfs; also gives what optional parts it could not have. All that its kernel says, from
     /// its first line on, goes to `kernel_log`.
     ///
     /// # Errors
@@ -148,7 +153,7 @@ impl Greeted {
                 Some(ToHost::Ready { warnings }) => {
                     return Ok((Guest::serve(self.reader, self.writer, routes), warnings));
                 }
-                Some(ToHost::Failed { message }) => return Err(io::Error::other(message)),
+                Some(ToHost::Failed { message }) => return Err(io::Error::other(Refused(message))),
                 Some(_) => return Err(malformed("neither Ready nor Failed after Setup")),
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }

@@ -16,7 +16,7 @@ pub(crate) const INIT_IS_DYNAMIC: bool = matches!(env!("LVH_INIT_LINKING").as_by
 /// Tells this lvh-init from others.
 pub(crate) const INIT_DIGEST: &str = env!("LVH_INIT_DIGEST");
 
-/// The part that every guest of one kernel and one choice of rungs shares. Modules are given in load order;
+/// The part that every guest of one kernel and one transport shares. Modules are given in load order;
 /// `channel` are those without which the guest cannot talk.
 pub(crate) fn base(channel: &[LoadableModule], others: &[LoadableModule]) -> Vec<u8> {
     let mut archive = Archive::default();

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   lvh-init                         host
-//!     │  Hello {version, release}     │      nothing test-specific has happened yet: a guest that is kept stops here
+//!     │  Hello {version, release}     │      nothing test-specific has happened yet: snapshots are taken here
 //!     │ ────────────────────────────► │
-//!     │  Setup {root, mounts, …}      │
+//!     │  Setup {root, shares, …}      │
 //!     │ ◄──────────────────────────── │
 //!     │  Kernel, Ready  or  Failed    │
 //!     │ ────────────────────────────► │
@@ -27,7 +27,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -58,25 +58,40 @@ pub const CORES: &str = "/run/lvh-cores";
 pub const CORE: &str = "core";
 
 wire_struct! {
-    /// How the guest builds the world that commands see.
+    /// How the guest builds the rootfs that commands see.
     pub struct Setup {
         /// Host name of the guest.
         pub hostname: String,
         /// Wall clock, nanoseconds since 1970.
         pub clock_ns: u64,
-        /// What the kernel's random numbers depend on from now on: guests that are started from one kept state would
-        /// have the same ones.
+        /// What the kernel's random numbers depend on from now on: guests that resume from one snapshot would have the
+        /// same ones.
         pub seed: Bytes,
         /// The root file system.
         pub root: Root,
-        /// Mounts on top of it, in this order.
-        pub mounts: Vec<Mount>,
+        /// What the host shares.
+        pub shares: Vec<Share>,
+        /// Mounts on top of the root, in this order.
+        pub mounts: Vec<FileMount>,
+        /// The program and its arguments that become the first process once all is mounted; none: lvh-init stays that.
+        /// The agent is then a child of it.
+        pub init: Vec<Bytes>,
     }
 
-    /// One mount: `source` appears at `target`.
-    pub struct Mount {
+    /// Files of the host, served over virtio.
+    pub struct Share {
+        /// Mount tag; names it in [`Root`] and [`FileSource`].
+        pub tag: String,
+        /// `virtiofs` or `9p`.
+        pub fstype: String,
+        /// What is written goes to the host. Else the guest sees the files under an overlay in its own memory.
+        pub writable: bool,
+    }
+
+    /// A file or directory that appears at `target`, whatever the root is.
+    pub struct FileMount {
         /// What is mounted.
-        pub source: MountSource,
+        pub source: FileSource,
         /// Absolute path in the new root; made where it does not exist.
         pub target: Bytes,
     }
@@ -115,22 +130,22 @@ wire_struct! {
 wire_enum! {
     /// Where the root file system comes from.
     pub enum Root {
-        /// The host's root, shared read-only under `tag`, with a file system in guest memory over it.
-        0 => Shared { /** Mount tag. */ tag: String, /** `virtiofs` or `9p`. */ fstype: String },
+        /// The root of a share.
+        0 => Share { /** Its tag. */ tag: String },
+        /// The file system on a disk, which is written to.
+        1 => Disk { /** The virtio block device's serial number. */ serial: String, /** Such as `ext4`. */ fstype: String },
         /// What the initramfs holds.
-        1 => Packed {},
+        2 => Initramfs {},
     }
 }
 
 wire_enum! {
-    /// What a mount shows.
-    pub enum MountSource {
-        /// A path of the new root as it is without the guest's own mounts, such as a workspace in `/tmp`. A symbolic
-        /// link that is to appear where it is becomes one again.
-        0 => Root { /** Absolute path. */ path: Bytes },
-        /// A directory of a writable share.
-        1 => Writable { /** Mount tag. */ tag: String, /** `virtiofs` or `9p`. */ fstype: String,
-                        /** Directory below the share's root, or empty. */ dir: Bytes },
+    /// Where the file or directory of a mount is.
+    pub enum FileSource {
+        /// In a share. A symbolic link that is to appear at its own path becomes one again.
+        0 => Share { /** Its tag. */ tag: String, /** Path below the share's root, with or without a slash in front. */ path: Bytes },
+        /// In the initramfs.
+        1 => Initramfs { /** Absolute path. */ path: Bytes },
     }
 }
 
@@ -161,7 +176,7 @@ wire_enum! {
 wire_enum! {
     /// What the host asks.
     pub enum ToGuest {
-        /// Build the world; the first message.
+        /// Build the rootfs; the first message.
         0 => Setup { /** How. */ setup: Setup },
         /// Start a command.
         1 => Run { /** Names it in later messages. */ id: u32, /** What to run. */ command: Command },
@@ -185,9 +200,9 @@ wire_enum! {
     pub enum ToHost {
         /// The channel is up.
         0 => Hello { /** [`VERSION`]. */ version: u32, /** `uname -r`. */ release: String },
-        /// The world is built.
+        /// The rootfs is built.
         1 => Ready { /** What could not be had, a line each. */ warnings: Vec<String> },
-        /// The world could not be built.
+        /// The rootfs could not be built.
         2 => Failed { /** What failed and why. */ message: String },
         /// A command runs.
         3 => Started { /** The command. */ id: u32 },
@@ -198,7 +213,7 @@ wire_enum! {
         /// A command ended; all its output and the kernel log up to now were sent before.
         6 => Exited { /** The command. */ id: u32, /** How. */ exit: Exit },
         /// Whole records of the kernel log as `/dev/kmsg` gives them, each `priority,sequence,µs,flags;text` and a
-        /// newline. Those from before the world was built come before `Ready`.
+        /// newline. Those from before that come before `Ready`.
         7 => Kernel { /** The records. */ records: Bytes },
         /// A part of a collected file.
         8 => File { /** Path below the collected directory. */ path: Bytes, /** Permission bits. */ mode: u32,

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use super::depmod::depmod;
-use super::{KernelRelease, resolve::stamp};
+use super::{KernelRelease, stamp::stamp};
 use crate::store::{Key, Store};
 use crate::{Error, Result};
 

@@ -113,7 +113,7 @@ pub(super) mod tests {
         elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
         put(&mut elf, 32, &(segments_at as u64).to_le_bytes());
         put(&mut elf, 40, &(sections_at as u64).to_le_bytes());
-        for (at, value) in [(54, 56_u16), (56, 1), (58, 64), (60, 2), (62, 1)] {
+        for (at, value) in [(18, 62_u16), (54, 56), (56, 1), (58, 64), (60, 2), (62, 1)] {
             put(&mut elf, at, &value.to_le_bytes());
         }
         elf.extend([contents, &names, &note].concat());

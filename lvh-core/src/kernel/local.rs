@@ -9,12 +9,13 @@ use super::bzimage::BzImage;
 use super::compression::Compression;
 use super::search::find;
 use super::{KernelRelease, elf::Elf};
-use crate::{Error, ErrorKind, Result};
+use crate::{Arch, Error, ErrorKind, Result};
 
 /// A kernel's files, found but not yet looked into.
 #[derive(Debug)]
 pub(super) struct LocalKernel {
     pub(super) image: PathBuf,
+    pub(super) arch: Arch,
     pub(super) release: KernelRelease,
     pub(super) config: Option<PathBuf>,
     pub(super) modules: LocalModules,
@@ -101,9 +102,11 @@ fn build_tree(root: &Path) -> Result<LocalKernel> {
 /// The kernel `image` of the build tree `root`.
 fn built(root: &Path, image: PathBuf) -> Result<LocalKernel> {
     let written = fs::read_to_string(root.join("include/config/kernel.release")).unwrap_or_default();
-    let release = KernelRelease::parse(written.trim()).map_or_else(|| release_of(&image), Ok)?;
+    let head = head_of(&image)?;
+    let release = KernelRelease::parse(written.trim()).map_or_else(|| release_of(&image, &head), Ok)?;
     let config = Some(root.join(".config")).filter(|config| config.is_file());
-    Ok(LocalKernel { image, release, config, modules: LocalModules::Built(root.to_owned()) })
+    let arch = arch_of(&head).ok_or_else(|| unknown(&image))?;
+    Ok(LocalKernel { image, arch, release, config, modules: LocalModules::Built(root.to_owned()) })
 }
 
 fn installed_tree(root: &Path) -> Result<LocalKernel> {
@@ -137,7 +140,9 @@ fn file(image: &Path) -> Result<LocalKernel> {
     if let Some(root) = image.ancestors().skip(1).find(|dir| is_build_tree(dir)) {
         return built(root, image.to_owned());
     }
-    let release = release_of(image)?;
+    let head = head_of(image)?;
+    let release = release_of(image, &head)?;
+    let arch = arch_of(&head).ok_or_else(|| unknown(image))?;
     let dir = image.parent().unwrap_or(Path::new("/"));
     let root = dir.parent().unwrap_or(dir);
     let named = release.as_str();
@@ -146,7 +151,7 @@ fn file(image: &Path) -> Result<LocalKernel> {
     let below = |root: &Path| ["lib/modules", "usr/lib/modules"].map(|modules| root.join(modules).join(named));
     // `lib/modules/RELEASE/vmlinuz`, `boot/vmlinuz-RELEASE`, and an image beside its `lib`.
     let modules = [dir.to_owned()].into_iter().chain(below(root)).chain(below(dir));
-    Ok(LocalKernel { image: image.to_owned(), release, config, modules: installed_modules(modules) })
+    Ok(LocalKernel { image: image.to_owned(), arch, release, config, modules: installed_modules(modules) })
 }
 
 fn installed_modules(places: impl IntoIterator<Item = PathBuf>) -> LocalModules {
@@ -155,22 +160,54 @@ fn installed_modules(places: impl IntoIterator<Item = PathBuf>) -> LocalModules 
     places.into_iter().find(holds_modules).map_or(LocalModules::None, LocalModules::Installed)
 }
 
-/// The release that a kernel image says it is.
-fn release_of(image: &Path) -> Result<KernelRelease> {
+/// The first bytes of a kernel image, and all of them where they are compressed as a whole.
+fn head_of(image: &Path) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut file = File::open(image).map_err(|e| unreadable(image, e))?;
     // The setup code of a bzImage, where its version is, has at most 64 sectors.
     file.by_ref().take(64 << 10).read_to_end(&mut head).map_err(|e| unreadable(image, e))?;
-    if let Some(bzimage) = BzImage::parse(&head) {
+    let Some(format) = Compression::detect(&head) else { return Ok(head) };
+    file.read_to_end(&mut head).map_err(|e| unreadable(image, e))?;
+    format.decompress(&head).map_err(|e| Error::path("unpack", image, e))
+}
+
+/// What runs the kernel that begins with `head`: a bzImage, an arm64 Image or an ELF file.
+fn arch_of(head: &[u8]) -> Option<Arch> {
+    const EM_X86_64: &[u8] = &62u16.to_le_bytes();
+    const EM_AARCH64: &[u8] = &183u16.to_le_bytes();
+    if BzImage::parse(head).is_some() {
+        return Some(Arch::X86_64);
+    }
+    if is_arm64_image(head) {
+        return Some(Arch::Aarch64);
+    }
+    match head.get(18..20).filter(|_| head.starts_with(b"\x7fELF\x02\x01"))? {
+        EM_X86_64 => Some(Arch::X86_64),
+        EM_AARCH64 => Some(Arch::Aarch64),
+        _ => None,
+    }
+}
+
+/// The magic number of Documentation/arch/arm64/booting.rst.
+fn is_arm64_image(head: &[u8]) -> bool {
+    head.get(0x38..0x3c) == Some(b"ARM\x64")
+}
+
+/// The release that the kernel image that begins with `head` says it is.
+fn release_of(image: &Path, head: &[u8]) -> Result<KernelRelease> {
+    if let Some(bzimage) = BzImage::parse(head) {
         return bzimage.release().ok_or_else(|| unknown(image));
     }
-    file.read_to_end(&mut head).map_err(|e| unreadable(image, e))?;
-    if let Some(format) = Compression::detect(&head) {
-        head = format.decompress(&head).map_err(|e| Error::path("unpack", image, e))?;
+    if !is_arm64_image(head) && !head.starts_with(b"\x7fELF") {
+        return Err(unknown(image));
     }
-    let arm64 = head.get(0x38..0x3c) == Some(b"ARM\x64");
-    let banner = if arm64 || Elf::parse(&head).is_some() { banner(&head) } else { None };
-    banner.ok_or_else(|| unknown(image))
+    let bytes = fs::read(image).map_err(|e| unreadable(image, e))?;
+    let plain = match Compression::detect(&bytes) {
+        Some(_) => head,
+        None => &bytes,
+    };
+    let whole = is_arm64_image(head) || Elf::parse(plain).is_some();
+    banner(plain).filter(|_| whole).ok_or_else(|| unknown(image))
 }
 
 /// The release in `linux_banner`, init/version.c.

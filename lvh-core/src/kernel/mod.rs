@@ -19,10 +19,10 @@ pub mod payload;
 mod resolve;
 mod search;
 mod source;
+mod stamp;
 
 pub use config::{KernelConfig, Value};
-pub use deb::DebArch;
 pub use modules::{Availability, LoadableModule, ModuleTree};
-pub(crate) use resolve::stamp;
 pub use resolve::{forget, resolve, resolve_blocking};
 pub use source::{DebSource, Kernel, KernelRelease, KernelSource};
+pub(crate) use stamp::stamp;

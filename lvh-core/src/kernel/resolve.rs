@@ -1,5 +1,3 @@
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::local::{self, LocalKernel, LocalModules};
 use super::payload::{self, Extracted};
-use super::{DebArch, DebSource, Kernel, KernelSource, built_modules, deb};
+use super::stamp::stamp;
+use super::{DebSource, Kernel, KernelSource, built_modules, deb};
 use crate::store::{Key, Store};
-use crate::{Event, Events, Result};
+use crate::{Arch, Event, Events, Result};
 
 /// Turns `source` into files on disk, fetching them where the store does not have them yet. `name` is what the user
 /// calls the kernel.
@@ -63,7 +62,7 @@ fn watch(events: &Events) -> (Events, Arc<AtomicBool>) {
 /// When the store cannot be written.
 pub fn forget(source: &KernelSource, store: &Store) -> Result<bool> {
     match source {
-        KernelSource::Deb(source) => store.forget(&deb::question(source, DebArch::HOST)),
+        KernelSource::Deb(source) => store.forget(&deb::question(source, Arch::HOST)),
         KernelSource::Path(_) | KernelSource::Host => Ok(false),
     }
 }
@@ -77,7 +76,7 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn deb(&self, source: &DebSource) -> Result<Kernel> {
-        let deb = deb::resolve(&self.subject, source, DebArch::HOST, self.store, self.events)?;
+        let deb = deb::resolve(&self.subject, source, Arch::HOST, self.store, self.events)?;
         let image = deb.entry.path().join("vmlinuz");
         let existing = |path: PathBuf| path.exists().then_some(path);
         let extracted = self.extract(&image, &deb.key)?;
@@ -88,6 +87,7 @@ impl Resolver<'_> {
             config: existing(deb.entry.path().join("config")).or(extracted.config),
             modules: Some(deb.entry.path().join("lib/modules").join(deb.release.as_str())),
             vmlinux: extracted.vmlinux,
+            arch: Arch::HOST,
             release: deb.release,
             image,
         })
@@ -110,6 +110,7 @@ impl Resolver<'_> {
             key: Key::of(["local", digest.as_str(), &modules_key]).to_string(),
             config: local.config.or(extracted.config),
             vmlinux: extracted.vmlinux,
+            arch: local.arch,
             release: local.release,
             image: local.image,
             modules,
@@ -134,17 +135,6 @@ impl Resolver<'_> {
         self.store.remember(&question, &digest)?;
         Ok(digest)
     }
-}
-
-/// Path, size, inode and times of a file: they change when it does.
-pub(crate) fn stamp(file: &Path) -> String {
-    let name = file.display();
-    fs::metadata(file).map_or_else(
-        |_| format!("{name} missing"),
-        |m| {
-            format!("{name} {} {} {}.{} {}.{}", m.size(), m.ino(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
-        },
-    )
 }
 
 /// What changes when modules are installed into a tree: depmod writes its lists anew.

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::Arch;
+
 /// Where a kernel comes from: the checked form of a `[kernels.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelSource {
@@ -66,6 +68,8 @@ pub struct Kernel {
     pub identity: String,
     /// Digest (hex SHA-256) of what the boot files depend on: caches of derived files are keyed by it.
     pub key: String,
+    /// The architecture that it runs on.
+    pub arch: Arch,
     /// `uname -r`.
     pub release: KernelRelease,
     /// The bootable image (bzImage on x86-64, Image on arm64).

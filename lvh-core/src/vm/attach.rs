@@ -22,7 +22,7 @@ use crate::vm::running::Vm;
 wire_struct! {
     /// What whoever enters is told first.
     pub struct Offer {
-        /// What the VM was kept for, such as ``ends::panics on 6.12.117+deb13-amd64``.
+        /// What the VM is retained for, such as ``ends::panics on 6.12.117+deb13-amd64``.
         pub title: String,
         /// A shell in the directory and with the environment of that.
         pub shell: Command,

@@ -1,16 +1,24 @@
-//! Why a guest did not come up.
+//! What one try at booting ended in, if not in a running guest.
 
 use std::io;
 
+use super::diagnosis::Cause;
 use crate::error::{Error, ErrorKind};
-use crate::vm::spec::VmSpec;
+use crate::kernel::Kernel;
 
-/// Why a guest did not come up.
+/// What one try at booting ended in.
 pub(crate) enum Failure {
-    /// The accelerator cannot run it; another may.
+    /// The accelerator cannot run the guest; another may.
     Accelerator(String),
-    /// Anything else, with QEMU's and the console's last words.
-    Boot { why: String, output: String },
+    /// The guest did not come up.
+    Boot {
+        /// Why.
+        cause: Cause,
+        /// What it was booted on, such as `channel serial, share 9p, tcg`.
+        on: String,
+        /// QEMU's and the console's last words.
+        output: String,
+    },
     /// The host could not even start it.
     Host(Error),
 }
@@ -21,31 +29,24 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl Failure {
-    pub(crate) fn into_error(self, spec: &VmSpec) -> Error {
-        let kernel = format!("kernel `{}` ({})", spec.kernel.name, spec.kernel.release);
-        match self {
-            Self::Accelerator(why) => Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {why}"))
-                .with_hint("set LVH_ACCEL=auto to fall back to TCG"),
-            Self::Boot { why, output } => {
-                let hint = hint(&why, &output);
-                let error = Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {why}")).with_output(output);
-                hint.into_iter().fold(error, Error::with_hint)
-            }
-            Self::Host(error) => error,
-        }
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Host(error)
     }
 }
 
-/// How to mend what a boot failed over, where we know it.
-fn hint(why: &str, output: &str) -> Option<&'static str> {
-    if why.starts_with("timed out") {
-        Some("`boot-timeout` of [vm] in lvh.toml, or `boot_timeout` of the test, gives it more time")
-    } else if why.contains("deadlocked on memory") || why.contains("Out of memory") {
-        Some("`memory` of [vm] in lvh.toml, or of the test, gives it more")
-    } else if why.starts_with("QEMU ended") && output.contains("Cannot allocate memory") {
-        Some("`memory` of [vm] in lvh.toml, or of the test, asks for more than this machine can give")
-    } else {
-        None
+impl Failure {
+    /// The same for the user, who asked for `kernel`.
+    pub(crate) fn into_error(self, kernel: &Kernel) -> Error {
+        let kernel = format!("kernel `{}` ({})", kernel.name, kernel.release);
+        match self {
+            Self::Accelerator(why) => Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {why}"))
+                .with_hint("set LVH_ACCEL=auto to fall back to TCG"),
+            Self::Boot { cause, on, output } => {
+                let error = Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {cause} ({on})"));
+                cause.hint().into_iter().fold(error.with_output(output), Error::with_hint)
+            }
+            Self::Host(error) => error,
+        }
     }
 }

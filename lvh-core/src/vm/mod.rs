@@ -1,18 +1,21 @@
 //! Virtual machines: from a spec to a running guest to its end.
 //!
 //! ```text
-//!   VmSpec ──plan──► rungs, initramfs ──attempt──► QEMU ──guest──► Vm ──► shutdown
+//!   VmSpec ──plan──► transport, initramfs ──launch──► QEMU ──boot──► Vm ──► shutdown
 //! ```
 //!
-//! Where an equal VM was kept at its hello (`kept`), all up to there is read from the store instead.
+//! Where there is a snapshot of an equal VM at its hello (`snapshot`), all up to there is read from the store instead.
 //!
 //! A VM leaves nothing on disk: its sockets, its initramfs and its console are inherited descriptors, so a killed test
 //! run leaves nothing either.
 
 pub mod attach;
+mod attempt;
 mod boot;
+mod diagnosis;
 mod failure;
 mod info;
+mod launch;
 mod plan;
 mod qemu;
 mod root;
@@ -21,10 +24,11 @@ mod snapshot;
 mod spec;
 mod transport;
 
-pub use info::Facts;
+pub use info::VmInfo;
 pub(crate) use qemu::accel::remembered_kvm;
 pub use qemu::command_line::Hypervisor;
-pub use qemu::machine::Arch;
+pub use qemu::device::DiskFormat;
+pub use root::rootfs::RootFs;
 pub use running::Vm;
 pub use spec::{TCG_FACTOR, VmSpec};
-pub use transport::candidates::{Ladders, Rung, Rungs};
+pub use transport::candidates::{Candidate, Candidates, Transport};

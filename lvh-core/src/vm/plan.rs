@@ -2,53 +2,65 @@
 
 use std::os::unix::net::UnixListener;
 
+use super::attempt::Attempt;
+use super::failure::Failure;
+use super::qemu::accel::{self, Choice, KvmState, Remembered};
+use super::qemu::command_line::Hypervisor;
+use super::qemu::gdb;
+use super::root::initramfs::Initramfs;
+use super::root::rootfs::RootFs;
+use super::running::Vm;
+use super::snapshot::start;
+use super::spec::VmSpec;
+use super::transport::candidates::{Candidates, HostOffers, Transport};
+use super::transport::drivers::Drivers;
 use crate::config::Accel;
-use crate::error::{Error, Result};
-use crate::event::Events;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, Events};
 use crate::store::Store;
-use crate::vm::boot::Attempt;
-use crate::vm::failure::Failure;
-use crate::vm::qemu::accel::{self, Candidates, Memory, Verdict};
-use crate::vm::qemu::command_line::Hypervisor;
-use crate::vm::qemu::gdb;
-use crate::vm::qemu::machine::Arch;
-use crate::vm::root::initramfs::Initramfs;
-use crate::vm::running::Vm;
-use crate::vm::snapshot::start;
-use crate::vm::spec::VmSpec;
-use crate::vm::transport::candidates::{HostOffers, Ladders, Rungs};
-use crate::vm::transport::drivers::Drivers;
+
+impl Vm {
+    /// Boots a VM, or resumes it from a snapshot of an equal one.
+    ///
+    /// # Errors
+    /// No QEMU; a transport or a root that cannot be had; a guest that does not come up, with what its console said.
+    pub async fn boot(spec: &VmSpec, store: &Store, events: &Events) -> Result<Self> {
+        let subject = format!("kernel `{}`", spec.kernel.name);
+        let vm = Plan::make(spec, store)?.boot(&subject, events).await?;
+        events.send(Event::Done { subject, result: vm.info().to_string() });
+        Ok(vm)
+    }
+}
 
 /// All that a boot needs.
-pub(crate) struct Plan<'a> {
+struct Plan<'a> {
     spec: &'a VmSpec,
-    arch: Arch,
-    rungs: Rungs,
+    transport: Transport,
     initramfs: Initramfs,
-    candidates: Candidates,
-    memory: Memory,
+    accelerators: Choice,
+    remembered: Remembered,
     store: Store,
 }
 
 impl<'a> Plan<'a> {
     /// Reads what host and guest offer and decides.
-    pub(crate) fn make(spec: &'a VmSpec, store: &Store) -> Result<Self> {
-        let arch = Arch::host();
+    fn make(spec: &'a VmSpec, store: &Store) -> Result<Self> {
         let drivers = Drivers::of(&spec.kernel)?;
         drivers.check(&spec.kernel, &spec.modules)?;
-        let ladders = Ladders::survey(HostOffers::here(arch), |driver| drivers.find(driver));
-        let rungs = ladders.choose(spec)?;
-        let memory = Memory::open(&store.state(accel::STATE)?);
-        let candidates = accel::candidates(spec.accel, &memory)?;
-        let initramfs = Initramfs::prepare(spec, &drivers, &rungs, store)?;
-        Ok(Self { spec, arch, rungs, initramfs, candidates, memory, store: store.clone() })
+        check_root(spec, &drivers)?;
+        let offers = HostOffers::here(spec.kernel.arch);
+        let transport = Candidates::survey(offers, |driver| drivers.find(driver)).choose(spec)?;
+        let remembered = Remembered::open(&store.state(accel::STATE)?);
+        let accelerators = accel::candidates(spec.accel, &remembered)?;
+        let initramfs = Initramfs::prepare(spec, &drivers, &transport, store)?;
+        Ok(Self { spec, transport, initramfs, accelerators, remembered, store: store.clone() })
     }
 
     /// Boots under the first accelerator that can.
-    pub(crate) async fn boot(&self, subject: &str, events: &Events) -> Result<Vm> {
-        self.candidates.note.iter().for_each(|note| events.note(note));
+    async fn boot(&self, subject: &str, events: &Events) -> Result<Vm> {
+        self.accelerators.note.iter().for_each(|note| events.note(note));
         let gdb = self.wait_for_gdb(events)?;
-        let mut hypervisors = self.candidates.hypervisors.iter().peekable();
+        let mut hypervisors = self.accelerators.hypervisors.iter().peekable();
         let mut broken = None;
         loop {
             let &hypervisor = hypervisors.next().expect("an attempt that has a successor falls through to it");
@@ -56,9 +68,9 @@ impl<'a> Plan<'a> {
             match self.start(&self.attempt(hypervisor, gdb.as_ref()), events).await {
                 Ok(vm) => {
                     // Only now is it known that KVM was to blame, and not what another hypervisor needs as well.
-                    let works = (hypervisor == Hypervisor::Kvm).then_some(Verdict::Works);
-                    if let Some(verdict) = broken.map(Verdict::Broken).or(works) {
-                        self.memory.keep(&verdict);
+                    let works = (hypervisor == Hypervisor::Kvm).then_some(KvmState::Works);
+                    if let Some(state) = broken.map(KvmState::Broken).or(works) {
+                        self.remembered.keep(&state);
                     }
                     return Ok(vm);
                 }
@@ -66,16 +78,16 @@ impl<'a> Plan<'a> {
                     events.note(accel::slow(&why));
                     broken = Some(why);
                 }
-                Err(failure) => return Err(failure.into_error(self.spec)),
+                Err(failure) => return Err(failure.into_error(&self.spec.kernel)),
             }
         }
     }
 
-    /// Goes on with a VM that was kept, or boots one.
+    /// Resumes from a snapshot, or boots.
     async fn start(&self, attempt: &Attempt<'_>, events: &Events) -> std::result::Result<Vm, Failure> {
-        let can_be_kept =
-            self.spec.warm_start && attempt.gdb.is_none() && start::is_possible(self.rungs.channel, self.rungs.share);
-        if can_be_kept && let Some(vm) = start::resume(attempt, &self.store, events).await? {
+        if self.spec.warm_start
+            && let Some(vm) = start::resume(attempt, &self.store, events).await?
+        {
             return Ok(vm);
         }
         attempt.boot().await
@@ -90,9 +102,22 @@ impl<'a> Plan<'a> {
     }
 
     fn attempt<'b>(&'b self, hypervisor: Hypervisor, gdb: Option<&'b UnixListener>) -> Attempt<'b> {
-        let Self { spec, arch, rungs, initramfs, .. } = self;
+        let Self { spec, transport, initramfs, .. } = self;
         let cpus = spec.cpus.unwrap_or(if matches!(hypervisor, Hypervisor::Tcg { .. }) { 1 } else { 2 });
-        let hypervisor = accel::for_cpus(hypervisor, cpus, *arch);
-        Attempt { spec, arch: *arch, hypervisor, cpus, rungs, initramfs, gdb }
+        let hypervisor = accel::for_cpus(hypervisor, cpus, spec.kernel.arch);
+        Attempt { spec, hypervisor, cpus, transport, initramfs, gdb }
+    }
+}
+
+/// Whether the root is there, and whether the kernel has what it needs.
+fn check_root(spec: &VmSpec, drivers: &Drivers) -> Result<()> {
+    let RootFs::Disk { path, .. } = &spec.root else { return Ok(()) };
+    std::fs::File::open(path).map_err(|error| Error::path("open the disk", path, error))?;
+    match spec.root.drivers().iter().find_map(|driver| drivers.find(driver).err()) {
+        None => Ok(()),
+        Some(why) => {
+            let (kernel, path) = (&spec.kernel.name, path.display());
+            Err(Error::new(ErrorKind::Boot, format!("kernel `{kernel}` cannot mount the disk `{path}`: {why}")))
+        }
     }
 }

@@ -6,22 +6,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::diagnosis::diagnose;
+use super::info::VmInfo;
+use super::qemu::command_line::Hypervisor;
+use super::qemu::console::Console;
+use super::qemu::process::Qemu;
+use super::qemu::qmp::Stop;
+use super::transport::served::Served;
+use super::transport::share::bytes;
 use crate::config::Share;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Event, Events};
 use crate::guest::client::{Guest, Process};
 use crate::guest::protocol::{CORE, CORES, Command};
 use crate::guest::write_back::WriteBack;
-use crate::store::Store;
-use crate::vm::info::Facts;
-use crate::vm::plan::Plan;
-use crate::vm::qemu::command_line::Hypervisor;
-use crate::vm::qemu::console::Console;
-use crate::vm::qemu::process::Qemu;
-use crate::vm::qemu::qmp::Stop;
-use crate::vm::spec::VmSpec;
-use crate::vm::transport::served::Served;
-use crate::vm::transport::share::bytes;
 
 /// How long a guest may take to write everything back when it is told to end.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
@@ -40,25 +37,14 @@ pub struct Vm {
     pub(crate) stop: watch::Receiver<Option<Stop>>,
     pub(crate) console: Console,
     pub(crate) _served: Vec<Served>,
-    pub(crate) facts: Facts,
+    pub(crate) info: VmInfo,
     pub(crate) writable: Vec<PathBuf>,
 }
 
 impl Vm {
-    /// Boots a VM.
-    ///
-    /// # Errors
-    /// No QEMU; a rung that cannot be had; a guest that does not come up, with what its console said.
-    pub async fn boot(spec: &VmSpec, store: &Store, events: &Events) -> Result<Self> {
-        let subject = format!("kernel `{}`", spec.kernel.name);
-        let vm = Plan::make(spec, store)?.boot(&subject, events).await?;
-        events.send(Event::Done { subject, result: vm.facts.to_string() });
-        Ok(vm)
-    }
-
     /// What the VM turned out to be.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn info(&self) -> &VmInfo {
+        &self.info
     }
 
     /// Starts a command.
@@ -74,7 +60,7 @@ impl Vm {
     /// # Errors
     /// The guest is gone; a file cannot be written here.
     pub async fn write_back(&self) -> io::Result<()> {
-        if self.facts.rungs.share != Share::Packed {
+        if self.info.transport.share != Share::Packed {
             return Ok(());
         }
         for directory in &self.writable {
@@ -104,9 +90,9 @@ impl Vm {
         // QEMU ends a moment after its channel; the guest may also have closed it alone.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.qemu.ended()).await;
         let stop = self.stop.borrow().clone();
-        match why_it_ended(&self.qemu, stop.as_ref(), &self.console) {
-            Some(why) if self.guest.broke() => format!("{why}; {closed}"),
-            Some(why) => why,
+        match diagnose(&self.qemu, stop.as_ref(), &self.console) {
+            Some(cause) if self.guest.broke() => format!("{cause}; {closed}"),
+            Some(cause) => cause.to_string(),
             None => closed,
         }
     }
@@ -114,7 +100,7 @@ impl Vm {
     /// The bug of QEMU's that killed the guest, if the console shows one: under TCG with several CPUs, QEMU before 8.1
     /// loses track of code that the kernel patches, and a CPU runs into the breakpoint of a patch long done.
     pub fn bug_of_qemu(&self) -> Option<&'static str> {
-        let several = matches!(self.facts.hypervisor, Hypervisor::Tcg { .. }) && self.facts.cpus > 1;
+        let several = matches!(self.info.hypervisor, Hypervisor::Tcg { .. }) && self.info.cpus > 1;
         (several && self.console.contains("int3: 0000 [#"))
             .then_some("the guest died of an `Oops: int3`, which QEMU causes under TCG with several CPUs")
     }
@@ -141,18 +127,5 @@ impl Vm {
                 Err(Error::new(ErrorKind::Guest, format!("the guest did not shut down within {GOODBYE_DEADLINE:?}")))
             }
         }
-    }
-}
-
-/// The best that is known of why QEMU ended or the guest fell silent.
-pub(crate) fn why_it_ended(qemu: &Qemu, stop: Option<&Stop>, console: &Console) -> Option<String> {
-    if let Some(line) = console.panic_line() {
-        return Some(format!("the kernel panicked: {line}"));
-    }
-    match (stop, qemu.status()) {
-        (Some(Stop::Shutdown(reason)), _) => Some(format!("the machine ended ({reason})")),
-        (Some(Stop::InternalError), _) => Some("QEMU reports an internal error".to_owned()),
-        (None, Some(status)) => Some(format!("QEMU ended ({status})")),
-        (None, None) => None,
     }
 }

@@ -1,64 +1,52 @@
 //! What a VM is made of: plain data.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::root::rootfs::RootFs;
+use super::transport::drivers::Drivers;
 use crate::Config;
-use crate::config::{Accel, Channel, Share, VmDefaults};
+use crate::config::{Accel, Channel, Memory, Share, VmDefaults};
 use crate::error::Result;
 use crate::kernel::Kernel;
-use crate::vm::transport::drivers::Drivers;
 
-/// Everything that tells one VM from another.
+/// Everything that tells one VM from another: made by [`VmSpec::new`], changed by the setters.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct VmSpec {
-    /// The kernel it runs.
-    pub kernel: Kernel,
-    /// Virtual CPUs. Default: 2 with KVM, 1 under TCG.
-    pub cpus: Option<u32>,
-    /// Guest memory in MiB.
-    pub memory_mib: u32,
-    /// What executes the guest.
-    pub accel: Accel,
-    /// The rung of the channel ladder; none: the first that host and guest offer.
-    pub channel: Option<Channel>,
-    /// The rung of the share ladder; none: the first that host and guest offer.
-    pub share: Option<Share>,
-    /// Kernel modules to load before the first command.
-    pub modules: Vec<String>,
-    /// Appended to the kernel's command line.
-    pub kernel_args: String,
-    /// Host directories that commands may write to, at their own paths.
-    pub writable: Vec<PathBuf>,
-    /// Host paths that must be visible although the guest has a mount of its own above them, such as a workspace in
-    /// `/tmp`.
-    pub visible: Vec<PathBuf>,
-    /// Programs and files that a guest without a shared root gets (see [`Share::Packed`]).
-    pub packed: Vec<PathBuf>,
-    /// Directories that such a guest gets empty, beside the writable ones, such as the working directory.
-    pub packed_directories: Vec<PathBuf>,
-    /// How long the guest may take from QEMU's start until it is ready.
-    pub boot_timeout: Duration,
-    /// Go on with a VM that was kept where lvh-init waits, and keep one for next time. Default: true.
-    pub warm_start: bool,
-    /// Where QEMU's gdb stub listens: the path of a socket that is made. The guest then waits for gdb before its first
-    /// instruction, for as long as it takes. Default: nowhere.
-    pub gdb: Option<PathBuf>,
-    /// An existing directory for the whole console (`console.log`) and the whole kernel log (`kernel.log`).
-    /// Default: none; errors quote the console's end all the same.
-    pub log_dir: Option<PathBuf>,
+    pub(crate) kernel: Kernel,
+    pub(crate) root: RootFs,
+    pub(crate) init: Vec<OsString>,
+    pub(crate) cpus: Option<u32>,
+    pub(crate) memory: Memory,
+    pub(crate) accel: Accel,
+    pub(crate) channel: Option<Channel>,
+    pub(crate) share: Option<Share>,
+    pub(crate) modules: Vec<String>,
+    pub(crate) kernel_args: String,
+    pub(crate) writable: Vec<PathBuf>,
+    pub(crate) visible: Vec<PathBuf>,
+    pub(crate) packed: Vec<PathBuf>,
+    pub(crate) packed_directories: Vec<PathBuf>,
+    pub(crate) boot_timeout: Duration,
+    pub(crate) warm_start: bool,
+    pub(crate) gdb: Option<PathBuf>,
+    pub(crate) log_dir: Option<PathBuf>,
 }
 
 /// Without KVM everything takes about ten times as long, and so may everything that sets no limit itself.
 pub const TCG_FACTOR: u32 = 10;
 
 impl VmSpec {
-    /// A VM as the configuration has it, that shares nothing for writing.
+    /// A VM as the configuration has it, on the host's root, that shares nothing for writing.
     pub fn new(kernel: Kernel, config: &Config) -> Self {
         Self {
             kernel,
+            root: RootFs::default(),
+            init: Vec::new(),
             cpus: config.vm.cpus,
-            memory_mib: config.vm.memory.mib(),
+            memory: config.vm.memory,
             accel: config.vm.accel,
             channel: config.channel,
             share: config.share,
@@ -74,6 +62,119 @@ impl VmSpec {
             gdb: None,
             log_dir: None,
         }
+    }
+
+    /// The kernel that it runs.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// What its root file system is. Default: the host's.
+    #[must_use]
+    pub fn root(self, root: RootFs) -> Self {
+        Self { root, ..self }
+    }
+
+    /// The program of the root, and its arguments, that is the guest's first process. lvh's agent is then a child of it.
+    /// Default: none, lvh-init is the first process.
+    #[must_use]
+    pub fn init(self, argv: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self { init: argv.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Virtual CPUs. Default: `cpus` of `[vm]`, else 2 with KVM and 1 under TCG.
+    #[must_use]
+    pub fn cpus(self, cpus: u32) -> Self {
+        Self { cpus: Some(cpus), ..self }
+    }
+
+    /// Guest memory. Default: `memory` of `[vm]`.
+    #[must_use]
+    pub fn memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What executes the guest. Default: `accel` of `[vm]`.
+    #[must_use]
+    pub fn accel(self, accel: Accel) -> Self {
+        Self { accel, ..self }
+    }
+
+    /// How host and guest talk. Default: the best that both offer, unless `LVH_CHANNEL` says.
+    #[must_use]
+    pub fn channel(self, channel: Channel) -> Self {
+        Self { channel: Some(channel), ..self }
+    }
+
+    /// How the guest sees the host's files. Default: the best that both offer, unless `LVH_SHARE` says.
+    #[must_use]
+    pub fn share(self, share: Share) -> Self {
+        Self { share: Some(share), ..self }
+    }
+
+    /// Kernel modules to load before the first command. Default: `modules` of `[vm]`.
+    #[must_use]
+    pub fn modules(self, modules: Vec<String>) -> Self {
+        Self { modules, ..self }
+    }
+
+    /// Appended to the kernel's command line. Default: `kernel-args` of `[vm]`.
+    #[must_use]
+    pub fn kernel_args(self, kernel_args: impl Into<String>) -> Self {
+        Self { kernel_args: kernel_args.into(), ..self }
+    }
+
+    /// Host directories that commands may write to, at their own paths. Default: none.
+    #[must_use]
+    pub fn writable(self, writable: Vec<PathBuf>) -> Self {
+        Self { writable, ..self }
+    }
+
+    /// Host paths that the guest sees at the same paths, although its root does not have them or something that it mounts
+    /// hides them, such as a workspace in `/tmp`. Default: none.
+    #[must_use]
+    pub fn visible(self, visible: Vec<PathBuf>) -> Self {
+        Self { visible, ..self }
+    }
+
+    /// Programs, each with the libraries that it needs, and files that the guest gets where it cannot see the host's files
+    /// (see [`Share::Packed`]). Default: none.
+    #[must_use]
+    pub fn packed(self, packed: Vec<PathBuf>) -> Self {
+        Self { packed, ..self }
+    }
+
+    /// Directories that such a guest gets empty, beside the writable ones, such as the working directory. Default: none.
+    #[must_use]
+    pub fn packed_directories(self, packed_directories: Vec<PathBuf>) -> Self {
+        Self { packed_directories, ..self }
+    }
+
+    /// How long the guest may take from QEMU's start until it is ready. Default: `boot-timeout` of `[vm]`, else ten minutes.
+    #[must_use]
+    pub fn boot_timeout(self, boot_timeout: Duration) -> Self {
+        Self { boot_timeout, ..self }
+    }
+
+    /// Resume from a snapshot that was taken where lvh-init waits, and take one for next time. Default: `warm-start` of
+    /// `[vm]`.
+    #[must_use]
+    pub fn warm_start(self, warm_start: bool) -> Self {
+        Self { warm_start, ..self }
+    }
+
+    /// Where QEMU's gdb stub listens: the path of a socket that is made. The guest then waits for gdb before its first
+    /// instruction, for as long as it takes. Default: nowhere.
+    #[must_use]
+    pub fn gdb(self, socket: Option<PathBuf>) -> Self {
+        Self { gdb: socket, ..self }
+    }
+
+    /// An existing directory for the whole console (`console.log`) and the whole kernel log (`kernel.log`). Default: none;
+    /// errors quote the console's end all the same.
+    #[must_use]
+    pub fn log_dir(self, log_dir: Option<PathBuf>) -> Self {
+        Self { log_dir, ..self }
     }
 
     /// Whether the kernel has the modules that are to be loaded, as a boot would find out.

@@ -1,6 +1,6 @@
 //! Runs tests in VMs: those that want the same VM one after the other, different VMs side by side.
 
-use lvh_core::{Config, Error, Events, Place};
+use lvh_core::{Config, Error, Events, HostContext};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -45,7 +45,7 @@ fn run_all(
         config,
         store: config.store()?,
         events,
-        place: Place::here().map_err(|error| Error::io("find out where this test binary is", error))?,
+        context: HostContext::here().map_err(|error| Error::io("find out where this test binary is", error))?,
         nocapture: settings.nocapture,
         reports,
         kept: Kept::default(),
@@ -75,7 +75,7 @@ fn group(jobs: &[Job], config: &Config) -> Vec<Group> {
 
 /// Runs as many groups at a time as the user's threads and the machine's memory allow.
 async fn run_groups(groups: Vec<Group>, threads: usize, shared: &Shared<'_>) {
-    let slots = Semaphore::new(threads.min(room(groups.iter().map(|group| group.wish.memory_mib))));
+    let slots = Semaphore::new(threads.min(room(groups.iter().map(|group| group.wish.memory.mib()))));
     let mut running: Vec<_> = groups.into_iter().map(|group| Box::pin(run_group(group, shared, &slots))).collect();
     // A handful of futures: polling all of them whenever one wakes is cheaper than a task each.
     std::future::poll_fn(|context| {

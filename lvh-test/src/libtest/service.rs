@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use lvh_core::{Config, Error, Events, Place, Progress};
+use lvh_core::{Config, Error, Events, HostContext, Progress};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -84,7 +84,7 @@ fn shared(config: &'static Config, nocapture: bool) -> lvh_core::Result<Shared<'
         config,
         store: config.store()?,
         events: Events::new(move |event| reports.progress(event)),
-        place: Place::here().map_err(|error| Error::io("find out where this test binary is", error))?,
+        context: HostContext::here().map_err(|error| Error::io("find out where this test binary is", error))?,
         nocapture,
         reports,
         kept: Kept::default(),

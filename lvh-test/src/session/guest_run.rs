@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lvh_core::Place;
+use lvh_core::HostContext;
 use lvh_core::config::Channel;
 use lvh_core::guest::client::{Happening, Process};
 use lvh_core::guest::protocol::{CORE, Command, Exit, REPORT_FD, Stream as GuestStream};
@@ -37,19 +37,19 @@ pub(super) struct Run {
 pub(super) fn command(
     instance: &Instance,
     launch: &Launch,
-    place: &Place,
+    context: &HostContext,
     env: Vec<(OsString, OsString)>,
     captured: bool,
 ) -> Command {
     let guest_mode = launch.variables(&instance.path, REPORT_FD);
     let guest_mode = guest_mode.into_iter().chain([(KERNEL_LOG_VARIABLE, "1".to_owned())]);
     let guest_mode = guest_mode.map(|(name, value)| (name.into(), value.into()));
-    let exe = std::iter::once(place.exe.as_os_str());
+    let exe = std::iter::once(context.exe.as_os_str());
     Command {
         core: true,
         argv: exe.chain(launch.arguments.iter().map(AsRef::as_ref)).map(bytes).collect(),
         env: env.into_iter().chain(guest_mode).map(|(name, value)| (bytes(&name), bytes(&value))).collect(),
-        cwd: bytes(place.cwd.as_os_str()),
+        cwd: bytes(context.cwd.as_os_str()),
         stdin: false,
         merged: captured,
         report: true,
@@ -58,12 +58,12 @@ pub(super) fn command(
 }
 
 /// A shell where [`command`] runs.
-pub(super) fn shell(place: &Place, env: Vec<(OsString, OsString)>) -> Command {
+pub(super) fn shell(context: &HostContext, env: Vec<(OsString, OsString)>) -> Command {
     let shell = ["/bin/bash", "/bin/sh"].into_iter().find(|shell| std::path::Path::new(shell).exists());
     Command {
         argv: vec![bytes(OsStr::new(shell.unwrap_or("/bin/sh")))],
         env: env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
-        cwd: bytes(place.cwd.as_os_str()),
+        cwd: bytes(context.cwd.as_os_str()),
         stdin: true,
         ..Command::default()
     }
@@ -103,8 +103,8 @@ pub(super) async fn run(
     let ending = Ending {
         console: if vm_usable { String::new() } else { vm.console_tail() },
         ran: Some(Ran {
-            vm: vm.facts().summary(),
-            kernel: vm.facts().identity.clone(),
+            vm: vm.info().summary(),
+            kernel: vm.info().identity.clone(),
             logs: logs.map(|logs| logs.path().to_owned()),
             core,
         }),
@@ -120,7 +120,7 @@ pub(super) async fn run(
 
 /// Brings the core of the test `name` home; none where there is none, or where the channel would take minutes.
 async fn fetch_core(vm: &Vm, logs: &LogDir, name: &str) -> io::Result<Option<PathBuf>> {
-    if vm.facts().rungs.channel == Channel::Serial {
+    if vm.info().transport.channel == Channel::Serial {
         return Ok(None);
     }
     let dir = logs.for_cores(name)?;

@@ -6,12 +6,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use lvh_core::Place;
+use lvh_core::HostContext;
 
 use crate::harness::{Surroundings, file_word};
 
 /// The directory of one VM: `target/lvh/BINARY/KERNEL`, with a number behind it where another VM has that. It stays
-/// where somebody will look into it, until a later run takes its place.
+/// where somebody will look into it, until a later run takes its context.
 #[derive(Debug)]
 pub(crate) struct LogDir {
     path: PathBuf,
@@ -25,8 +25,8 @@ impl LogDir {
     ///
     /// # Errors
     /// Those of the operating system.
-    pub(crate) fn claim(place: &Place, kernel: &str) -> io::Result<Option<Self>> {
-        let Some(target) = place.target_dir() else { return Ok(None) };
+    pub(crate) fn claim(context: &HostContext, kernel: &str) -> io::Result<Option<Self>> {
+        let Some(target) = context.target_dir() else { return Ok(None) };
         let dir = target.join("lvh").join(Surroundings::of_process().run_id());
         fs::create_dir_all(&dir)?;
         for number in 1.. {
@@ -104,10 +104,10 @@ fn empty(dir: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn place(name: &str) -> Place {
+    fn context(name: &str) -> HostContext {
         let target = std::env::temp_dir().join(format!("lvh-log-dir-{name}-{}", std::process::id()));
         fs::create_dir_all(target.join("tmp")).unwrap();
-        Place { exe: target.join("debug/deps/it-0123456789abcdef"), cwd: "/".into(), env: Vec::new() }
+        HostContext { exe: target.join("debug/deps/it-0123456789abcdef"), cwd: "/".into(), env: Vec::new() }
     }
 
     fn name(dir: &LogDir) -> &str {
@@ -116,30 +116,30 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_gone() {
-        let place = place("gone");
+        let context = context("gone");
         let (first, second) =
-            (LogDir::claim(&place, "../6.1").unwrap().unwrap(), LogDir::claim(&place, "../6.1").unwrap().unwrap());
+            (LogDir::claim(&context, "../6.1").unwrap().unwrap(), LogDir::claim(&context, "../6.1").unwrap().unwrap());
         assert_eq!((name(&first), name(&second)), ("..-6.1", "..-6.1-2"));
         drop((first, second));
-        let target = place.target_dir().unwrap();
+        let target = context.target_dir().unwrap();
         assert!(!target.join("lvh").exists());
         fs::remove_dir_all(target).unwrap();
     }
 
     #[test]
     fn what_stays_is_replaced_by_a_later_run() {
-        let place = place("stays");
-        let mut first = LogDir::claim(&place, "6.1").unwrap().unwrap();
+        let context = context("stays");
+        let mut first = LogDir::claim(&context, "6.1").unwrap().unwrap();
         fs::write(first.path().join("console.log"), "x").unwrap();
         first.keep();
         drop(first);
-        let second = LogDir::claim(&place, "6.1").unwrap().unwrap();
+        let second = LogDir::claim(&context, "6.1").unwrap().unwrap();
         assert_eq!(name(&second), "6.1-2");
         let old = second.path().with_file_name("6.1");
         assert_eq!(fs::read_to_string(old.join("console.log")).unwrap(), "x");
         // As a later run finds it: without our lock.
         empty(&old).unwrap();
         drop(second);
-        fs::remove_dir_all(place.target_dir().unwrap()).unwrap();
+        fs::remove_dir_all(context.target_dir().unwrap()).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use lvh_core::config::{KernelEventKind, VmDefaults};
 use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
-use lvh_core::{Config, Error, ErrorKind, Events, Place, kernel};
+use lvh_core::{Config, Error, ErrorKind, Events, HostContext, kernel};
 
 use super::guest_run;
 use super::kept::Kept;
@@ -21,7 +21,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) config: &'a Config,
     pub(crate) store: Store,
     pub(crate) events: Events,
-    pub(crate) place: Place,
+    pub(crate) context: HostContext,
     pub(crate) nocapture: bool,
     pub(crate) reports: &'a Reports,
     pub(crate) kept: Kept,
@@ -57,13 +57,14 @@ impl<'a> Session<'a> {
         if self.vm.is_some() {
             return Ok(());
         }
-        let mut spec = match self.spec.take() {
+        let spec = match self.spec.take() {
             Some(spec) => spec,
             None => self.specify().await?,
         };
         let mut logs = self.claim_logs();
-        spec.log_dir = logs.as_ref().map(|logs| logs.path().to_owned());
-        spec.gdb = spec.log_dir.as_ref().filter(|_| self.shared.config.gdb).map(|dir| dir.join("gdb"));
+        let log_dir = logs.as_ref().map(|logs| logs.path().to_owned());
+        let gdb = log_dir.as_ref().filter(|_| self.shared.config.gdb).map(|dir| dir.join("gdb"));
+        let spec = spec.log_dir(log_dir).gdb(gdb);
         let booted = Vm::boot(&spec, &self.shared.store, &self.shared.events).await;
         self.spec = Some(spec);
         if booted.is_err() {
@@ -76,7 +77,7 @@ impl<'a> Session<'a> {
 
     /// Tests run without logs too.
     fn claim_logs(&self) -> Option<LogDir> {
-        LogDir::claim(&self.shared.place, &self.wish.kernel).unwrap_or_else(|error| {
+        LogDir::claim(&self.shared.context, &self.wish.kernel).unwrap_or_else(|error| {
             self.shared.events.note(format!("VMs leave no logs in the target directory: {error}"));
             None
         })
@@ -98,9 +99,9 @@ impl<'a> Session<'a> {
 
     /// Runs one test; also tells the bug of QEMU's that killed the guest, where one did.
     async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Outcome, Option<&'static str>) {
-        let Shared { config, place, nocapture, reports, .. } = self.shared;
+        let Shared { config, context, nocapture, reports, .. } = self.shared;
         let Booted { vm, logs } = self.vm.as_mut().expect("the session is ready");
-        let command = guest_run::command(instance, launch, place, place.guest_env(&config.vm.env), !nocapture);
+        let command = guest_run::command(instance, launch, context, context.guest_env(&config.vm.env), !nocapture);
         let live = nocapture.then_some(*reports);
         let timeout = timeout(config, instance, vm);
         let mut run = guest_run::run(vm, instance, command, timeout, live, logs.as_ref()).await;
@@ -127,10 +128,10 @@ impl<'a> Session<'a> {
 
     /// Leaves the VM to whoever wants to look into it; the next test gets another.
     fn keep(&mut self, instance: &Instance) {
-        let Shared { config, place, kept, events, .. } = self.shared;
+        let Shared { config, context, kept, events, .. } = self.shared;
         let Some(Booted { vm, .. }) = self.vm.take() else { return };
-        let title = format!("{} on {}", instance.name, vm.facts().summary());
-        let shell = guest_run::shell(place, place.guest_env(&config.vm.env));
+        let title = format!("{} on {}", instance.name, vm.info().summary());
+        let shell = guest_run::shell(context, context.guest_env(&config.vm.env));
         if let Err(error) = kept.keep(vm, Offer { title, shell }) {
             events.note(format!("the VM of `{}` cannot be kept: {error}", instance.name));
         }
@@ -152,31 +153,31 @@ impl<'a> Session<'a> {
     }
 
     async fn specify(&self) -> lvh_core::Result<VmSpec> {
-        let Self { shared: Shared { config, store, events, place, .. }, wish, .. } = self;
+        let Self { shared: Shared { config, store, events, context, .. }, wish, .. } = self;
         if let Some(image) = wish.image {
             config.image(image)?;
         }
         let source = config.kernel(&wish.kernel)?;
         let kernel = kernel::resolve(&wish.kernel, &source, store, events).await?;
         let writable =
-            place.writable().map_err(|error| Error::io("make a directory that tests may write to", error))?;
-        let defaults = VmSpec::new(kernel, config);
-        Ok(VmSpec {
-            cpus: wish.cpus,
-            memory_mib: wish.memory_mib,
-            accel: wish.accel,
-            modules: wish.modules.clone(),
-            kernel_args: wish.kernel_args.clone(),
-            warm_start: wish.warm_start,
-            visible: place.visible(&writable),
-            writable,
-            packed: vec![place.exe.clone()],
-            packed_directories: vec![place.cwd.clone()],
-            boot_timeout: match config.gdb {
-                true => UNLIMITED,
-                false => wish.boot_timeout.unwrap_or(defaults.boot_timeout),
-            },
-            ..defaults
+            context.writable().map_err(|error| Error::io("make a directory that tests may write to", error))?;
+        let mut spec = VmSpec::new(kernel, config)
+            .memory(wish.memory)
+            .accel(wish.accel)
+            .modules(wish.modules.clone())
+            .kernel_args(wish.kernel_args.clone())
+            .warm_start(wish.warm_start)
+            .visible(context.visible(&writable))
+            .writable(writable)
+            .packed(vec![context.exe.clone()])
+            .packed_directories(vec![context.cwd.clone()]);
+        if let Some(cpus) = wish.cpus {
+            spec = spec.cpus(cpus);
+        }
+        let boot_timeout = if config.gdb { Some(UNLIMITED) } else { wish.boot_timeout };
+        Ok(match boot_timeout {
+            Some(boot_timeout) => spec.boot_timeout(boot_timeout),
+            None => spec,
         })
     }
 }
@@ -189,9 +190,9 @@ fn timeout(config: &Config, instance: &Instance, vm: &Vm) -> Duration {
         return UNLIMITED;
     }
     let explicit = instance.case.options.timeout_ms.map(Duration::from_millis).or(config.vm.test_timeout);
-    explicit.unwrap_or_else(|| match vm.facts().hypervisor {
+    explicit.unwrap_or_else(|| match vm.info().hypervisor {
         Hypervisor::Tcg { .. } => VmDefaults::TIMEOUT * TCG_FACTOR,
-        Hypervisor::Kvm | Hypervisor::Hvf => VmDefaults::TIMEOUT,
+        Hypervisor::Kvm => VmDefaults::TIMEOUT,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lvh_core::Config;
-use lvh_core::config::Accel;
+use lvh_core::config::{Accel, Memory};
 
 use crate::harness::Job;
 
@@ -13,7 +13,7 @@ pub(crate) struct Wish {
     pub(crate) kernel: String,
     pub(crate) image: Option<&'static str>,
     pub(crate) cpus: Option<u32>,
-    pub(crate) memory_mib: u32,
+    pub(crate) memory: Memory,
     pub(crate) accel: Accel,
     pub(crate) boot_timeout: Option<Duration>,
     pub(crate) modules: Vec<String>,
@@ -41,7 +41,7 @@ impl Wish {
             kernel: job.instance.kernel.clone().expect("a test in a VM has a kernel"),
             image: options.image,
             cpus: options.cpus.or(vm.cpus),
-            memory_mib: options.memory_mib.unwrap_or(vm.memory.mib()),
+            memory: options.memory_mib.map_or(vm.memory, Memory::from_mib),
             accel: options.accel.and_then(|accel| accel.parse().ok()).unwrap_or(vm.accel),
             boot_timeout: options.boot_timeout_ms.map(Duration::from_millis).or(vm.boot_timeout),
             modules: vm.modules.iter().cloned().chain(named).collect(),

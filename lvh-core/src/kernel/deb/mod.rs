@@ -12,6 +12,5 @@ mod resolve;
 mod unpack;
 
 pub(crate) use mirror::in_configuration as mirror_in;
-pub use resolve::DebArch;
 pub(crate) use resolve::KEYRINGS;
 pub(super) use resolve::{question, resolve};

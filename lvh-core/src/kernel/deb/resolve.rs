@@ -6,7 +6,7 @@ use super::package::{self, Package};
 use super::{mirror, unpack};
 use crate::kernel::{DebSource, KernelRelease};
 use crate::store::{Entry, Key, Store};
-use crate::{Error, ErrorKind, Event, Events, Result};
+use crate::{Arch, Error, ErrorKind, Event, Events, Result};
 
 /// The kind of the store's entries for unpacked kernel packages.
 const KIND: &str = "deb-kernel";
@@ -15,29 +15,6 @@ const LAYOUT: &str = "1";
 /// Where distributions put Debian's archive keyring, relative to the root; the first that is there counts.
 pub(crate) const KEYRINGS: [&str; 2] =
     ["usr/share/keyrings/debian-archive-keyring.gpg", "usr/share/keyrings/debian-archive-keyring.pgp"];
-
-/// Debian's name of a machine architecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DebArch {
-    /// x86-64.
-    Amd64,
-    /// 64-bit Arm.
-    Arm64,
-}
-
-impl DebArch {
-    /// That of this machine.
-    pub const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
-
-    /// As Debian spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-}
 
 /// An unpacked kernel package.
 #[derive(Debug)]
@@ -49,7 +26,7 @@ pub(in crate::kernel) struct DebKernel {
 }
 
 /// The question that the store remembers the answer to.
-pub(in crate::kernel) fn question(source: &DebSource, arch: DebArch) -> Key {
+pub(in crate::kernel) fn question(source: &DebSource, arch: Arch) -> Key {
     let DebSource { package, suite, mirror, keyring, version, allow_expired } = source;
     let keyring = keyring.as_deref().map(Path::to_string_lossy).unwrap_or_default();
     let optional = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -58,7 +35,7 @@ pub(in crate::kernel) fn question(source: &DebSource, arch: DebArch) -> Key {
         LAYOUT,
         package,
         suite,
-        arch.as_str(),
+        arch.debian(),
         &optional(mirror),
         &keyring,
         &optional(version),
@@ -70,7 +47,7 @@ pub(in crate::kernel) fn question(source: &DebSource, arch: DebArch) -> Key {
 pub(in crate::kernel) fn resolve(
     subject: &str,
     source: &DebSource,
-    arch: DebArch,
+    arch: Arch,
     store: &Store,
     events: &Events,
 ) -> Result<DebKernel> {
@@ -113,7 +90,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    fn run(&self, arch: DebArch) -> Result<DebKernel> {
+    fn run(&self, arch: Arch) -> Result<DebKernel> {
         let DebSource { package: asked, suite, version, .. } = self.source;
         if self.store.is_offline() {
             return Err(offline(asked, suite));
@@ -127,7 +104,7 @@ impl Fetch<'_> {
         let packages = package::follow(first, |name, version| apt.show(name, Some(version)))?;
         let identity = package::main_package(&packages, asked)?.identity();
         let key = Key::of(
-            ["deb-kernel", LAYOUT, arch.as_str()]
+            ["deb-kernel", LAYOUT, arch.debian()]
                 .map(str::to_owned)
                 .into_iter()
                 .chain(packages.iter().map(Package::identity)),
@@ -173,14 +150,14 @@ fn offline(package: &str, suite: &str) -> Error {
     Error::new(ErrorKind::Artifact, message).with_hint("run once without LVH_OFFLINE=1")
 }
 
-fn archive(source: &DebSource, arch: DebArch) -> Result<Archive> {
+fn archive(source: &DebSource, arch: Arch) -> Result<Archive> {
     check_words(source)?;
     let mirror = match &source.mirror {
         Some(mirror) => mirror.trim_end_matches('/').to_owned(),
         None => mirror::of_this_machine()?,
     };
     let (suite, allow_expired) = (source.suite.clone(), source.allow_expired);
-    Ok(Archive { mirror, suite, keyring: keyring(source)?, arch: arch.as_str(), allow_expired })
+    Ok(Archive { mirror, suite, keyring: keyring(source)?, arch: arch.debian(), allow_expired })
 }
 
 /// Refuses values that would mean something else in a line of apt's configuration or on its command line.

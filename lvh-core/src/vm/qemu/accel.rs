@@ -3,50 +3,50 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
+use crate::Arch;
 use crate::config::Accel;
 use crate::doctor::qemu_version;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::vm::qemu::command_line::Hypervisor;
-use crate::vm::qemu::machine::Arch;
 
 /// What KVM on this machine turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum KvmState {
     /// A guest has run.
     Works,
     /// It cannot run a guest; why.
     Broken(String),
 }
 
-/// Where the verdict is kept.
+/// What is remembered of KVM, in a file.
 #[derive(Debug, Clone)]
-pub(crate) struct Memory {
+pub(crate) struct Remembered {
     file: PathBuf,
 }
 
-impl Memory {
-    /// The memory of this boot of this machine, below `dir`, which need not exist.
+impl Remembered {
+    /// What is known since this boot of this machine, below `dir`, which need not exist.
     pub(crate) fn open(dir: &Path) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self { file: dir.join(format!("kvm-{}", boot.trim())) }
     }
 
     /// The verdict, where one was reached.
-    pub(crate) fn recall(&self) -> Option<Verdict> {
+    pub(crate) fn recall(&self) -> Option<KvmState> {
         let text = fs::read_to_string(&self.file).ok()?;
         match text.trim_end().split_once(' ') {
-            None if text.trim_end() == "works" => Some(Verdict::Works),
-            Some(("broken", why)) => Some(Verdict::Broken(why.to_owned())),
+            None if text.trim_end() == "works" => Some(KvmState::Works),
+            Some(("broken", why)) => Some(KvmState::Broken(why.to_owned())),
             _ => None,
         }
     }
 
-    /// Keeps a verdict. That it cannot be kept is no failure: the next run finds out again.
-    pub(crate) fn keep(&self, verdict: &Verdict) {
+    /// Writes it down. That it cannot is no failure: the next run finds out again.
+    pub(crate) fn keep(&self, verdict: &KvmState) {
         let text = match verdict {
-            Verdict::Works => "works\n".to_owned(),
-            Verdict::Broken(why) => format!("broken {}\n", why.replace('\n', " ")),
+            KvmState::Works => "works\n".to_owned(),
+            KvmState::Broken(why) => format!("broken {}\n", why.replace('\n', " ")),
         };
         if let Some(dir) = self.file.parent() {
             let _ = fs::create_dir_all(dir);
@@ -65,15 +65,15 @@ pub(crate) const STATE: &str = "machine";
 /// Whether KVM has booted a VM, or why it did not although its device opens, as the store in `data_dir` remembers since
 /// the machine's boot.
 pub(crate) fn remembered_kvm(data_dir: &Path) -> Option<std::result::Result<(), String>> {
-    Memory::open(&Store::state_in(data_dir, STATE)).recall().map(|verdict| match verdict {
-        Verdict::Works => Ok(()),
-        Verdict::Broken(why) => Err(why),
+    Remembered::open(&Store::state_in(data_dir, STATE)).recall().map(|verdict| match verdict {
+        KvmState::Works => Ok(()),
+        KvmState::Broken(why) => Err(why),
     })
 }
 
 /// What to try, in this order.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Candidates {
+pub(crate) struct Choice {
     /// Never empty.
     pub hypervisors: Vec<Hypervisor>,
     /// Why KVM is not among them although the user would have it.
@@ -86,31 +86,27 @@ const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
 ///
 /// # Errors
 /// The user insists on KVM, and there is none.
-pub(crate) fn candidates(accel: Accel, memory: &Memory) -> Result<Candidates> {
-    let only = |hypervisor| Ok(Candidates { hypervisors: vec![hypervisor], note: None });
+pub(crate) fn candidates(accel: Accel, remembered: &Remembered) -> Result<Choice> {
+    let only = |hypervisor| Ok(Choice { hypervisors: vec![hypervisor], note: None });
     match accel {
         Accel::Tcg => only(TCG),
-        Accel::Hvf => only(Hypervisor::Hvf),
         Accel::Kvm => match open_kvm() {
             Ok(()) => only(Hypervisor::Kvm),
             Err(why) => Err(Error::new(ErrorKind::Missing, why).with_hint(NO_KVM_HINT)),
         },
-        Accel::Auto if cfg!(target_os = "macos") => {
-            Ok(Candidates { hypervisors: vec![Hypervisor::Hvf, TCG], note: None })
-        }
-        Accel::Auto => Ok(auto(open_kvm(), memory.recall())),
+        Accel::Auto => Ok(auto(open_kvm(), remembered.recall())),
     }
 }
 
 const NO_KVM_HINT: &str = "add yourself to the group `kvm`, or set LVH_ACCEL=tcg (about ten times slower)";
 
-fn auto(opened: std::result::Result<(), String>, verdict: Option<Verdict>) -> Candidates {
+fn auto(opened: std::result::Result<(), String>, verdict: Option<KvmState>) -> Choice {
     match (opened, verdict) {
-        (Err(why), _) | (Ok(()), Some(Verdict::Broken(why))) => {
-            Candidates { hypervisors: vec![TCG], note: Some(slow(&why)) }
+        (Err(why), _) | (Ok(()), Some(KvmState::Broken(why))) => {
+            Choice { hypervisors: vec![TCG], note: Some(slow(&why)) }
         }
         // What has worked may cease to, when the machine itself is a guest that moves to another host.
-        (Ok(()), Some(Verdict::Works) | None) => Candidates { hypervisors: vec![Hypervisor::Kvm, TCG], note: None },
+        (Ok(()), Some(KvmState::Works) | None) => Choice { hypervisors: vec![Hypervisor::Kvm, TCG], note: None },
     }
 }
 
@@ -149,12 +145,12 @@ mod tests {
     #[test]
     fn a_verdict_is_remembered() {
         let dir = std::env::temp_dir().join(format!("lvh-accel-{}", std::process::id()));
-        let memory = Memory::open(&dir);
-        assert_eq!(memory.recall(), None);
-        for verdict in [Verdict::Broken("KVM is not usable: internal\nerror".to_owned()), Verdict::Works] {
-            memory.keep(&verdict);
-            match memory.recall() {
-                Some(Verdict::Broken(why)) => assert_eq!(why, "KVM is not usable: internal error"),
+        let remembered = Remembered::open(&dir);
+        assert_eq!(remembered.recall(), None);
+        for verdict in [KvmState::Broken("KVM is not usable: internal\nerror".to_owned()), KvmState::Works] {
+            remembered.keep(&verdict);
+            match remembered.recall() {
+                Some(KvmState::Broken(why)) => assert_eq!(why, "KVM is not usable: internal error"),
                 other => assert_eq!(other, Some(verdict)),
             }
         }
@@ -163,9 +159,9 @@ mod tests {
 
     #[test]
     fn kvm_is_tried_until_it_failed_once() {
-        let broken = || Some(Verdict::Broken("x".to_owned()));
+        let broken = || Some(KvmState::Broken("x".to_owned()));
         assert_eq!(auto(Ok(()), None).hypervisors, [Hypervisor::Kvm, TCG]);
-        assert_eq!(auto(Ok(()), Some(Verdict::Works)).hypervisors, [Hypervisor::Kvm, TCG]);
+        assert_eq!(auto(Ok(()), Some(KvmState::Works)).hypervisors, [Hypervisor::Kvm, TCG]);
         assert_eq!(auto(Ok(()), broken()).hypervisors, [TCG]);
         assert_eq!(auto(Err("y".to_owned()), None).note.unwrap(), "y; using TCG, about ten times slower");
     }

@@ -3,22 +3,22 @@
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use crate::Arch;
 use crate::vm::qemu::device::{Device, escape};
-use crate::vm::qemu::machine::Arch;
 
 /// What QEMU is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation {
     /// Architecture of the guest.
     pub arch: Arch,
-    /// Run by the host's kernel (`kvm`, `hvf`) rather than translated (`tcg`).
+    /// Who executes the guest.
     pub accel: Hypervisor,
     /// Virtual CPUs.
     pub cpus: u32,
     /// Guest memory in MiB.
     pub memory_mib: u32,
     /// Where it is.
-    pub memory: Memory,
+    pub memory: GuestMemory,
     /// The kernel file.
     pub kernel: PathBuf,
     /// An inherited descriptor that holds the initramfs.
@@ -31,12 +31,12 @@ pub(crate) struct Invocation {
 
 /// Where guest memory is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Memory {
+pub(crate) enum GuestMemory {
     /// QEMU's own, which our devices can map where there are some.
     Own,
-    /// A new file, to be kept.
-    Kept(PathBuf),
-    /// A file that was kept; what the guest writes goes to memory of its own. The VM waits for the rest of its state.
+    /// A new file, for a snapshot that is being taken.
+    Snapshot(PathBuf),
+    /// That of a snapshot; what the guest writes goes to memory of its own. The VM waits for the rest of its state.
     Resumed(PathBuf),
 }
 
@@ -45,8 +45,6 @@ pub(crate) enum Memory {
 pub enum Hypervisor {
     /// Linux's KVM.
     Kvm,
-    /// macOS's Hypervisor.framework. Untested.
-    Hvf,
     /// QEMU's translator.
     Tcg {
         /// All virtual CPUs in one thread: QEMU before 8.1 corrupts guests that patch their own code on several.
@@ -59,7 +57,6 @@ impl Hypervisor {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
-            Self::Hvf => "hvf",
             Self::Tcg { .. } => "tcg",
         }
     }
@@ -78,7 +75,7 @@ pub(crate) fn arguments(invocation: &Invocation) -> Vec<String> {
     if let Some(backend) = memory(invocation) {
         push("-object", backend);
     }
-    if matches!(invocation.memory, Memory::Resumed(_)) {
+    if matches!(invocation.memory, GuestMemory::Resumed(_)) {
         push("-incoming", "defer".to_owned());
     }
     push("-kernel", path(&invocation.kernel));
@@ -95,9 +92,9 @@ fn memory(invocation: &Invocation) -> Option<String> {
         format!("memory-backend-file,id=memory,size={size}M,mem-path={},share={share}", escape(&path.to_string_lossy()))
     };
     match &invocation.memory {
-        Memory::Kept(path) => Some(file(path, "on")),
-        Memory::Resumed(path) => Some(file(path, "off")),
-        Memory::Own => invocation
+        GuestMemory::Snapshot(path) => Some(file(path, "on")),
+        GuestMemory::Resumed(path) => Some(file(path, "off")),
+        GuestMemory::Own => invocation
             .devices
             .iter()
             .any(Device::shares_memory)
@@ -124,7 +121,7 @@ fn accel(accel: Hypervisor) -> String {
 fn cpu(invocation: &Invocation) -> String {
     match invocation.accel {
         Hypervisor::Tcg { .. } => invocation.arch.tcg_cpu(),
-        Hypervisor::Kvm | Hypervisor::Hvf => "host",
+        Hypervisor::Kvm => "host",
     }
     .to_owned()
 }
@@ -163,7 +160,7 @@ mod tests {
             accel,
             cpus: 1,
             memory_mib: 512,
-            memory: Memory::Own,
+            memory: GuestMemory::Own,
             kernel: "/store/vmlinux".into(),
             initrd: 9,
             kernel_args: String::new(),
@@ -179,13 +176,13 @@ mod tests {
     const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
 
     #[test]
-    fn the_best_rungs_under_tcg() {
-        let devices = vec![Device::VhostUserVsock { fd: 5 }, Device::Virtiofs { tag: "root".to_owned(), fd: 6 }];
+    fn the_best_transport_under_tcg() {
+        let devices = vec![Device::VhostUserVsock { fd: 5 }, Device::Virtiofs { tag: "host".to_owned(), fd: 6 }];
         assert_eq!(lines(&invocation(TCG, devices)), include_str!("snapshots/vsock-virtiofs.txt").trim_end());
     }
 
     #[test]
-    fn the_plainest_rungs_under_kvm() {
+    fn the_plainest_transport_under_kvm() {
         let devices = vec![Device::Serial { fd: 5, tty: "ttyS1" }];
         assert_eq!(
             lines(&invocation(Hypervisor::Kvm, devices)),
@@ -197,12 +194,12 @@ mod tests {
     fn virtio_serial_and_9p_with_what_the_user_adds() {
         let devices = vec![
             Device::VirtioSerial { fd: 5 },
-            Device::NineP { tag: "root".to_owned(), path: "/".into(), writable: false },
+            Device::NineP { tag: "host".to_owned(), path: "/".into(), writable: false },
             Device::NineP { tag: "rw0".to_owned(), path: "/a,b".into(), writable: true },
         ];
         let mut invocation = invocation(Hypervisor::Tcg { single_thread: true }, devices);
         invocation.kernel_args = "lsm=bpf".to_owned();
-        invocation.memory = Memory::Resumed("/store/a,b".into());
+        invocation.memory = GuestMemory::Resumed("/store/a,b".into());
         assert_eq!(lines(&invocation), include_str!("snapshots/virtio-serial-9p.txt").trim_end());
     }
 }

@@ -1,13 +1,19 @@
 //! The devices of a VM. Each yields its own QEMU arguments and its own kernel arguments.
 
+use std::fmt;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+
+use crate::kernel::stamp;
 
 /// Where lvh-init connects to on vsock. The device is private to the VM, so the number can be fixed.
 pub(crate) const VSOCK_PORT: u32 = 1024;
 
 /// The name of the virtio-serial port that lvh-init looks for.
 const PORT_NAME: &str = "lvh";
+
+/// The serial number by which lvh-init finds the disk that is the root.
+pub(crate) const ROOT_SERIAL: &str = "lvh-root";
 
 /// One device; file descriptors are those that QEMU inherits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,34 @@ pub(crate) enum Device {
     Virtiofs { tag: String, fd: RawFd },
     /// A 9p share by QEMU.
     NineP { tag: String, path: PathBuf, writable: bool },
+    /// The disk that is the root. QEMU writes to a file of its own over it, which has no name.
+    Disk { path: PathBuf, format: DiskFormat },
+}
+
+/// How a disk image is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiskFormat {
+    /// The bytes of the disk, one after the other.
+    Raw,
+    /// QEMU's own format.
+    Qcow2,
+}
+
+impl DiskFormat {
+    /// QEMU's name of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+impl fmt::Display for DiskFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Device {
@@ -66,6 +100,15 @@ impl Device {
                 let fsdev = format!("local,id={tag},path={path},security_model=none,multidevs=remap{readonly}");
                 [pair("-fsdev", fsdev), pair("-device", format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"))].concat()
             }
+            Self::Disk { path, format } => {
+                let path = escape(&path.to_string_lossy());
+                let file = format!("file.driver=file,file.filename={path},format={format}");
+                [
+                    pair("-drive", format!("if=none,id=root,{file},snapshot=on")),
+                    pair("-device", format!("virtio-blk-pci,drive=root,serial={ROOT_SERIAL}")),
+                ]
+                .concat()
+            }
         }
     }
 
@@ -100,7 +143,32 @@ impl Device {
             | Self::VirtioSerial { fd }
             | Self::Serial { fd, .. }
             | Self::Virtiofs { fd, .. } => Some(*fd),
-            Self::VhostVsock { .. } | Self::NineP { .. } => None,
+            Self::VhostVsock { .. } | Self::NineP { .. } | Self::Disk { .. } => None,
+        }
+    }
+
+    /// Whether QEMU can take a snapshot of a VM that has it, and resume it with what it is then connected to.
+    pub(crate) fn is_snapshot_safe(&self) -> bool {
+        match self {
+            // What nobody has mounted or opened yet has its whole state in QEMU.
+            Self::Console { .. } | Self::Qmp { .. } | Self::VirtioSerial { .. } | Self::NineP { .. } => true,
+            // The kernel has read the partition table, and nothing else of it.
+            Self::Disk { .. } => true,
+            // Part of their state is in our process or in the host's kernel.
+            Self::VhostVsock { .. } | Self::VhostUserVsock { .. } | Self::Virtiofs { .. } => false,
+            // Not tried: it is taken where there is no virtio, and then there is no 9p either.
+            Self::Serial { .. } => false,
+            // The guest waits for its debugger before its first instruction.
+            Self::Gdb { .. } => false,
+        }
+    }
+
+    /// What the guest has seen of what it is connected to before a snapshot is taken: VMs resume from one snapshot only
+    /// where that is the same.
+    pub(crate) fn seen_by_guest(&self) -> Option<String> {
+        match self {
+            Self::Disk { path, .. } => Some(stamp(path)),
+            _ => None,
         }
     }
 
@@ -116,7 +184,7 @@ impl Device {
             | Self::Serial { fd, .. }
             | Self::Virtiofs { fd, .. } => *fd = 0,
             Self::NineP { path, .. } => path.clear(),
-            Self::VhostVsock { .. } => {}
+            Self::VhostVsock { .. } | Self::Disk { .. } => {}
         }
         device
     }

@@ -3,11 +3,28 @@
 use std::fs::File;
 use std::io::{self, PipeReader};
 use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::vm::qemu::qmp::Monitor;
+
+/// Where the two parts of a snapshot are.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    /// Guest memory.
+    pub(crate) memory: PathBuf,
+    /// The state of CPUs and devices.
+    pub(crate) state: PathBuf,
+}
+
+impl Files {
+    /// Those in the directory `dir`.
+    pub(crate) fn within(dir: &Path) -> Self {
+        Self { memory: dir.join("memory"), state: dir.join("state") }
+    }
+}
 
 /// How long QEMU may take to write, or to read, a few hundred kilobytes.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! The initramfs of a VM: what its kernel needs, made once and kept, and what a packed guest needs.
+//! The initramfs of a VM: what its kernel needs, made once, and what a guest needs that does not see the host's files.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,8 @@ use crate::guest::{initramfs, packed};
 use crate::kernel::Kernel;
 use crate::store::{Key, Store};
 use crate::vm::spec::VmSpec;
-use crate::vm::transport::candidates::{self, Driver, Rungs};
-use crate::vm::transport::drivers::Drivers;
+use crate::vm::transport::candidates::{self, Transport};
+use crate::vm::transport::drivers::{Driver, Drivers};
 
 /// The initramfs of a VM.
 pub(crate) struct Initramfs {
@@ -26,15 +26,16 @@ impl Initramfs {
         Key::of_bytes([self.base.as_str().as_bytes()].into_iter().chain(rest))
     }
 
-    pub(crate) fn prepare(spec: &VmSpec, drivers: &Drivers, rungs: &Rungs, store: &Store) -> Result<Self> {
+    pub(crate) fn prepare(spec: &VmSpec, drivers: &Drivers, transport: &Transport, store: &Store) -> Result<Self> {
         let names = |drivers: Vec<Driver>| drivers.into_iter().map(|driver| driver.module).collect::<Vec<_>>();
-        let channel = names(candidates::channel_drivers(rungs.channel));
-        let mut others = names(candidates::share_drivers(rungs.share));
+        let channel = names(candidates::channel_drivers(transport.channel));
+        let mut others = names(candidates::share_drivers(transport.share));
+        others.extend(names(spec.root.drivers()));
         others.extend(spec.modules.iter().map(String::as_str));
         let (base, segment) = Self::base(&spec.kernel, drivers, &channel, &others, store)?;
         let mut segments = vec![segment];
         segments.push(packed::libraries_of_init()?);
-        if rungs.share == Share::Packed {
+        if transport.share == Share::Packed {
             let directories = [&spec.writable[..], &spec.packed_directories[..]].concat();
             let config = spec.kernel.config.iter().map(|config| (config.clone(), config_of(&spec.kernel)));
             segments.push(packed::segment(&spec.packed, &directories, &config.collect::<Vec<_>>())?);

@@ -1,3 +1,5 @@
-//! What a guest's root is made of.
+//! What a guest's root is made of, and what of the host appears on it.
 
+pub(crate) mod files;
 pub(crate) mod initramfs;
+pub(crate) mod rootfs;

@@ -1,4 +1,4 @@
-//! The host's end of the channel, whichever rung it is: in the end always a stream socket.
+//! The host's end of the channel, whichever it is: in the end always a stream socket.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -7,9 +7,9 @@ use std::os::unix::net::UnixStream;
 use tokio::sync::oneshot;
 use vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener};
 
+use crate::Arch;
 use crate::config::Channel;
 use crate::vm::qemu::device::Device;
-use crate::vm::qemu::machine::Arch;
 use crate::vm::transport::served::{self, Served};
 
 /// A port that the kernel chooses.
@@ -40,11 +40,23 @@ pub(crate) fn prepare(channel: Channel, arch: Arch) -> io::Result<Link> {
         Channel::VhostVsock => vhost_vsock(),
         Channel::VhostUserVsock => vhost_user_vsock(),
         Channel::VirtioSerial => socket_pair(|fd| Device::VirtioSerial { fd }),
-        Channel::Serial => {
-            let tty = arch.second_serial().ok_or_else(|| io::Error::other("no second serial port"))?;
-            socket_pair(|fd| Device::Serial { fd, tty })
-        }
+        Channel::Serial => socket_pair(|fd| Device::Serial { fd, tty: second_serial(arch) }),
     }
+}
+
+/// The device of such a channel, as it is before it is connected to the host.
+pub(crate) fn prototype(channel: Channel, arch: Arch) -> Device {
+    match channel {
+        Channel::VhostVsock => Device::VhostVsock { cid: 0, port: 0 },
+        Channel::VhostUserVsock => Device::VhostUserVsock { fd: 0 },
+        Channel::VirtioSerial => Device::VirtioSerial { fd: 0 },
+        Channel::Serial => Device::Serial { fd: 0, tty: second_serial(arch) },
+    }
+}
+
+/// Only machines that have one get the channel that needs it.
+fn second_serial(arch: Arch) -> &'static str {
+    arch.second_serial().unwrap_or("ttyAMA1")
 }
 
 fn socket_pair(device: impl FnOnce(RawFd) -> Device) -> io::Result<Link> {

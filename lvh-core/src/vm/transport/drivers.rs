@@ -2,7 +2,28 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Availability, Kernel, KernelConfig, LoadableModule, ModuleTree, Value};
-use crate::vm::transport::candidates::Driver;
+
+/// A driver that something needs in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Driver {
+    /// Module name, as `modprobe` takes it.
+    pub module: &'static str,
+    /// The kernel option that builds it, without `CONFIG_`.
+    pub option: &'static str,
+    /// A kernel of which nothing is known is taken to have it.
+    pub presumed: bool,
+    /// How many modules it is with those that it needs, in Debian's kernels: what the choice goes by.
+    pub modules: usize,
+}
+
+impl Driver {
+    pub(crate) const fn new(module: &'static str, option: &'static str, modules: usize) -> Self {
+        Self { module, option, presumed: false, modules }
+    }
+}
+
+/// Every virtio device is on the PCI bus.
+pub(crate) const PCI: Driver = Driver::new("virtio_pci", "VIRTIO_PCI", 5);
 
 /// A kernel's drivers, as far as its configuration and module tree tell.
 #[derive(Debug)]

@@ -6,18 +6,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Share;
-use crate::guest::protocol::{Mount, MountSource, Root};
+use crate::guest::protocol::{self, FileMount, FileSource};
 use crate::guest::wire::Bytes;
 use crate::vm::qemu::device::Device;
 use crate::vm::transport::served::{self, Served};
 
 /// Tag of the host's root.
-const ROOT: &str = "root";
+pub(crate) const HOST: &str = "host";
 /// Tag of the writable directories.
 const WRITABLE: &str = "writable";
 
 /// Shares that wait for their guest.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Shares {
     /// Their devices.
     pub(crate) devices: Vec<Device>,
@@ -25,10 +25,10 @@ pub(crate) struct Shares {
     pub(crate) inherited: Vec<OwnedFd>,
     /// The threads that serve them, where they are ours.
     pub(crate) served: Vec<Served>,
-    /// What the guest makes its root of.
-    pub(crate) root: Root,
-    /// How it mounts the writable directories.
-    pub(crate) mounts: Vec<Mount>,
+    /// What the guest mounts.
+    pub(crate) shares: Vec<protocol::Share>,
+    /// Where it shows the writable directories.
+    pub(crate) mounts: Vec<FileMount>,
 }
 
 /// Prepares a share of the host's root, read-only, with the `visible` paths, and of the `writable` directories.
@@ -39,63 +39,61 @@ pub(crate) fn prepare(share: Share, visible: &[PathBuf], writable: &[PathBuf]) -
     match share {
         Share::Virtiofs => virtiofs(visible, writable),
         Share::NineP => Ok(nine_p(writable)),
-        Share::Packed => Ok(Shares {
-            devices: Vec::new(),
-            inherited: Vec::new(),
-            served: Vec::new(),
-            root: Root::Packed {},
-            mounts: Vec::new(),
-        }),
+        Share::Packed => Ok(Shares::default()),
+    }
+}
+
+/// The devices of a share of that kind, as they are before they are connected to the host.
+pub(crate) fn prototypes(share: Share, writable: &[PathBuf]) -> Vec<Device> {
+    match share {
+        Share::Virtiofs => {
+            let tags = [Some(HOST), (!writable.is_empty()).then_some(WRITABLE)];
+            tags.into_iter().flatten().map(|tag| Device::Virtiofs { tag: tag.to_owned(), fd: 0 }).collect()
+        }
+        Share::NineP => nine_p(writable).devices,
+        Share::Packed => Vec::new(),
     }
 }
 
 fn virtiofs(visible: &[PathBuf], writable: &[PathBuf]) -> io::Result<Shares> {
-    let mut shares = Shares {
-        devices: Vec::new(),
-        inherited: Vec::new(),
-        served: Vec::new(),
-        root: Root::Shared { tag: ROOT.to_owned(), fstype: "virtiofs".to_owned() },
-        mounts: Vec::new(),
-    };
-    let mut add = |tag: &str, (socket, served): (OwnedFd, Served)| {
-        shares.devices.push(Device::Virtiofs { tag: tag.to_owned(), fd: socket.as_raw_fd() });
-        shares.inherited.push(socket);
-        shares.served.push(served);
-    };
-    add(ROOT, served::root_fs(visible)?);
+    let mut shares = Shares::default();
+    shares.add_virtiofs(HOST, false, served::root_fs(visible)?);
     if !writable.is_empty() {
-        add(WRITABLE, served::writable_fs(writable)?);
+        shares.add_virtiofs(WRITABLE, true, served::writable_fs(writable)?);
     }
-    shares.mounts = writable
-        .iter()
-        .enumerate()
-        .map(|(number, path)| mount(path, WRITABLE.to_owned(), "virtiofs", number.to_string()))
-        .collect();
+    let numbered = writable.iter().enumerate();
+    shares.mounts = numbered.map(|(number, path)| mount(path, WRITABLE.to_owned(), number.to_string())).collect();
     Ok(shares)
 }
 
-/// QEMU's 9p server has one directory a device.
-pub(crate) fn nine_p(writable: &[PathBuf]) -> Shares {
-    let tag = |number: usize| format!("{WRITABLE}{number}");
-    let root = Device::NineP { tag: ROOT.to_owned(), path: "/".into(), writable: false };
-    let others = writable.iter().enumerate();
-    let others = others.map(|(number, path)| Device::NineP { tag: tag(number), path: path.clone(), writable: true });
-    Shares {
-        devices: std::iter::once(root).chain(others).collect(),
-        inherited: Vec::new(),
-        served: Vec::new(),
-        root: Root::Shared { tag: ROOT.to_owned(), fstype: "9p".to_owned() },
-        mounts: writable
-            .iter()
-            .enumerate()
-            .map(|(number, path)| mount(path, tag(number), "9p", String::new()))
-            .collect(),
+impl Shares {
+    fn add_virtiofs(&mut self, tag: &str, writable: bool, (socket, served): (OwnedFd, Served)) {
+        self.devices.push(Device::Virtiofs { tag: tag.to_owned(), fd: socket.as_raw_fd() });
+        self.inherited.push(socket);
+        self.served.push(served);
+        self.shares.push(protocol::Share { tag: tag.to_owned(), fstype: "virtiofs".to_owned(), writable });
+    }
+
+    fn add_nine_p(&mut self, tag: String, path: &Path, writable: bool) {
+        self.devices.push(Device::NineP { tag: tag.clone(), path: path.to_owned(), writable });
+        self.shares.push(protocol::Share { tag, fstype: "9p".to_owned(), writable });
     }
 }
 
-fn mount(target: &Path, tag: String, fstype: &str, dir: String) -> Mount {
-    let source = MountSource::Writable { tag, fstype: fstype.to_owned(), dir: Bytes(dir.into_bytes()) };
-    Mount { source, target: bytes(target) }
+/// QEMU's 9p server has one directory a device.
+fn nine_p(writable: &[PathBuf]) -> Shares {
+    let mut shares = Shares::default();
+    shares.add_nine_p(HOST.to_owned(), Path::new("/"), false);
+    for (number, path) in writable.iter().enumerate() {
+        let tag = format!("{WRITABLE}{number}");
+        shares.mounts.push(mount(path, tag.clone(), String::new()));
+        shares.add_nine_p(tag, path, true);
+    }
+    shares
+}
+
+fn mount(target: &Path, tag: String, path: String) -> FileMount {
+    FileMount { source: FileSource::Share { tag, path: Bytes(path.into_bytes()) }, target: bytes(target) }
 }
 
 /// A path as it travels.

@@ -28,7 +28,7 @@ const PROFILE: &str = "LLVM_PROFILE_FILE";
 
 /// What a program finds around itself on the host.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct HostContext {
     /// The program.
     pub exe: PathBuf,
     /// The working directory.
@@ -37,7 +37,7 @@ pub struct Place {
     pub env: Vec<(OsString, OsString)>,
 }
 
-impl Place {
+impl HostContext {
     /// That of the running process.
     ///
     /// # Errors
@@ -174,8 +174,8 @@ fn unique(profile: &OsStr) -> OsString {
 mod tests {
     use super::*;
 
-    fn place(exe: &str, cwd: &str, env: &[(&str, &str)]) -> Place {
-        Place {
+    fn context(exe: &str, cwd: &str, env: &[(&str, &str)]) -> HostContext {
+        HostContext {
             exe: exe.into(),
             cwd: cwd.into(),
             env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
@@ -186,7 +186,7 @@ mod tests {
     fn check_visible(exe: &str, cwd: &str, writable: &[&str], expected: &[&str]) {
         let writable: Vec<PathBuf> = writable.iter().map(PathBuf::from).collect();
         let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
-        assert_eq!(place(exe, cwd, &[]).visible(&writable), expected);
+        assert_eq!(context(exe, cwd, &[]).visible(&writable), expected);
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn only_what_is_meant_for_the_guest_is_forwarded() {
         let host = [("PATH", "/x"), ("RUST_LOG", "debug"), ("SECRET", "1"), ("MY_VAR", "2"), ("TERM", "xterm")];
-        let env = place("/e", "/", &host).guest_env(&["MY_*".parse().unwrap()]);
+        let env = context("/e", "/", &host).guest_env(&["MY_*".parse().unwrap()]);
         let names: Vec<_> = env.iter().map(|(name, _)| name.to_str().unwrap()).collect();
         assert_eq!(names, ["PATH", "HOME", "USER", "LOGNAME", "RUST_LOG", "MY_VAR", "TERM"]);
         assert_ne!(env[0].1, "/x");
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn every_guest_has_a_profile_of_its_own() {
         let env = [(PROFILE, "/t/ws-%p-%14m.profraw")];
-        let profile = || place("/e", "/", &env).guest_env(&[]).pop().unwrap().1.into_string().unwrap();
+        let profile = || context("/e", "/", &env).guest_env(&[]).pop().unwrap().1.into_string().unwrap();
         let (first, second) = (profile(), profile());
         assert!(first.starts_with("/t/ws-%p-%14m-lvh") && first.ends_with(".profraw"), "{first}");
         assert_ne!(first, second);

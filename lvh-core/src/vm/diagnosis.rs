@@ -1,0 +1,179 @@
+//! Why a guest did not come up, or is gone: what QEMU and the kernel say of it, as values.
+
+use std::fmt;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::guest::client::Refused;
+use crate::vm::qemu::console::Console;
+use crate::vm::qemu::process::Qemu;
+use crate::vm::qemu::qmp::Stop;
+
+/// Why a guest did not come up, or is gone.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// The kernel panicked; its words.
+    Panic(String),
+    /// The kernel panicked because its memory did not suffice; its words.
+    OutOfMemory(String),
+    /// The machine ended itself; QEMU's word for it.
+    Shutdown(String),
+    /// QEMU gave up on the guest.
+    InternalError,
+    /// QEMU ended.
+    QemuEnded(ExitStatus),
+    /// QEMU ended because the host has not the memory that it asked for.
+    NoHostMemory(ExitStatus),
+    /// The guest took too long.
+    Late { limit: Duration, reached: Progress },
+    /// lvh-init could not do what it was told, and said why.
+    Refused(io::Error),
+    /// The channel to lvh-init broke.
+    Channel(io::Error),
+}
+
+/// How far a boot got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// QEMU was started.
+    Nothing,
+    /// QEMU has made the machine.
+    Machine,
+    /// The console is not empty.
+    Kernel,
+    /// lvh-init has said hello.
+    Hello,
+}
+
+/// What a kernel panic says when memory did not suffice (mm/oom_kill.c; init/initramfs.c warns before).
+const OUT_OF_MEMORY: [&str; 2] = ["deadlocked on memory", "Out of memory"];
+
+/// What QEMU says when it does not get the guest's memory: `ENOMEM` in words.
+const NO_HOST_MEMORY: &str = "Cannot allocate memory";
+
+/// The best that is known of why QEMU ended or the guest fell silent.
+pub(crate) fn diagnose(qemu: &Qemu, stop: Option<&Stop>, console: &Console) -> Option<Cause> {
+    if let Some(line) = console.panic_line() {
+        return Some(Cause::of_panic(line));
+    }
+    match (stop, qemu.status()) {
+        (Some(Stop::Shutdown(reason)), _) => Some(Cause::Shutdown(reason.clone())),
+        (Some(Stop::InternalError), _) => Some(Cause::InternalError),
+        (None, Some(status)) if qemu.stderr().contains(NO_HOST_MEMORY) => Some(Cause::NoHostMemory(status)),
+        (None, Some(status)) => Some(Cause::QemuEnded(status)),
+        (None, None) => None,
+    }
+}
+
+impl Cause {
+    /// What the kernel's last line means.
+    pub(crate) fn of_panic(line: String) -> Self {
+        match OUT_OF_MEMORY.iter().any(|words| line.contains(words)) {
+            true => Self::OutOfMemory(line),
+            false => Self::Panic(line),
+        }
+    }
+
+    /// What an error on the way to a guest that is ready means.
+    pub(crate) fn of_handshake(error: io::Error) -> Self {
+        match error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Refused>) {
+            true => Self::Refused(error),
+            false => Self::Channel(error),
+        }
+    }
+
+    /// This, or what QEMU and the kernel know better.
+    pub(crate) fn or(self, found: Option<Self>) -> Self {
+        match self {
+            // A guest that said why it ends, ends.
+            Self::Refused(_) => self,
+            _ => found.unwrap_or(self),
+        }
+    }
+
+    /// How to mend it, where we know.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Late { .. } => {
+                Some("`boot-timeout` of [vm] in lvh.toml, or `boot_timeout` of the test, gives it more time")
+            }
+            Self::OutOfMemory(_) => Some("`memory` of [vm] in lvh.toml, or of the test, gives it more"),
+            Self::NoHostMemory(_) => {
+                Some("`memory` of [vm] in lvh.toml, or of the test, asks for more than this machine can give")
+            }
+            Self::Panic(_) | Self::Shutdown(_) | Self::InternalError | Self::QemuEnded(_) => None,
+            Self::Refused(_) | Self::Channel(_) => None,
+        }
+    }
+
+    /// Whether the disk that guest memory was written to is full: QEMU finds out when the guest writes to its memory.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        matches!(self, Self::QemuEnded(status) if status.signal() == Some(libc::SIGBUS))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panic(line) | Self::OutOfMemory(line) => write!(f, "the kernel panicked: {line}"),
+            Self::Shutdown(reason) => write!(f, "the machine ended ({reason})"),
+            Self::InternalError => f.write_str("QEMU reports an internal error"),
+            Self::QemuEnded(status) | Self::NoHostMemory(status) => write!(f, "QEMU ended ({status})"),
+            Self::Late { limit, reached } => {
+                write!(f, "timed out after {limit:?} waiting for the guest: {}", reached.as_str())
+            }
+            Self::Refused(error) | Self::Channel(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Progress {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "QEMU itself has not answered yet",
+            Self::Machine => "QEMU runs, the kernel's console is empty",
+            Self::Kernel => "the kernel runs, lvh-init has not said hello",
+            Self::Hello => "lvh-init has said hello, and is not ready yet",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_its_words_and_its_hint() {
+        let check = |cause: Cause, words: &str, hint: Option<&str>| {
+            assert_eq!(cause.to_string(), words);
+            assert_eq!(cause.hint().map(|hint| hint.split('`').nth(1).unwrap()), hint, "{words}");
+        };
+        let (late, failed) = (Duration::from_secs(9), ExitStatus::from_raw(256));
+        let limit = |reached| Cause::Late { limit: late, reached };
+        let waiting = "timed out after 9s waiting for the guest: ";
+        check(limit(Progress::Nothing), &format!("{waiting}QEMU itself has not answered yet"), Some("boot-timeout"));
+        check(
+            limit(Progress::Hello),
+            &format!("{waiting}lvh-init has said hello, and is not ready yet"),
+            Some("boot-timeout"),
+        );
+        let panic = "Kernel panic - not syncing: VFS";
+        check(Cause::of_panic(panic.into()), &format!("the kernel panicked: {panic}"), None);
+        let memory = "Kernel panic - not syncing: System is deadlocked on memory";
+        check(Cause::of_panic(memory.into()), &format!("the kernel panicked: {memory}"), Some("memory"));
+        check(Cause::QemuEnded(failed), "QEMU ended (exit status: 1)", None);
+        check(Cause::NoHostMemory(failed), "QEMU ended (exit status: 1)", Some("memory"));
+        check(Cause::Shutdown("guest-reset".into()), "the machine ended (guest-reset)", None);
+        check(Cause::InternalError, "QEMU reports an internal error", None);
+        check(Cause::of_handshake(io::Error::other("no overlay")), "no overlay", None);
+    }
+
+    #[test]
+    fn a_full_disk_is_a_bus_error() {
+        assert!(Cause::QemuEnded(ExitStatus::from_raw(libc::SIGBUS)).is_full_disk());
+        assert!(!Cause::QemuEnded(ExitStatus::from_raw(libc::SIGKILL)).is_full_disk());
+        assert!(!Cause::InternalError.is_full_disk());
+    }
+}

@@ -1,0 +1,170 @@
+//! Starting QEMU with all that it is connected to, and watching it until its guest is up.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::attempt::Attempt;
+use super::diagnosis::{Cause, Progress, diagnose};
+use super::failure::Failure;
+use super::qemu::command_line::{self, GuestMemory, Invocation};
+use super::qemu::console::Console;
+use super::qemu::device::Device;
+use super::qemu::migration;
+use super::qemu::process::Qemu;
+use super::qemu::qmp::{Monitor, Stop};
+use super::transport::channel::{self, Link};
+use super::transport::share::{self, Shares};
+use crate::doctor::install_qemu;
+use crate::error::{Error, ErrorKind};
+use crate::guest::initramfs;
+use crate::guest::log_file;
+
+/// How a VM begins.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    /// Booted.
+    Boot,
+    /// Booted, to take a snapshot.
+    Snapshot(&'a migration::Files),
+    /// Resumed from one.
+    Resume(&'a migration::Files),
+}
+
+/// A QEMU that runs, whose guest has not been heard of yet.
+pub(crate) struct Launched {
+    pub(crate) machine: Machine,
+    pub(crate) link: Link,
+    pub(crate) shares: Shares,
+    /// The descriptor from which it reads the state to resume, by QEMU's number.
+    pub(crate) state: Option<RawFd>,
+    pub(crate) since: Instant,
+}
+
+/// QEMU, and what it and the kernel say.
+pub(crate) struct Machine {
+    pub(crate) qemu: Qemu,
+    pub(crate) monitor: Monitor,
+    pub(crate) console: Console,
+}
+
+/// Starts QEMU for this attempt.
+///
+/// # Errors
+/// There is no QEMU; those of the operating system.
+pub(crate) fn launch(attempt: &Attempt<'_>, start: Start<'_>) -> Result<Launched, Failure> {
+    let Attempt { spec, transport, .. } = attempt;
+    let arch = spec.kernel.arch;
+    let (console, console_end) = UnixStream::pair()?;
+    let (monitor, monitor_end) = UnixStream::pair()?;
+    let mut link = channel::prepare(transport.channel, arch)?;
+    let mut shares = share::prepare(transport.share, &spec.visible, &spec.writable)?;
+    let initrd = initramfs::memory_file(&attempt.initramfs.segments)?;
+    let log = attempt.log(log_file::CONSOLE)?;
+
+    let mut devices = vec![
+        Device::Console { fd: console_end.as_raw_fd(), tty: arch.console() },
+        Device::Qmp { fd: monitor_end.as_raw_fd() },
+        link.device.clone(),
+    ];
+    devices.extend(shares.devices.iter().cloned());
+    devices.extend(spec.root.device());
+    devices.extend(attempt.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
+    let (memory, written, read) = match start {
+        Start::Boot => (GuestMemory::Own, None, None),
+        Start::Snapshot(files) => (GuestMemory::Snapshot(files.memory.clone()), Some(files.state.as_path()), None),
+        Start::Resume(files) => {
+            let state = migration::feed(File::open(&files.state)?)?;
+            (GuestMemory::Resumed(files.memory.clone()), None, Some(state))
+        }
+    };
+    let invocation = attempt.invocation(initrd.as_raw_fd(), devices, memory);
+    let state = read.as_ref().map(AsRawFd::as_raw_fd);
+    let fds = invocation.devices.iter().filter_map(Device::fd).chain([invocation.initrd]).chain(state).collect();
+    let since = Instant::now();
+    let qemu = spawn(&invocation, fds, written)?;
+    // QEMU has them now: while we hold them too, nobody sees the other side close.
+    link.inherited = None;
+    shares.inherited.clear();
+    drop((console_end, monitor_end, read));
+
+    monitor.set_nonblocking(true)?;
+    let monitor = Monitor::follow(tokio::net::UnixStream::from_std(monitor)?);
+    let machine = Machine { qemu, monitor, console: Console::read(console, log) };
+    Ok(Launched { machine, link, shares, state, since })
+}
+
+/// Starts QEMU, which may write a VM's state to the file `written`.
+fn spawn(invocation: &Invocation, fds: Vec<RawFd>, written: Option<&Path>) -> Result<Qemu, Failure> {
+    let program = invocation.arch.qemu();
+    let variable = written.map(|file| (migration::VARIABLE, file));
+    Qemu::start(program, &command_line::arguments(invocation), variable, fds).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            let message = format!("`{program}` was not found in PATH");
+            Failure::Host(Error::new(ErrorKind::Missing, message).with_hint(install_qemu()))
+        }
+        _ => Failure::Host(Error::new(ErrorKind::Io, format!("failed to run `{program}`")).with_source(error)),
+    })
+}
+
+impl Machine {
+    /// Awaits `work`, unless the VM ends before or takes too long; `hello` tells whether lvh-init was heard.
+    pub(crate) async fn watch<T>(
+        &self,
+        limit: Duration,
+        hello: &Cell<bool>,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, Cause> {
+        let mut stop = self.monitor.stop.clone();
+        tokio::select! {
+            done = work => done.map_err(Cause::of_handshake),
+            status = self.qemu.ended() => Err(Cause::QemuEnded(status)),
+            _ = stop.wait_for(|stop| *stop == Some(Stop::InternalError)) => Err(Cause::InternalError),
+            line = panicked(&self.console) => Err(Cause::of_panic(line)),
+            () = tokio::time::sleep(limit) => Err(Cause::Late { limit, reached: self.progress(hello.get()) }),
+        }
+    }
+
+    /// How far the boot got.
+    fn progress(&self, hello: bool) -> Progress {
+        match (hello, self.monitor.greeted.load(Ordering::Relaxed)) {
+            (true, _) => Progress::Hello,
+            (false, false) => Progress::Nothing,
+            (false, true) if self.console.is_empty() => Progress::Machine,
+            (false, true) => Progress::Kernel,
+        }
+    }
+
+    /// Why the machine stopped, as QEMU tells it.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        self.monitor.stop.borrow().clone()
+    }
+
+    /// What is known now of why it ended.
+    pub(crate) fn diagnose(&self) -> Option<Cause> {
+        diagnose(&self.qemu, self.stop().as_ref(), &self.console)
+    }
+
+    /// Kills QEMU, and waits until it is gone.
+    pub(crate) async fn end(&self) {
+        self.qemu.kill();
+        self.qemu.ended().await;
+    }
+}
+
+/// Waits until the console shows that the kernel died. It normally takes QEMU with it (`panic=-1`), unless the user
+/// asked for another `panic=`.
+async fn panicked(console: &Console) -> String {
+    let mut interval = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        interval.tick().await;
+        if let Some(line) = console.panic_line() {
+            return line;
+        }
+    }
+}

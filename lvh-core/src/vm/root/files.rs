@@ -1,0 +1,46 @@
+//! The files of the host that appear in the guest at their own paths, whatever its root is.
+
+use std::path::{Path, PathBuf};
+
+use super::initramfs::config_of;
+use super::rootfs::RootFs;
+use crate::config::Share;
+use crate::guest::protocol::{FileMount, FileSource};
+use crate::vm::spec::VmSpec;
+use crate::vm::transport::share::{HOST, bytes};
+
+/// The mounts, parents before what lies in them; `writable` are those of the writable directories.
+pub(crate) fn file_mounts(spec: &VmSpec, share: Share, writable: &[FileMount]) -> Vec<FileMount> {
+    let mut mounts = writable.to_vec();
+    match share {
+        Share::Virtiofs | Share::NineP => mounts.extend(shared(spec)),
+        Share::Packed => mounts.extend(packed(spec)),
+    }
+    mounts.sort_by_key(|mount| mount.target.0.iter().filter(|&&byte| byte == b'/').count());
+    mounts
+}
+
+/// From the share of the host's root.
+fn shared(spec: &VmSpec) -> Vec<FileMount> {
+    let kernel = &spec.kernel;
+    let modules = PathBuf::from("/lib/modules").join(kernel.release.as_str());
+    let modules = kernel.modules.iter().map(|tree| from_host(tree, &modules));
+    let config = kernel.config.iter().map(|config| from_host(config, &config_of(kernel)));
+    let visible = spec.visible.iter().map(|path| from_host(path, path));
+    modules.chain(config).chain(visible).collect()
+}
+
+fn from_host(path: &Path, target: &Path) -> FileMount {
+    FileMount { source: FileSource::Share { tag: HOST.to_owned(), path: bytes(path) }, target: bytes(target) }
+}
+
+/// From the initramfs, where that is not the root itself.
+fn packed(spec: &VmSpec) -> Vec<FileMount> {
+    if !matches!(spec.root, RootFs::Disk { .. }) {
+        return Vec::new();
+    }
+    let config = spec.kernel.config.iter().map(|_| config_of(&spec.kernel));
+    let directories = spec.packed_directories.iter().filter(|path| path.parent().is_some());
+    let paths = spec.packed.iter().chain(directories).chain(&spec.writable).cloned().chain(config);
+    paths.map(|path| FileMount { source: FileSource::Initramfs { path: bytes(&path) }, target: bytes(&path) }).collect()
+}
