@@ -1,12 +1,10 @@
 //! `lvh attach`: a shell in a VM that a test run keeps.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use lvh_core::guest::protocol::Command;
-use lvh_core::guest::wire::Bytes;
+use lvh_core::vm::Command;
 use lvh_core::vm::attach::{self, Entered};
 use lvh_core::{Error, ErrorKind};
 
@@ -92,22 +90,23 @@ fn only(mut vms: Vec<(String, Entered)>) -> lvh_core::Result<Entered> {
 async fn converse(entered: &Entered, words: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::take()?;
     let terminal = RawTerminal::enter()?;
-    let process = entered.run(command(entered, words, terminal.as_ref())).await?;
-    let Ended { code, .. } = relay::run(process, None, &mut signals).await?;
+    let process = entered.spawn(&command(entered, &words, terminal.as_ref())).await?;
+    let Ended { code, .. } = relay::run(process, None, &mut signals).await;
     drop(terminal);
     let gone = || Error::new(ErrorKind::Guest, "the VM is gone: the guest died, or the test run was ended");
     Ok(ExitCode::from(code.ok_or_else(gone)?))
 }
 
-fn command(entered: &Entered, words: Vec<OsString>, terminal: Option<&RawTerminal>) -> Command {
+fn command(entered: &Entered, words: &[OsString], terminal: Option<&RawTerminal>) -> Command {
     let mut command = entered.offer.shell.clone();
-    if !words.is_empty() {
-        command.argv = words.into_iter().map(|word| Bytes(word.into_vec())).collect();
+    if let [program, arguments @ ..] = words {
+        command.replace_program(program).args(arguments);
     }
     if let Some(term) = std::env::var_os("TERM") {
-        command.env.retain(|(name, _)| name.0 != b"TERM");
-        command.env.push((Bytes(b"TERM".to_vec()), Bytes(term.into_vec())));
+        command.env("TERM", term);
     }
-    command.terminal = terminal.map(RawTerminal::size);
+    if let Some(terminal) = terminal {
+        command.terminal(terminal.size());
+    }
     command
 }

@@ -3,8 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use lvh_core::guest::client::{Happening, Process, Stdin};
-use lvh_core::guest::protocol::{Exit, Stream};
+use lvh_core::vm::{Exit, Process, ProcessEvent, Stdin, Stream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -84,11 +83,7 @@ pub(crate) fn code_of_signal(signal: i32) -> u8 {
 }
 
 /// Relays until the command ends, for at most `limit`.
-pub(crate) async fn run(
-    mut process: Process,
-    limit: Option<Duration>,
-    signals: &mut Signals,
-) -> std::io::Result<Ended> {
+pub(crate) async fn run(mut process: Process, limit: Option<Duration>, signals: &mut Signals) -> Ended {
     let mut stdin = Input::open(&process);
     let deadline = async {
         match limit {
@@ -100,30 +95,35 @@ pub(crate) async fn run(
     let (mut timed_out, mut interrupted) = (false, false);
     let code = loop {
         tokio::select! {
-            happening = process.next() => match happening {
-                Some(Happening::Exited(_)) if timed_out => break Some(TIMED_OUT),
-                Some(Happening::Exited(exit)) => break Some(code(exit)),
-                Some(Happening::Taken(bytes)) => stdin.feed.taken(bytes),
+            event = process.next() => match event {
+                Some(ProcessEvent::Exited(_)) if timed_out => break Some(TIMED_OUT),
+                Some(ProcessEvent::Exited(exit)) => break Some(code(exit)),
+                Some(ProcessEvent::Taken(bytes)) => stdin.feed.taken(bytes),
                 // Whoever closed our output wants no more of it, and the command is to hear of it as it would here.
-                Some(happening) => if show(happening).is_err() { process.signal(libc::SIGPIPE).await? },
+                Some(event) => if show(event).is_err() { ask(process.signal(libc::SIGPIPE)) },
                 None => break None,
             },
             () = stdin.pass_on() => {}
             news = signals.news() => match news {
                 News::End(signal) => {
                     interrupted = true;
-                    process.signal(signal).await?;
+                    ask(process.signal(signal));
                 }
-                News::Resized => if let Some(size) = terminal::window_size() { process.resize(size).await? },
+                News::Resized => if let Some(size) = terminal::window_size() { ask(process.resize(size)) },
             },
             () = &mut deadline, if !timed_out => {
                 timed_out = true;
                 terminal::error(&format!("lvh: timed out after {:?}\n", limit.unwrap_or_default()));
-                process.kill().await?;
+                ask(process.kill());
             }
         }
     };
-    Ok(Ended { code, interrupted })
+    Ended { code, interrupted }
+}
+
+/// A guest that is gone takes no requests; that it is gone is the next event, and told there.
+fn ask(asked: lvh_core::Result<()>) {
+    drop(asked);
 }
 
 /// Our standard input on its way to the guest.
@@ -160,22 +160,22 @@ impl Input {
     }
 }
 
-fn show(happening: Happening) -> std::io::Result<()> {
-    match happening {
-        Happening::Output(Stream::Stdout {}, data) => {
+fn show(event: ProcessEvent) -> std::io::Result<()> {
+    match event {
+        ProcessEvent::Output(Stream::Stdout, data) => {
             let mut stdout = std::io::stdout().lock();
             stdout.write_all(&data).and_then(|()| stdout.flush())
         }
-        Happening::Output(Stream::Stderr {}, data) => std::io::stderr().write_all(&data),
+        ProcessEvent::Output(Stream::Stderr, data) => std::io::stderr().write_all(&data),
         _ => Ok(()),
     }
 }
 
 fn code(exit: Exit) -> u8 {
     match exit {
-        Exit::Code { code } => u8::try_from(code).unwrap_or(u8::MAX),
+        Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
         Exit::Signal { signal, .. } => code_of_signal(signal),
-        Exit::NotStarted { error } => {
+        Exit::NotStarted(error) => {
             terminal::error(&format!("lvh: the command did not start in the guest: {error}\n"));
             NOT_STARTED
         }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 
-use lvh_core::guest::protocol::TerminalSize;
+use lvh_core::vm::TerminalSize;
 use lvh_core::{Events, Progress};
 
 /// Events that show on stderr.

@@ -1,16 +1,13 @@
 //! A command in a throw-away VM for each kernel: what `lvh exec` and `lvh runner` have in common.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use lvh_core::config::Memory;
-use lvh_core::guest::protocol::Command;
-use lvh_core::guest::wire::Bytes;
 use lvh_core::kernel::{self, KernelSource};
-use lvh_core::vm::{Vm, VmSpec};
+use lvh_core::vm::{Command, Vm, VmSpec};
 use lvh_core::{Config, Error, ErrorKind, Events, HostContext};
 
 use crate::relay::{self, Ended, Signals};
@@ -121,8 +118,8 @@ impl VmCommand {
             signal = signals.next() => return Ok((relay::code_of_signal(signal), true)),
         };
         let terminal = RawTerminal::enter()?;
-        let process = vm.run(self.command(terminal.as_ref())).await?;
-        let Ended { code, interrupted } = relay::run(process, self.timeout, signals).await?;
+        let process = vm.spawn(&self.command(terminal.as_ref())).await?;
+        let Ended { code, interrupted } = relay::run(process, self.timeout, signals).await;
         drop(terminal);
         let Some(code) = code else {
             let why = Error::new(ErrorKind::Guest, format!("the guest died: {}", vm.died().await));
@@ -145,15 +142,13 @@ impl VmCommand {
     }
 
     fn command(&self, terminal: Option<&RawTerminal>) -> Command {
-        let bytes = |text: &OsStr| Bytes(text.as_bytes().to_vec());
-        let env = self.context.guest_env(&self.config.vm.env);
-        Command {
-            argv: self.command.iter().map(|word| bytes(word)).collect(),
-            env: env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
-            cwd: bytes(self.context.cwd.as_os_str()),
-            stdin: true,
-            terminal: terminal.map(RawTerminal::size),
-            ..Command::default()
+        let [program, arguments @ ..] = &self.command[..] else { unreachable!("the command line has a program") };
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(self.context.guest_env(&self.config.vm.env));
+        command.current_dir(&self.context.cwd).stdin_piped();
+        if let Some(terminal) = terminal {
+            command.terminal(terminal.size());
         }
+        command
     }
 }

@@ -16,7 +16,7 @@ const FORWARDED: [&str; 9] =
     ["RUST_*", "CARGO", "CARGO_*", "NEXTEST*", "INSTA_*", "TERM", "NO_COLOR", "CLICOLOR*", "COLORTERM"];
 
 /// What every guest process gets instead.
-const GUEST_ENV: [(&str, &str); 4] = [
+pub(crate) const GUEST_ENV: [(&str, &str); 4] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
     ("USER", "root"),

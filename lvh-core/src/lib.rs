@@ -4,8 +4,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use lvh_core::guest::{client::Happening, protocol::Command, wire::Bytes};
-//! use lvh_core::vm::{Vm, VmSpec};
+//! use lvh_core::vm::{Command, Vm, VmSpec};
 //! use lvh_core::{Config, Events, kernel};
 //!
 //! let config = Config::for_process(&std::env::current_dir()?)?;
@@ -13,13 +12,8 @@
 //! let kernel = kernel::resolve("6.12", &config.kernel("6.12")?, &store, &events).await?;
 //! let vm = Vm::boot(&VmSpec::new(kernel, &config), &store, &events).await?;
 //!
-//! let argv = ["uname", "-r"].map(|word| Bytes(word.into())).into();
-//! let mut uname = vm.run(Command { argv, cwd: Bytes("/".into()), ..Command::default() }).await?;
-//! while let Some(happening) = uname.next().await {
-//!     if let Happening::Output(_, bytes) = happening {
-//!         print!("{}", String::from_utf8_lossy(&bytes));
-//!     }
-//! }
+//! let uname = vm.output(Command::new("uname").arg("-r")).await?;
+//! print!("{}", String::from_utf8_lossy(&uname.stdout));
 //! vm.shutdown().await?;
 //! # Ok(()) }
 //! ```
@@ -62,14 +56,14 @@ pub mod config;
 pub mod doctor;
 pub mod error;
 pub mod event;
-pub mod guest;
+mod guest;
 mod host_context;
 pub mod kernel;
 pub mod progress;
 pub mod store;
 mod tool;
 #[cfg(all(feature = "vhost", target_os = "linux"))]
-pub mod vhost;
+mod vhost;
 pub mod vm;
 
 pub use arch::Arch;

@@ -6,10 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use lvh_core::config::{Channel, Share};
-use lvh_core::guest::client::Happening;
-use lvh_core::guest::protocol::{self, Exit, Stream};
-use lvh_core::guest::wire::Bytes;
-use lvh_core::vm::{DiskFormat, RootFs, Vm, VmSpec};
+use lvh_core::vm::{self, DiskFormat, RootFs, Vm, VmSpec};
 use lvh_core::{Config, Events, Kernel, Store, kernel};
 use lvh_tests::empty_directory;
 
@@ -81,27 +78,11 @@ async fn boot(name: &str, writable: &Path, change: impl FnOnce(VmSpec) -> VmSpec
 
 /// What the words print, once they have succeeded.
 async fn output(vm: &Vm, words: &[&str]) -> String {
-    let bytes = |text: &str| Bytes(text.into());
-    let command = protocol::Command {
-        argv: words.iter().map(|word| bytes(word)).collect(),
-        env: vec![(bytes("PATH"), bytes("/usr/bin:/bin"))],
-        cwd: bytes("/"),
-        ..Default::default()
-    };
-    let mut process = vm.run(command).await.unwrap();
-    let mut output = Vec::new();
-    while let Some(happening) = process.next().await {
-        match happening {
-            Happening::Output(Stream::Stdout {} | Stream::Stderr {}, data) => output.extend(data),
-            Happening::Exited(exit) => {
-                let output = String::from_utf8_lossy(&output).into_owned();
-                assert_eq!(exit, Exit::Code { code: 0 }, "{words:?}: {output}");
-                return output;
-            }
-            _ => {}
-        }
-    }
-    panic!("{words:?}: the guest died: {}", vm.died().await);
+    let ran =
+        vm.output(vm::Command::new(words[0]).args(&words[1..])).await.unwrap_or_else(|e| panic!("{}", e.report()));
+    let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+    assert!(ran.status.success(), "{words:?}: {}: {said}", ran.status);
+    said
 }
 
 /// A VM on the disk has the disk's files, and those of the host that it was promised.

@@ -15,7 +15,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::agent::channel::Sender;
-use crate::agent::kernel_log::Log;
+use crate::agent::serve::Host;
+use crate::agent::window::Window;
 use crate::agent::{cores, terminal};
 use crate::guest::protocol::{Command, Exit, MAX_CHUNK, REPORT_FD, Stream, TerminalSize, ToHost};
 use crate::guest::wire::Bytes;
@@ -42,8 +43,7 @@ impl Running {
     pub fn start(
         id: u32,
         command: &Command,
-        sender: &Sender,
-        log: &Log,
+        host: &Host,
         ended: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let cgroup = Cgroup::make(id);
@@ -51,13 +51,15 @@ impl Running {
         if command.core {
             cores::prepare();
         }
+        let Host { sender, log, windows } = host;
         log.pass_on(sender);
         let (pid, exit) = reaper::watch(|| spawn(command, &cgroup, &mut pipes))?;
         sender.send(&ToHost::Started { id });
-        let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, sender)).collect();
+        let window = windows.open(id);
+        let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, sender, &window)).collect();
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
         let supervisor =
-            Supervisor { id, cgroup: cgroup.clone(), pid, pumps, sender: sender.clone(), log: log.clone() };
+            Supervisor { id, cgroup: cgroup.clone(), pid, pumps, window, host: host.clone() };
         thread::spawn(move || supervisor.run(&exit, ended));
         Ok(Self { pid, cgroup, stdin, terminal: pipes.terminal })
     }
@@ -65,6 +67,11 @@ impl Running {
     /// Sends a signal to the command's process group.
     pub fn signal(&self, signal: i32) {
         sys::send_signal(-self.pid, signal);
+    }
+
+    /// Whether the command's process is still there: one that has ended may wait for the host to take its output.
+    pub fn is_alive(&self) -> bool {
+        Path::new("/proc").join(self.pid.to_string()).exists()
     }
 
     /// Tells the command's terminal, where it has one, the size of its window.
@@ -199,8 +206,8 @@ struct Supervisor {
     cgroup: Cgroup,
     pid: i32,
     pumps: Vec<JoinHandle<()>>,
-    sender: Sender,
-    log: Log,
+    window: Arc<Window>,
+    host: Host,
 }
 
 impl Supervisor {
@@ -211,18 +218,24 @@ impl Supervisor {
         }
         sys::send_signal(-self.pid, sys::SIGKILL);
         self.cgroup.kill();
-        join_by(self.pumps, Instant::now() + DRAIN_DEADLINE);
+        join_by(self.pumps, &self.window);
         self.cgroup.remove();
-        self.log.pass_on(&self.sender);
+        self.host.windows.close(self.id);
+        self.host.log.pass_on(&self.host.sender);
         ended();
-        self.sender.send(&ToHost::Exited { id: self.id, exit });
+        self.host.sender.send(&ToHost::Exited { id: self.id, exit });
     }
 }
 
-/// Joins threads; one that is held up (a process in uninterruptible sleep keeps its pipe open) is left alone.
-fn join_by(threads: Vec<JoinHandle<()>>, deadline: Instant) {
+/// Joins threads; one that is held up (a process in uninterruptible sleep keeps its pipe open) is left alone. Waiting for
+/// the host to take output does not count.
+fn join_by(threads: Vec<JoinHandle<()>>, window: &Window) {
+    let mut deadline = Instant::now() + DRAIN_DEADLINE;
     let mut waiting = VecDeque::from(threads);
     while let Some(thread) = waiting.pop_front() {
+        if window.is_full() {
+            deadline = Instant::now() + DRAIN_DEADLINE;
+        }
         if thread.is_finished() {
             let _ = thread.join();
         } else if Instant::now() < deadline {
@@ -232,15 +245,17 @@ fn join_by(threads: Vec<JoinHandle<()>>, deadline: Instant) {
     }
 }
 
-/// Sends everything that comes out of `pipe`, at once: a command's last words before it takes the machine down are those
-/// that matter.
-fn pump(id: u32, stream: Stream, mut pipe: File, sender: &Sender) -> JoinHandle<()> {
-    let sender = sender.clone();
+/// Sends everything that comes out of `pipe`, at once where the window has room: a command's last words before it takes the
+/// machine down are those that matter.
+fn pump(id: u32, stream: Stream, mut pipe: File, sender: &Sender, window: &Arc<Window>) -> JoinHandle<()> {
+    let (sender, window) = (sender.clone(), Arc::clone(window));
     thread::spawn(move || {
         sys::run_first();
         let mut chunk = vec![0; MAX_CHUNK];
         while let Ok(len @ 1..) = pipe.read(&mut chunk) {
-            sender.send(&ToHost::Output { id, stream: stream.clone(), data: Bytes(chunk[..len].to_vec()) });
+            let output = ToHost::Output { id, stream: stream.clone(), data: Bytes(chunk[..len].to_vec()) };
+            window.take(output.cost());
+            sender.send(&output);
         }
     })
 }

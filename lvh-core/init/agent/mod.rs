@@ -8,3 +8,4 @@ mod cores;
 pub mod kernel_log;
 pub mod serve;
 mod terminal;
+mod window;

@@ -11,6 +11,7 @@ use crate::agent::channel::Sender;
 use crate::agent::collect::Collector;
 use crate::agent::command::Running;
 use crate::agent::kernel_log::Log;
+use crate::agent::window::Windows;
 use crate::guest::protocol::{self, Command, Exit, ToGuest, ToHost};
 use crate::pid1::reaper;
 use crate::sys;
@@ -20,15 +21,24 @@ const STUBBORN: Duration = Duration::from_secs(3);
 
 type Commands = Arc<Mutex<HashMap<u32, Running>>>;
 
+/// What a command needs to report.
+#[derive(Clone)]
+pub struct Host {
+    pub sender: Sender,
+    pub log: Log,
+    pub windows: Windows,
+}
+
 /// Does what the host asks until it says `Shutdown` or closes the channel.
 pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
     reaper::run();
     let commands = Commands::default();
-    let mut collector = Collector::default();
+    let collector = Collector::default();
+    let host = Host { sender: sender.clone(), log: log.clone(), windows: Windows::default() };
     while let Some(message) = protocol::receive(&mut channel)? {
         match message {
             ToGuest::Setup { .. } => return Err(io::Error::other("a second Setup")),
-            ToGuest::Run { id, command } => start(id, &command, &commands, sender, log),
+            ToGuest::Run { id, command } => start(id, &command, &commands, &host),
             ToGuest::Stdin { id, data } => with(&commands, id, |running| running.stdin(data)),
             ToGuest::Resize { id, size } => with(&commands, id, |running| running.resize(size)),
             ToGuest::Signal { id, signal } => with(&commands, id, |running| running.signal(signal)),
@@ -36,12 +46,13 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
                 with(&commands, id, |running| running.kill());
                 explain_if_it_stays(id, &commands);
             }
-            ToGuest::Collect { dir } => collector.send(&dir, sender),
-            ToGuest::Shutdown {} => {
+            ToGuest::Consumed { id, bytes } => host.windows.grow(id, bytes),
+            ToGuest::Collect { id, dir } => collector.start(id, dir, sender, &host.windows),
+            ToGuest::Shutdown { id } => {
                 lock(&commands).values().for_each(Running::kill);
                 sys::sync();
                 log.pass_on(sender);
-                sender.send(&ToHost::Bye {});
+                sender.send(&ToHost::Bye { id });
             }
         }
     }
@@ -65,22 +76,22 @@ fn explain_if_it_stays(id: u32, commands: &Commands) {
     let commands = commands.clone();
     thread::spawn(move || {
         thread::sleep(STUBBORN);
-        if lock(&commands).contains_key(&id) {
+        if lock(&commands).get(&id).is_some_and(Running::is_alive) {
             // `w` shows what is in uninterruptible sleep (Documentation/admin-guide/sysrq.rst).
             let _ = fs::write("/proc/sysrq-trigger", "w");
         }
     });
 }
 
-fn start(id: u32, command: &Command, commands: &Commands, sender: &Sender, log: &Log) {
+fn start(id: u32, command: &Command, commands: &Commands, host: &Host) {
     // Held until the command is entered, so that its end cannot be handled before.
     let mut entered = lock(commands);
     let on_end = {
         let commands = commands.clone();
         move || drop(lock(&commands).remove(&id))
     };
-    match Running::start(id, command, sender, log, on_end) {
+    match Running::start(id, command, host, on_end) {
         Ok(running) => drop(entered.insert(id, running)),
-        Err(error) => sender.send(&ToHost::Exited { id, exit: Exit::NotStarted { error: error.to_string() } }),
+        Err(error) => host.sender.send(&ToHost::Exited { id, exit: Exit::NotStarted { error: error.to_string() } }),
     }
 }

@@ -112,7 +112,6 @@ fn leads_to_die(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::kernel_log::parse;
 
     /// Checks which of `lines`, as the kernel's own records, begin an event, and of what kind.
     #[track_caller]
@@ -123,7 +122,7 @@ mod tests {
 
     fn events(records: &str) -> Vec<(&'static str, String)> {
         let mut events = KernelEvents::default();
-        let found = parse(records.as_bytes());
+        let found = KernelRecord::parse_all(records.as_bytes());
         found.iter().filter_map(|record| events.next(record)).map(|event| (event.kind.as_str(), event.line)).collect()
     }
 

@@ -15,11 +15,13 @@ pub struct KernelRecord {
     pub text: String,
 }
 
-/// Reads records as `/dev/kmsg` gives them (Documentation/ABI/testing/dev-kmsg). What is none is left out: the guest
-/// may send anything.
-pub fn parse(records: &[u8]) -> Vec<KernelRecord> {
-    // Lines that begin with a space are the dictionary of the record above.
-    String::from_utf8_lossy(records).lines().filter_map(record).collect()
+impl KernelRecord {
+    /// Reads records as `/dev/kmsg` gives them (Documentation/ABI/testing/dev-kmsg). What is none is left out: the guest
+    /// may send anything.
+    pub fn parse_all(records: &[u8]) -> Vec<Self> {
+        // Lines that begin with a space are the dictionary of the record above.
+        String::from_utf8_lossy(records).lines().filter_map(record).collect()
+    }
 }
 
 fn record(line: &str) -> Option<KernelRecord> {
@@ -55,7 +57,9 @@ mod tests {
 
     #[test]
     fn records() {
-        let log = parse(b"6,339,5140900,-;NET: Registered\n SUBSYSTEM=acpi\nrubbish\n12,340,5140901,-;a;b\n6,x,;\n");
+        let log = KernelRecord::parse_all(
+            b"6,339,5140900,-;NET: Registered\n SUBSYSTEM=acpi\nrubbish\n12,340,5140901,-;a;b\n6,x,;\n",
+        );
         let shown: Vec<_> = log.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["[    5.140900] NET: Registered", "[    5.140901] a;b"]);
         assert_eq!((log[0].level, log[0].facility), (6, 0));
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn escapes() {
-        let text = |escaped: &str| parse(format!("6,1,1,-;{escaped}\n").as_bytes()).remove(0).text;
+        let text = |escaped: &str| KernelRecord::parse_all(format!("6,1,1,-;{escaped}\n").as_bytes()).remove(0).text;
         assert_eq!(text(r"rcu: \x09(detected by 0)"), "rcu: \t(detected by 0)");
         assert_eq!(text(r"a \x5cx09 \x1b[2J \xc3\xa4"), r"a \x09 \x1b[2J \xc3\xa4");
     }

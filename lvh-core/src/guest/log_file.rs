@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::kernel_log::KernelRecord;
+
 /// The console's file.
 pub(crate) const CONSOLE: &str = "console.log";
 /// The kernel log's file.
@@ -14,7 +16,7 @@ const LIMIT: usize = 64 << 20;
 
 /// A file that only grows, up to a limit.
 #[derive(Debug)]
-pub struct LogFile {
+pub(crate) struct LogFile {
     file: File,
     room: usize,
 }
@@ -24,8 +26,14 @@ impl LogFile {
     ///
     /// # Errors
     /// Those of the operating system.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { file: File::create(path)?, room: LIMIT })
+    }
+
+    /// Appends records of the kernel's log, as `dmesg` shows them.
+    pub(crate) fn append_records(&mut self, records: &[KernelRecord]) {
+        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+        self.append(lines.as_bytes());
     }
 
     /// Appends what there is room for. A full disk must not stop the guest: what cannot be written is dropped.

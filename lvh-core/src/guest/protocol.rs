@@ -8,7 +8,7 @@
 //!     │ ◄──────────────────────────── │
 //!     │  Kernel, Ready  or  Failed    │
 //!     │ ────────────────────────────► │
-//!     │  Run · Stdin · Resize · Kill  │      any number of commands, several at a time
+//!     │  Run · Stdin · Consumed · Kill│      any number of commands, several at a time
 //!     │ ◄──────────────────────────── │
 //!     │  Started · Output · Exited    │
 //!     │  Kernel (at any time)         │
@@ -20,7 +20,8 @@
 //! ```
 //!
 //! After [`MAGIC`], a message on the channel is a little-endian length, then that many bytes. Writes are at most
-//! [`MAX_WRITE`] bytes each: larger ones hang virtio-vsock devices that read one descriptor a packet.
+//! [`MAX_WRITE`] bytes each: larger ones hang virtio-vsock devices that read one descriptor a packet. Nothing that one
+//! command does keeps the others' messages from passing: see [`WINDOW`].
 
 use std::io::{self, Read, Write};
 
@@ -43,6 +44,10 @@ pub const MAX_WRITE: usize = 16 << 10;
 
 /// The most bytes of output in one message: with its header it fits one write.
 pub const MAX_CHUNK: usize = MAX_WRITE - 64;
+
+/// How many bytes of one command's output, or of one collection's files, may be on their way before the host says that it
+/// consumed them. One consumer that waits then holds up its own command, and nothing else.
+pub const WINDOW: u32 = 1 << 20;
 
 /// How many bytes of a command's standard input may be on their way before the guest says it took them.
 pub const STDIN_WINDOW: u32 = 256 << 10;
@@ -187,11 +192,13 @@ wire_enum! {
         /// Kill a command and everything it started.
         4 => Kill { /** The command. */ id: u32 },
         /// Send every file below a directory that changed since it was last sent.
-        5 => Collect { /** Absolute directory in the guest. */ dir: Bytes },
+        5 => Collect { /** Names it in later messages. */ id: u32, /** Absolute directory in the guest. */ dir: Bytes },
         /// Kill all commands, write everything back, say `Bye`.
-        6 => Shutdown {},
+        6 => Shutdown { /** Names it in later messages. */ id: u32 },
         /// The window that a command's terminal is shown in has another size now.
         7 => Resize { /** The command. */ id: u32, /** The new size. */ size: TerminalSize },
+        /// The host has consumed output or files, see [`WINDOW`].
+        8 => Consumed { /** The command or collection. */ id: u32, /** How much more may be sent, in bytes. */ bytes: u32 },
     }
 }
 
@@ -216,14 +223,28 @@ wire_enum! {
         /// newline. Those from before that come before `Ready`.
         7 => Kernel { /** The records. */ records: Bytes },
         /// A part of a collected file.
-        8 => File { /** Path below the collected directory. */ path: Bytes, /** Permission bits. */ mode: u32,
+        8 => File { /** The collection. */ id: u32, /** Path below the collected directory. */ path: Bytes, /** Permission bits. */ mode: u32,
                     /** Next bytes of the file. */ data: Bytes, /** The file is complete. */ last: bool },
         /// All files below the directory were sent.
-        9 => Collected { /** The directory. */ dir: Bytes },
-        /// Nothing more will come.
-        10 => Bye {},
+        9 => Collected { /** The collection. */ id: u32 },
+        /// Everything is written back.
+        10 => Bye { /** The shutdown. */ id: u32 },
     }
 }
+
+impl ToHost {
+    /// What the message takes of its sender's [`WINDOW`], in bytes.
+    pub fn cost(&self) -> u32 {
+        match self {
+            Self::Output { data, .. } => data.0.len() as u32,
+            Self::File { path, data, .. } => (path.0.len() + data.0.len() + FILE_COST) as u32,
+            _ => 0,
+        }
+    }
+}
+
+/// What a part of a file takes beside its bytes: there may be any number of empty files.
+const FILE_COST: usize = 64;
 
 /// Writes one message.
 ///

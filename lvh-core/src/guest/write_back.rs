@@ -24,7 +24,7 @@ impl WriteBack {
 
     /// Takes the next part.
     pub(crate) fn take(&mut self, part: ToHost) -> io::Result<()> {
-        let ToHost::File { path, mode, data, last } = part else {
+        let ToHost::File { path, mode, data, last, .. } = part else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a part of a file"));
         };
         let path = Path::new(OsStr::from_bytes(&path.0));
@@ -67,7 +67,7 @@ mod tests {
     use crate::guest::wire::Bytes;
 
     fn part(path: &str, data: &str, last: bool) -> ToHost {
-        ToHost::File { path: Bytes(path.into()), mode: 0o640, data: Bytes(data.into()), last }
+        ToHost::File { id: 1, path: Bytes(path.into()), mode: 0o640, data: Bytes(data.into()), last }
     }
 
     #[test]

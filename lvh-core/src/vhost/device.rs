@@ -53,7 +53,7 @@ pub(super) trait Handler: Send + 'static {
 /// waits for them shortly.
 #[must_use = "a dropped device serves nobody"]
 #[derive(Debug)]
-pub struct Device {
+pub(crate) struct Device {
     socket: Option<OwnedFd>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -64,7 +64,7 @@ impl Device {
     /// # Panics
     ///
     /// If it was taken before.
-    pub fn take_socket(&mut self) -> OwnedFd {
+    pub(crate) fn take_socket(&mut self) -> OwnedFd {
         self.socket.take().expect("the socket of a device is taken once")
     }
 
@@ -73,7 +73,7 @@ impl Device {
     /// # Errors
     ///
     /// If QEMU broke the protocol, or if the threads are still busy: they then end on their own with QEMU.
-    pub fn join(mut self) -> Result<()> {
+    pub(crate) fn join(mut self) -> Result<()> {
         self.end()
     }
 

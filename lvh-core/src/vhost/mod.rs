@@ -19,6 +19,6 @@ mod socket;
 mod vring;
 mod vsock;
 
-pub use device::Device;
-pub use fs::{FsExports, serve_fs};
-pub use vsock::serve_vsock;
+pub(crate) use device::Device;
+pub(crate) use fs::{FsExports, serve_fs};
+pub(crate) use vsock::serve_vsock;

@@ -14,19 +14,31 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::guest::client::{Greeted, Guest, Process, receive, send};
-use crate::guest::protocol::{Command, MAX_MESSAGE, ToGuest, encode};
+use crate::guest::client::Guest;
+use crate::guest::command::Command;
+use crate::guest::framing::{receive, send};
+use crate::guest::process::{Process, gone};
+use crate::guest::protocol::{self, MAX_MESSAGE, ToGuest, encode};
 use crate::guest::wire::{malformed, wire_struct};
 use crate::vm::running::Vm;
 
 wire_struct! {
     /// What whoever enters is told first.
-    pub struct Offer {
-        /// What the VM is retained for, such as ``ends::panics on 6.12.117+deb13-amd64``.
+    pub struct Greeting {
+        /// The offer's title.
         pub title: String,
-        /// A shell in the directory and with the environment of that.
-        pub shell: Command,
+        /// Its shell.
+        pub shell: protocol::Command,
     }
+}
+
+/// What whoever enters is told first.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// What the VM is retained for, such as ``ends::panics on 6.12.117+deb13-amd64``.
+    pub title: String,
+    /// A shell in the directory and with the environment of that.
+    pub shell: Command,
 }
 
 /// A place where a VM can be entered; gone when dropped.
@@ -76,16 +88,18 @@ impl Entrance {
 async fn admit(vm: &Vm, stream: UnixStream, offer: &Offer) -> io::Result<()> {
     check_peer(&stream)?;
     let (mut reader, mut writer) = stream.into_split();
-    send(&mut writer, &encode(offer)).await?;
+    let greeting = Greeting { title: offer.title.clone(), shell: offer.shell.on_the_wire() };
+    send(&mut writer, &encode(&greeting)).await?;
     let Some(ToGuest::Run { id, command }) = receive(&mut reader, MAX_MESSAGE).await? else {
         return Err(malformed("neither a command nor the end"));
     };
-    let mut process = vm.run(command).await?;
+    let mut process = vm.guest.run(command)?;
     let requests = process.requests();
     let ended = tokio::select! {
         ended = async {
-            while let Some(happening) = process.next().await {
-                if let Some(message) = happening.into_message(id) {
+            // Whoever entered says what was consumed: the window is between the two ends.
+            while let Some(event) = process.next_uncredited().await {
+                if let Some(message) = event.into_message(id) {
                     send(&mut writer, &encode(&message)).await?;
                 }
             }
@@ -98,7 +112,7 @@ async fn admit(vm: &Vm, stream: UnixStream, offer: &Offer) -> io::Result<()> {
             Ok(())
         } => ended,
     };
-    requests.kill().await?;
+    requests.kill()?;
     ended
 }
 
@@ -116,8 +130,8 @@ impl Entered {
     ///
     /// # Errors
     /// The owner is gone.
-    pub async fn run(&self, command: Command) -> io::Result<Process> {
-        self.guest.run(command).await
+    pub async fn spawn(&self, command: &Command) -> Result<Process> {
+        self.guest.run(command.on_the_wire()).map_err(gone)
     }
 }
 
@@ -132,8 +146,9 @@ pub async fn enter(id: &str) -> Result<Entered> {
         let stream = UnixStream::from_std(stream)?;
         check_peer(&stream)?;
         let (mut reader, writer) = stream.into_split();
-        let offer = receive(&mut reader, MAX_MESSAGE).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        Ok::<_, io::Error>(Entered { offer, guest: Greeted::of_relay(reader, writer) })
+        let greeting = receive::<Greeting>(&mut reader, MAX_MESSAGE).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let offer = Offer { title: greeting.title, shell: Command::from_the_wire(greeting.shell) };
+        Ok::<_, io::Error>(Entered { offer, guest: Guest::serve(reader, writer, None) })
     };
     connected.await.map_err(|error| {
         Error::new(ErrorKind::Usage, format!("there is no VM `{id}` to enter")).with_source(error).with_hint(

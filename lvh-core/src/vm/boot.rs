@@ -20,7 +20,8 @@ use super::root::files::file_mounts;
 use super::running::{CONSOLE_LINES, Vm};
 use super::transport::channel::Link;
 use super::transport::share::Shares;
-use crate::guest::client::{Greeted, Guest};
+use crate::guest::client::Guest;
+use crate::guest::handshake::Handshake;
 use crate::guest::log_file::{self, LogFile};
 use crate::guest::protocol::Setup;
 use crate::guest::wire::Bytes;
@@ -40,8 +41,8 @@ impl Attempt<'_> {
         let setup = self.setup(&launched.shares)?;
         let Launched { machine, link, since, .. } = &mut launched;
         let work = async {
-            let greeted = meet(link, &hello).await?;
-            set_up(greeted, setup, kernel_log, *since).await
+            let handshake = begin(link, &hello).await?;
+            finish(handshake, setup, kernel_log, *since).await
         };
         let ready = machine.watch(self.spec.boot_timeout, &hello, work).await;
         self.finish(launched, ready).await
@@ -52,14 +53,14 @@ impl Attempt<'_> {
         let mut launched = launch(self, Start::Snapshot(files))?;
         let hello = Cell::new(false);
         let Launched { machine, link, .. } = &mut launched;
-        let greeted = match machine.watch(self.spec.boot_timeout, &hello, meet(link, &hello)).await {
-            Ok(greeted) => greeted,
+        let handshake = match machine.watch(self.spec.boot_timeout, &hello, begin(link, &hello)).await {
+            Ok(handshake) => handshake,
             Err(cause) => return Err(self.give_up(machine, cause).await),
         };
         let saved = migration::save(&machine.monitor).await;
         // It must not run on: its memory is part of the snapshot.
         machine.end().await;
-        Ok(saved.map(|()| greeted.release))
+        Ok(saved.map(|()| handshake.release))
     }
 
     /// Resumes from a snapshot of a guest with this release.
@@ -71,8 +72,8 @@ impl Attempt<'_> {
         let state = state.expect("what resumes has a state");
         let work = async {
             migration::load(&machine.monitor, state).await?;
-            let greeted = Greeted::resumed(connected(link).await?, release.clone());
-            set_up(greeted, setup, kernel_log, *since).await
+            let handshake = Handshake::resumed(connected(link).await?, release.clone());
+            finish(handshake, setup, kernel_log, *since).await
         };
         let late =
             |_elapsed| io::Error::other(format!("timed out after {RESUME_DEADLINE:?} waiting for the resumed guest"));
@@ -170,11 +171,11 @@ struct Greeting {
     warnings: Vec<String>,
 }
 
-async fn meet(link: &mut Link, hello: &Cell<bool>) -> io::Result<Greeted> {
+async fn begin(link: &mut Link, hello: &Cell<bool>) -> io::Result<Handshake> {
     let stream = connected(link).await?;
-    let greeted = Greeted::meet(stream).await?;
+    let handshake = Handshake::begin(stream).await?;
     hello.set(true);
-    Ok(greeted)
+    Ok(handshake)
 }
 
 async fn connected(link: &mut Link) -> io::Result<tokio::net::UnixStream> {
@@ -183,13 +184,13 @@ async fn connected(link: &mut Link) -> io::Result<tokio::net::UnixStream> {
     tokio::net::UnixStream::from_std(stream)
 }
 
-async fn set_up(
-    greeted: Greeted,
+async fn finish(
+    handshake: Handshake,
     setup: Setup,
     kernel_log: Option<LogFile>,
     since: Instant,
 ) -> io::Result<(Guest, Greeting)> {
-    let (release, hello_after) = (greeted.release.to_string(), since.elapsed());
-    let (guest, warnings) = greeted.set_up(setup, kernel_log).await?;
+    let (release, hello_after) = (handshake.release.to_string(), since.elapsed());
+    let (guest, warnings) = handshake.finish(setup, kernel_log).await?;
     Ok((guest, Greeting { release, hello_after, warnings }))
 }

@@ -24,6 +24,11 @@ mod snapshot;
 mod spec;
 mod transport;
 
+pub use crate::guest::command::Command;
+pub use crate::guest::kernel_event::{KernelEvent, KernelEvents};
+pub use crate::guest::kernel_log::KernelRecord;
+pub use crate::guest::process::{Exit, Process, ProcessEvent, Stdin, Stream};
+pub use crate::guest::protocol::{REPORT_FD, TerminalSize};
 pub use info::VmInfo;
 pub(crate) use qemu::accel::remembered_kvm;
 pub use qemu::command_line::Hypervisor;

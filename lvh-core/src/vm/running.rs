@@ -1,7 +1,8 @@
 //! A VM from its start to its end.
 
-use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,8 +17,10 @@ use super::transport::served::Served;
 use super::transport::share::bytes;
 use crate::config::Share;
 use crate::error::{Error, ErrorKind, Result};
-use crate::guest::client::{Guest, Process};
-use crate::guest::protocol::{CORE, CORES, Command};
+use crate::guest::client::Guest;
+use crate::guest::command::Command;
+use crate::guest::process::{Exit, Process, ProcessEvent, Stream, gone};
+use crate::guest::protocol::{CORE, CORES};
 use crate::guest::write_back::WriteBack;
 
 /// How long a guest may take to write everything back when it is told to end.
@@ -51,15 +54,45 @@ impl Vm {
     ///
     /// # Errors
     /// The guest is gone.
-    pub async fn run(&self, command: Command) -> io::Result<Process> {
-        self.guest.run(command).await
+    pub async fn spawn(&self, command: &Command) -> Result<Process> {
+        self.guest.run(command.on_the_wire()).map_err(gone)
+    }
+
+    /// Runs a command to its end, and gives how it ended and what it wrote.
+    ///
+    /// # Errors
+    /// The command cannot be started; the guest is gone, or dies meanwhile.
+    pub async fn output(&self, command: &Command) -> Result<Output> {
+        let mut process = self.spawn(command).await?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        while let Some(event) = process.next().await {
+            match event {
+                ProcessEvent::Output(Stream::Stdout, data) => stdout.extend(data),
+                ProcessEvent::Output(Stream::Stderr, data) => stderr.extend(data),
+                ProcessEvent::Exited(exit) => {
+                    let status = exit_status(exit).map_err(|why| not_started(command, &why))?;
+                    return Ok(Output { status, stdout, stderr });
+                }
+                _ => {}
+            }
+        }
+        let message = format!("the guest died: {}", self.died().await);
+        Err(Error::new(ErrorKind::Guest, message).with_output(self.console_tail()))
+    }
+
+    /// As [`Vm::output`], without what it wrote.
+    ///
+    /// # Errors
+    /// As [`Vm::output`].
+    pub async fn status(&self, command: &Command) -> Result<ExitStatus> {
+        Ok(self.output(command).await?.status)
     }
 
     /// Brings the files that commands wrote in the writable directories to the host, where no share has done so.
     ///
     /// # Errors
     /// The guest is gone; a file cannot be written here.
-    pub async fn write_back(&self) -> io::Result<()> {
+    pub async fn write_back(&self) -> Result<()> {
         if self.info.transport.share != Share::Packed {
             return Ok(());
         }
@@ -69,19 +102,23 @@ impl Vm {
         Ok(())
     }
 
-    /// Brings the cores that the last command left (see [`Command::core`]) into the existing directory `into`; whether
-    /// its own is among them.
+    /// Brings the cores that the last command left (see [`Command::core`]) into the existing directory `into`; gives its
+    /// own, where that is among them.
     ///
     /// # Errors
     /// As [`Vm::write_back`].
-    pub async fn fetch_cores(&self, into: &Path) -> io::Result<bool> {
+    pub async fn fetch_cores(&self, into: &Path) -> Result<Option<PathBuf>> {
         self.fetch(CORES.as_bytes(), into).await?;
-        Ok(into.join(CORE).is_file())
+        Ok(Some(into.join(CORE)).filter(|core| core.is_file()))
     }
 
-    async fn fetch(&self, directory: &[u8], into: &Path) -> io::Result<()> {
+    async fn fetch(&self, directory: &[u8], into: &Path) -> Result<()> {
         let mut files = WriteBack::into(into);
-        self.guest.collect(directory, |part| files.take(part)).await
+        let fetched = self.guest.collect(directory, |part| files.take(part)).await;
+        fetched.map_err(|error| {
+            let message = format!("failed to bring files of the guest to `{}`", into.display());
+            Error::new(ErrorKind::Guest, message).with_source(error)
+        })
     }
 
     /// Waits until the guest is gone, and says why: what QEMU knows, and what the console said last.
@@ -128,4 +165,18 @@ impl Vm {
             }
         }
     }
+}
+
+/// As `wait(2)` gives it; why, where the command could not be started.
+fn exit_status(exit: Exit) -> std::result::Result<ExitStatus, String> {
+    match exit {
+        Exit::Code(code) => Ok(ExitStatus::from_raw((code & 0xff) << 8)),
+        Exit::Signal { signal, core } => Ok(ExitStatus::from_raw(signal & 0x7f | if core { 0x80 } else { 0 })),
+        Exit::NotStarted(why) => Err(why),
+    }
+}
+
+fn not_started(command: &Command, why: &str) -> Error {
+    let program = command.get_program().display();
+    Error::new(ErrorKind::Guest, format!("failed to start `{program}` in the guest: {why}"))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lvh_core::guest::kernel_event::KernelEvent;
+use lvh_core::vm::KernelEvent;
 
 use super::instance::Instance;
 use super::kernel_log::KernelLog;

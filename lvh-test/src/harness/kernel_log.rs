@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lvh_core::guest::kernel_event::{KernelEvent, KernelEvents};
-use lvh_core::guest::kernel_log::KernelRecord;
+use lvh_core::vm::KernelRecord;
+use lvh_core::vm::{KernelEvent, KernelEvents};
 
 /// The most records of one test that are kept; what goes wrong is noticed in the others too.
 const LIMIT: usize = 1000;
@@ -47,6 +47,11 @@ impl KernelLog {
         }
     }
 
+    /// So many records came that nobody has seen.
+    pub(crate) fn lost(&mut self, records: u64) {
+        self.left_out += usize::try_from(records).unwrap_or(usize::MAX);
+    }
+
     fn push_event(&mut self, event: KernelEvent) {
         if self.events.len() < EVENT_LIMIT || self.events.iter().all(|kept| kept.kind != event.kind) {
             self.events.push(event);
@@ -86,14 +91,14 @@ impl KernelLog {
 #[cfg(test)]
 pub(crate) mod tests {
     use lvh_core::config::KernelEventKind;
-    use lvh_core::guest::kernel_log::parse;
+    use lvh_core::vm::KernelRecord;
 
     use super::{EVENT_LIMIT, KernelLog, LIMIT};
 
     /// The log of the test `t`, from what `/dev/kmsg` gives.
     pub(crate) fn log(records: &str) -> KernelLog {
         let mut log = KernelLog::default();
-        parse(records.as_bytes()).into_iter().for_each(|record| log.push("t", record));
+        KernelRecord::parse_all(records.as_bytes()).into_iter().for_each(|record| log.push("t", record));
         log
     }
 

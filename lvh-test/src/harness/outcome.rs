@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lvh_core::config::KernelEventKind;
-use lvh_core::guest::kernel_event::KernelEvent;
+use lvh_core::vm::KernelEvent;
 
 use super::appendix::{appendix, kernel_reported};
 use super::instance::Instance;

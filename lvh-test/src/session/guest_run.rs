@@ -1,17 +1,12 @@
 //! One test in a running guest.
 
-use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lvh_core::HostContext;
 use lvh_core::config::Channel;
-use lvh_core::guest::client::{Happening, Process};
-use lvh_core::guest::protocol::{CORE, Command, Exit, REPORT_FD, Stream as GuestStream};
-use lvh_core::guest::wire::Bytes;
-use lvh_core::vm::Vm;
+use lvh_core::vm::{Command, Exit, Process, ProcessEvent, REPORT_FD, Stream as GuestStream, Vm};
+use lvh_core::{Error, HostContext};
 
 use super::log_dir::LogDir;
 use crate::guest_mode::{KERNEL_LOG_VARIABLE, Launch};
@@ -41,50 +36,35 @@ pub(super) fn command(
     env: Vec<(OsString, OsString)>,
     captured: bool,
 ) -> Command {
-    let guest_mode = launch.variables(&instance.path, REPORT_FD);
-    let guest_mode = guest_mode.into_iter().chain([(KERNEL_LOG_VARIABLE, "1".to_owned())]);
-    let guest_mode = guest_mode.map(|(name, value)| (name.into(), value.into()));
-    let exe = std::iter::once(context.exe.as_os_str());
-    Command {
-        core: true,
-        argv: exe.chain(launch.arguments.iter().map(AsRef::as_ref)).map(bytes).collect(),
-        env: env.into_iter().chain(guest_mode).map(|(name, value)| (bytes(&name), bytes(&value))).collect(),
-        cwd: bytes(context.cwd.as_os_str()),
-        stdin: false,
-        merged: captured,
-        report: true,
-        terminal: None,
+    let mut command = Command::new(&context.exe);
+    command.args(&launch.arguments).env_clear().envs(env).envs(launch.variables(&instance.path, REPORT_FD));
+    command.env(KERNEL_LOG_VARIABLE, "1").current_dir(&context.cwd).report().core();
+    if captured {
+        command.merge_stderr();
     }
+    command
 }
 
 /// A shell where [`command`] runs.
 pub(super) fn shell(context: &HostContext, env: Vec<(OsString, OsString)>) -> Command {
     let shell = ["/bin/bash", "/bin/sh"].into_iter().find(|shell| std::path::Path::new(shell).exists());
-    Command {
-        argv: vec![bytes(OsStr::new(shell.unwrap_or("/bin/sh")))],
-        env: env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
-        cwd: bytes(context.cwd.as_os_str()),
-        stdin: true,
-        ..Command::default()
-    }
-}
-
-fn bytes(text: &OsStr) -> Bytes {
-    Bytes(text.as_bytes().to_vec())
+    let mut command = Command::new(shell.unwrap_or("/bin/sh"));
+    command.env_clear().envs(env).current_dir(&context.cwd).stdin_piped();
+    command
 }
 
 /// Runs `command` to its end, for at most `timeout`; what it writes goes to `live` where it is not captured.
 pub(super) async fn run(
     vm: &Vm,
     instance: &Instance,
-    command: Command,
+    command: &Command,
     timeout: Duration,
     live: Option<&Reports>,
     logs: Option<&LogDir>,
 ) -> Run {
     let started = Instant::now();
     let mut collected = Collected { path: instance.path.clone(), ..Collected::default() };
-    let ended = match vm.run(command).await {
+    let ended = match vm.spawn(command).await {
         Ok(mut process) => collected.until_end(&mut process, timeout, live).await,
         Err(_closed) => End::GuestGone,
     };
@@ -119,13 +99,12 @@ pub(super) async fn run(
 }
 
 /// Brings the core of the test `name` home; none where there is none, or where the channel would take minutes.
-async fn fetch_core(vm: &Vm, logs: &LogDir, name: &str) -> io::Result<Option<PathBuf>> {
+async fn fetch_core(vm: &Vm, logs: &LogDir, name: &str) -> lvh_core::Result<Option<PathBuf>> {
     if vm.info().transport.channel == Channel::Serial {
         return Ok(None);
     }
-    let dir = logs.for_cores(name)?;
-    let found = vm.fetch_cores(&dir).await?;
-    Ok(found.then(|| dir.join(CORE)))
+    let dir = logs.for_cores(name).map_err(|error| Error::io("make a directory for cores", error))?;
+    vm.fetch_cores(&dir).await
 }
 
 /// What became of a guest process.
@@ -140,9 +119,9 @@ enum End {
 
 fn status(exit: Exit) -> Status {
     match exit {
-        Exit::Code { code } => Status::Exited(code),
+        Exit::Code(code) => Status::Exited(code),
         Exit::Signal { signal, .. } => Status::Signaled(signal),
-        Exit::NotStarted { error } => Status::Lost(format!("the test binary did not start in the guest: {error}")),
+        Exit::NotStarted(error) => Status::Lost(format!("the test binary did not start in the guest: {error}")),
     }
 }
 
@@ -162,7 +141,7 @@ impl Collected {
         if let Ok(end) = tokio::time::timeout(timeout, self.follow(process, live)).await {
             return end;
         }
-        if process.kill().await.is_err() {
+        if process.kill().is_err() {
             return End::GuestGone;
         }
         match tokio::time::timeout(KILL_DEADLINE, self.follow(process, live)).await {
@@ -175,23 +154,24 @@ impl Collected {
     async fn follow(&mut self, process: &mut Process, live: Option<&Reports>) -> End {
         loop {
             match process.next().await {
-                Some(Happening::Started) => self.started = Some(Instant::now()),
-                Some(Happening::Output(GuestStream::Report {}, data)) => append(&mut self.report, &data, REPORT_LIMIT),
-                Some(Happening::Output(stream, data)) => match live {
-                    Some(reports) => reports.wrote(live_stream(&stream), data).await,
+                Some(ProcessEvent::Started) => self.started = Some(Instant::now()),
+                Some(ProcessEvent::Output(GuestStream::Report, data)) => append(&mut self.report, &data, REPORT_LIMIT),
+                Some(ProcessEvent::Output(stream, data)) => match live {
+                    Some(reports) => reports.wrote(live_stream(stream), data).await,
                     None => append(&mut self.output, &data, OUTPUT_LIMIT),
                 },
-                Some(Happening::Kernel(record)) => self.kernel_log.push(&self.path, record),
-                Some(Happening::Taken(_)) => {}
-                Some(Happening::Exited(exit)) => return End::Exited(exit),
+                Some(ProcessEvent::Kernel(record)) => self.kernel_log.push(&self.path, record),
+                Some(ProcessEvent::KernelLost(records)) => self.kernel_log.lost(records),
+                Some(ProcessEvent::Exited(exit)) => return End::Exited(exit),
+                Some(_) => {}
                 None => return End::GuestGone,
             }
         }
     }
 }
 
-fn live_stream(stream: &GuestStream) -> Stream {
-    if *stream == (GuestStream::Stderr {}) { Stream::Stderr } else { Stream::Stdout }
+fn live_stream(stream: GuestStream) -> Stream {
+    if stream == GuestStream::Stderr { Stream::Stderr } else { Stream::Stdout }
 }
 
 /// Appends what there is room for, and says once where it cut.

@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
         let command = guest_run::command(instance, launch, context, context.guest_env(&config.vm.env), !nocapture);
         let live = nocapture.then_some(*reports);
         let timeout = timeout(config, instance, vm);
-        let mut run = guest_run::run(vm, instance, command, timeout, live, logs.as_ref()).await;
+        let mut run = guest_run::run(vm, instance, &command, timeout, live, logs.as_ref()).await;
         run.ending.fail_on = fail_on(config, instance);
         if let Err(error) = vm.write_back().await
             && run.vm_usable

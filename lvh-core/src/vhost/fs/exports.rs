@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The directories that a virtiofs device shares.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum FsExports {
+pub(crate) enum FsExports {
     /// One tree, read-only. The guest may cache it for good: what changes on the host meanwhile may stay unseen.
     ReadOnly {
         /// The top of the tree, `/` for the host's root.

@@ -34,7 +34,7 @@ const SHARE: usize = 256;
 ///
 /// If a directory cannot be opened, if the host lacks `openat2` (Linux 5.6), or if the operating system has no more
 /// descriptors or threads.
-pub fn serve_fs(exports: FsExports) -> Result<Device> {
+pub(crate) fn serve_fs(exports: FsExports) -> Result<Device> {
     device::serve(Fs::new(Share::new(&exports)?))
 }
 

@@ -17,5 +17,5 @@ mod share;
 mod tests;
 mod writing;
 
-pub use exports::FsExports;
-pub use handler::serve_fs;
+pub(crate) use exports::FsExports;
+pub(crate) use handler::serve_fs;

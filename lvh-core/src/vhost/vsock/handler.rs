@@ -28,7 +28,7 @@ const ROUNDS: usize = 32;
 /// # Errors
 ///
 /// If the operating system has no more descriptors or threads.
-pub fn serve_vsock(
+pub(crate) fn serve_vsock(
     guest_cid: u64,
     connect: impl Fn(u32) -> Option<UnixStream> + Send + Sync + 'static,
 ) -> Result<Device> {

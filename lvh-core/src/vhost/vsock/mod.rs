@@ -11,4 +11,4 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
-pub use handler::serve_vsock;
+pub(crate) use handler::serve_vsock;

@@ -1,0 +1,223 @@
+//! A guest on the other end of a socket pair, which does as each test wants.
+
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use super::Guest;
+use crate::guest::framing::{receive, send};
+use crate::guest::process::{Exit, ProcessEvent, Stream};
+use crate::guest::protocol::{self, Command, MAX_MESSAGE, ToGuest, ToHost, WINDOW, encode};
+use crate::guest::wire::{Bytes, Wire};
+
+/// Longer than anything here may take.
+const SOON: Duration = Duration::from_secs(20);
+
+/// The guest's end.
+struct FakeGuest {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+}
+
+fn pair() -> (Guest, FakeGuest) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (reader, writer) = theirs.into_split();
+    let (our_reader, our_writer) = ours.into_split();
+    (Guest::serve(our_reader, our_writer, None), FakeGuest { reader, writer })
+}
+
+impl FakeGuest {
+    async fn say(&mut self, message: ToHost) {
+        send(&mut self.writer, &encode(&message)).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> ToGuest {
+        timeout(SOON, receive(&mut self.reader, MAX_MESSAGE)).await.expect("a message").unwrap().expect("a message")
+    }
+
+    /// The number of the next thing that the host asks for.
+    async fn asked(&mut self) -> u32 {
+        match self.hear().await {
+            ToGuest::Run { id, .. } | ToGuest::Collect { id, .. } | ToGuest::Shutdown { id } => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn write(&mut self, id: u32, len: usize) {
+        let mut left = len;
+        while left > 0 {
+            let data = Bytes(vec![b'x'; left.min(protocol::MAX_CHUNK)]);
+            left -= data.0.len();
+            self.say(ToHost::Output { id, stream: protocol::Stream::Stdout {}, data }).await;
+        }
+    }
+
+    async fn exit(&mut self, id: u32) {
+        self.say(ToHost::Exited { id, exit: protocol::Exit::Code { code: 0 } }).await;
+    }
+}
+
+fn part(id: u32, name: &str, last: bool) -> ToHost {
+    ToHost::File { id, path: Bytes(name.into()), mode: 0o644, data: Bytes(b"data".to_vec()), last }
+}
+
+#[tokio::test]
+async fn a_process_that_nobody_polls_holds_up_nobody() {
+    let (guest, mut fake) = pair();
+    let mut held = guest.run(Command::default()).unwrap();
+    let mut other = guest.run(Command::default()).unwrap();
+    let (held_id, other_id) = (fake.asked().await, fake.asked().await);
+    fake.write(held_id, WINDOW as usize).await;
+    fake.exit(other_id).await;
+    assert_eq!(timeout(SOON, other.wait()).await.unwrap(), Some(Exit::Code(0)));
+    let goodbye = async {
+        let id = fake.asked().await;
+        fake.say(ToHost::Bye { id }).await;
+    };
+    let (said, ()) = tokio::join!(timeout(SOON, guest.say_goodbye()), goodbye);
+    said.unwrap().unwrap();
+    let mut output = 0;
+    while output < WINDOW {
+        let Some(ProcessEvent::Output(Stream::Stdout, data)) = held.next().await else { panic!("output is lost") };
+        output += data.len() as u32;
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_sends_more_than_it_may_is_given_up() {
+    let (guest, mut fake) = pair();
+    let _held = guest.run(Command::default()).unwrap();
+    let id = fake.asked().await;
+    fake.write(id, WINDOW as usize).await;
+    assert!(!guest.broke());
+    fake.write(id, 1).await;
+    assert_eq!(guest.closed().await, "the channel broke: malformed message: more output than was asked for");
+    assert!(guest.broke());
+    assert!(guest.run(Command::default()).is_err());
+}
+
+#[tokio::test]
+async fn what_is_taken_is_credited_and_so_is_what_nobody_wants() {
+    let (guest, mut fake) = pair();
+    let mut process = guest.run(Command::default()).unwrap();
+    let id = fake.asked().await;
+    fake.write(id, WINDOW as usize).await;
+    let mut taken = 0;
+    while taken < WINDOW / 2 {
+        let Some(ProcessEvent::Output(_, data)) = process.next().await else { panic!("output is lost") };
+        taken += data.len() as u32;
+    }
+    assert_eq!(fake.hear().await, ToGuest::Consumed { id, bytes: taken });
+    drop(process);
+    fake.write(id, 100).await;
+    let mut credited = taken;
+    while credited < WINDOW + 100 {
+        let ToGuest::Consumed { bytes, .. } = fake.hear().await else { panic!("no credit") };
+        credited += bytes;
+    }
+    assert_eq!(credited, WINDOW + 100);
+    assert!(!guest.broke());
+}
+
+#[tokio::test]
+async fn collections_are_told_apart() {
+    let (guest, mut fake) = pair();
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let name = |part: &ToHost| match part {
+        ToHost::File { path, .. } => String::from_utf8(path.0.clone()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let answers = async {
+        let (a, b) = (fake.asked().await, fake.asked().await);
+        for message in [part(b, "b", true), part(a, "a", false), ToHost::Collected { id: b }, part(a, "a", true)] {
+            fake.say(message).await;
+        }
+        fake.say(ToHost::Collected { id: a }).await;
+    };
+    let collect_first = guest.collect(b"/a", |part| Ok(first.push(name(&part))));
+    let collect_second = guest.collect(b"/b", |part| Ok(second.push(name(&part))));
+    let (a, b, ()) = tokio::join!(collect_first, collect_second, answers);
+    (a.unwrap(), b.unwrap());
+    assert_eq!((first, second), (vec!["a".to_owned(), "a".to_owned()], vec!["b".to_owned()]));
+}
+
+#[tokio::test]
+async fn control_goes_before_input() {
+    let (guest, mut fake) = pair();
+    let process = guest.run(Command::default()).unwrap();
+    let id = fake.asked().await;
+    // More than the socket holds: the writer is held up in the first of them.
+    let mut stdin = process.stdin();
+    let chunk = vec![0; protocol::STDIN_WINDOW as usize];
+    let mut sent = 0;
+    while timeout(Duration::from_millis(200), stdin.send(&chunk)).await.is_ok() {
+        sent += 1;
+    }
+    process.kill().unwrap();
+    let mut before = 0;
+    loop {
+        match fake.hear().await {
+            ToGuest::Stdin { .. } => before += 1,
+            ToGuest::Kill { id: killed } => break assert_eq!(killed, id),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(before < sent, "{before} of {sent} messages of input came before the kill");
+}
+
+#[tokio::test]
+async fn a_flood_of_the_kernels_is_counted() {
+    let (guest, mut fake) = pair();
+    let mut process = guest.run(Command::default()).unwrap();
+    let id = fake.asked().await;
+    let record = format!("6,1,1,-;{}\n", "x".repeat(7000));
+    const RECORDS: u64 = 3000;
+    for _ in 1..RECORDS {
+        fake.say(ToHost::Kernel { records: Bytes(record.clone().into_bytes()) }).await;
+    }
+    fake.say(ToHost::Started { id }).await;
+    let (mut seen, mut lost, mut started) = (0, 0, false);
+    while seen + lost < RECORDS || !started {
+        match timeout(SOON, process.next()).await.unwrap().unwrap() {
+            ProcessEvent::Kernel(_) => seen += 1,
+            ProcessEvent::KernelLost(records) => lost += records,
+            ProcessEvent::Started => {
+                started = true;
+                // Those that were lost last are told with the next.
+                fake.say(ToHost::Kernel { records: Bytes(record.clone().into_bytes()) }).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen > 1000 && lost > 100, "{seen} and {lost}");
+}
+
+#[tokio::test]
+async fn a_guest_that_is_gone_ends_all_that_is_under_way() {
+    let (guest, mut fake) = pair();
+    let mut process = guest.run(Command::default()).unwrap();
+    let ((), collected) = tokio::join!(
+        async {
+            (fake.asked().await, fake.asked().await);
+            drop(fake);
+        },
+        guest.collect(b"/", |_| Ok(())),
+    );
+    assert!(collected.is_err());
+    assert_eq!(process.next().await, None);
+    assert_eq!(guest.closed().await, "the guest closed the channel");
+    assert!(guest.say_goodbye().await.is_err());
+}
+
+#[test]
+fn every_message_has_its_cost() {
+    let output = ToHost::Output { id: 1, stream: protocol::Stream::Report {}, data: Bytes(vec![0; 9]) };
+    assert_eq!(output.cost(), 9);
+    assert!(part(1, "name", true).cost() > 8);
+    assert_eq!(ToHost::Collected { id: 1 }.cost(), 0);
+    let mut bytes = Vec::new();
+    output.put(&mut bytes);
+    assert!(bytes.len() >= 9);
+}

@@ -1,0 +1,81 @@
+//! From a channel that is open to a guest that is ready.
+
+use std::io;
+
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::client::Guest;
+use super::framing::{receive, send, skip_preamble};
+use super::kernel_log::KernelRecord;
+use super::log_file::LogFile;
+use super::protocol::{self, MAX_ANSWER, Setup, ToGuest, ToHost, VERSION};
+use super::wire::malformed;
+use crate::kernel::KernelRelease;
+
+/// A guest that has said hello.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    /// `uname -r`.
+    pub(crate) release: KernelRelease,
+}
+
+/// What a guest could not build of its rootfs, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(String);
+
+impl Handshake {
+    /// Waits for the guest's hello.
+    ///
+    /// # Errors
+    /// Those of the channel; another protocol version.
+    pub(crate) async fn begin(stream: UnixStream) -> io::Result<Self> {
+        let (mut reader, writer) = stream.into_split();
+        skip_preamble(&mut reader).await?;
+        match receive(&mut reader, MAX_ANSWER).await? {
+            Some(ToHost::Hello { version: VERSION, release }) => {
+                Ok(Self { reader, writer, release: KernelRelease::new(release) })
+            }
+            Some(ToHost::Hello { version, .. }) => {
+                Err(io::Error::other(format!("lvh-init speaks version {version}, this program {VERSION}")))
+            }
+            _ => Err(malformed("the guest did not begin with Hello")),
+        }
+    }
+
+    /// A guest that said hello before its snapshot was taken, and waits since.
+    pub(crate) fn resumed(stream: UnixStream, release: KernelRelease) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self { reader, writer, release }
+    }
+
+    /// Has the guest build its rootfs; also gives what optional parts it could not have. All that its kernel says, from
+    /// its first line on, goes to `kernel_log`.
+    ///
+    /// # Errors
+    /// Those of the channel; [`Refused`], what the guest could not build.
+    pub(crate) async fn finish(
+        mut self,
+        setup: Setup,
+        mut kernel_log: Option<LogFile>,
+    ) -> io::Result<(Guest, Vec<String>)> {
+        send(&mut self.writer, &protocol::encode(&ToGuest::Setup { setup })).await?;
+        loop {
+            match receive(&mut self.reader, MAX_ANSWER).await? {
+                Some(ToHost::Kernel { records }) => {
+                    let records = KernelRecord::parse_all(&records.0);
+                    kernel_log.iter_mut().for_each(|log| log.append_records(&records));
+                }
+                Some(ToHost::Ready { warnings }) => {
+                    return Ok((Guest::serve(self.reader, self.writer, kernel_log), warnings));
+                }
+                Some(ToHost::Failed { message }) => return Err(io::Error::other(Refused(message))),
+                Some(_) => return Err(malformed("neither Ready nor Failed after Setup")),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+}

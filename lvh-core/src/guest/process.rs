@@ -1,0 +1,284 @@
+//! A command in the guest, seen from the host.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::kernel_log::KernelRecord;
+use super::protocol::{self, STDIN_WINDOW, TerminalSize, ToGuest, ToHost, WINDOW};
+use super::routes::{Control, Flow, request};
+use super::wire::Bytes;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Which stream of a command some bytes belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stream {
+    /// Standard output, or both where they are merged or a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The report pipe (see [`Command::report`](super::command::Command::report)).
+    Report,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// It returned this exit code, 0 to 255.
+    Code(i32),
+    /// A signal killed it.
+    Signal {
+        /// Its number.
+        signal: i32,
+        /// The command left a core.
+        core: bool,
+    },
+    /// It could not be started; why.
+    NotStarted(String),
+}
+
+/// What happens to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProcessEvent {
+    /// It runs.
+    Started,
+    /// It wrote something.
+    Output(Stream, Vec<u8>),
+    /// The kernel said something while it ran.
+    Kernel(KernelRecord),
+    /// The kernel said so many more records before the next one than were taken in time.
+    KernelLost(u64),
+    /// It read this much of its standard input.
+    Taken(u32),
+    /// It ended; nothing more will come.
+    Exited(Exit),
+}
+
+/// A command in the guest; mirrors [`std::process::Child`].
+///
+/// What it writes waits for [`Process::next`]: after a megabyte that nobody took the command waits too, alone. A dropped
+/// one runs on, and what it writes is thrown away.
+#[derive(Debug)]
+#[must_use = "a command whose output nobody takes waits in the end"]
+pub struct Process {
+    id: u32,
+    events: mpsc::UnboundedReceiver<ProcessEvent>,
+    flow: Arc<Flow>,
+    control: Control,
+    input: mpsc::Sender<Vec<u8>>,
+    /// Taken, and not yet credited.
+    consumed: u32,
+}
+
+impl Process {
+    pub(crate) fn new(
+        id: u32,
+        events: mpsc::UnboundedReceiver<ProcessEvent>,
+        flow: Arc<Flow>,
+        control: Control,
+        input: mpsc::Sender<Vec<u8>>,
+    ) -> Self {
+        Self { id, events, flow, control, input, consumed: 0 }
+    }
+
+    /// The next thing that happens to it; none when the guest is gone.
+    pub async fn next(&mut self) -> Option<ProcessEvent> {
+        let event = self.next_uncredited().await?;
+        if let ProcessEvent::Output(_, data) = &event {
+            self.consumed += data.len() as u32;
+            // A message for each would be as many as there is output.
+            if self.consumed >= WINDOW / 2 {
+                self.flow.credit(std::mem::take(&mut self.consumed));
+            }
+        }
+        Some(event)
+    }
+
+    /// As [`Self::next`], for one who has another say what was consumed.
+    pub(crate) async fn next_uncredited(&mut self) -> Option<ProcessEvent> {
+        let event = self.events.recv().await?;
+        match &event {
+            ProcessEvent::Kernel(record) => self.flow.kernel_consumed(record),
+            ProcessEvent::Taken(bytes) => self.flow.taken_consumed(*bytes),
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// Waits for its end; what it writes meanwhile is thrown away. None when the guest is gone.
+    pub async fn wait(&mut self) -> Option<Exit> {
+        loop {
+            if let ProcessEvent::Exited(exit) = self.next().await? {
+                return Some(exit);
+            }
+        }
+    }
+
+    /// What feeds its standard input, with the protocol's window.
+    pub fn stdin(&self) -> Stdin {
+        Stdin { id: self.id, input: self.input.clone(), room: STDIN_WINDOW }
+    }
+
+    /// Tells its terminal, where it has one, the size of its window.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub fn resize(&self, size: TerminalSize) -> Result<()> {
+        request(&self.control, &ToGuest::Resize { id: self.id, size }).map_err(gone)
+    }
+
+    /// Sends a signal to its process group.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        request(&self.control, &ToGuest::Signal { id: self.id, signal }).map_err(gone)
+    }
+
+    /// Kills it and everything it started.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub fn kill(&self) -> Result<()> {
+        request(&self.control, &ToGuest::Kill { id: self.id }).map_err(gone)
+    }
+
+    /// What can be asked of it while somebody else waits for what happens to it.
+    pub(crate) fn requests(&self) -> Requests {
+        Requests { id: self.id, flow: Arc::clone(&self.flow), control: self.control.clone(), input: self.input.clone() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.events.close();
+        self.flow.credit_all();
+    }
+}
+
+/// The error of all that is asked of a guest that is gone.
+pub(crate) fn gone(error: io::Error) -> Error {
+    Error::new(ErrorKind::Guest, "the guest is gone").with_source(error)
+}
+
+/// What another process asks of a command.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests {
+    id: u32,
+    flow: Arc<Flow>,
+    control: Control,
+    input: mpsc::Sender<Vec<u8>>,
+}
+
+impl Requests {
+    /// Asks what `message` asks, of this command; what is not about a command is dropped.
+    pub(crate) async fn pass_on(&self, message: ToGuest) -> io::Result<()> {
+        let id = self.id;
+        match message {
+            ToGuest::Stdin { data, .. } => feed(&self.input, id, data.0).await,
+            ToGuest::Signal { signal, .. } => request(&self.control, &ToGuest::Signal { id, signal }),
+            ToGuest::Resize { size, .. } => request(&self.control, &ToGuest::Resize { id, size }),
+            ToGuest::Kill { .. } => self.kill(),
+            ToGuest::Consumed { bytes, .. } => {
+                self.flow.credit(bytes);
+                Ok(())
+            }
+            ToGuest::Setup { .. } | ToGuest::Run { .. } | ToGuest::Collect { .. } | ToGuest::Shutdown { .. } => Ok(()),
+        }
+    }
+
+    /// Kills the command; harmless when it has ended.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        request(&self.control, &ToGuest::Kill { id: self.id })
+    }
+}
+
+/// Feeds a command's standard input.
+#[derive(Debug)]
+pub struct Stdin {
+    id: u32,
+    input: mpsc::Sender<Vec<u8>>,
+    room: u32,
+}
+
+impl Stdin {
+    /// How many bytes may be sent now.
+    pub fn room(&self) -> usize {
+        self.room as usize
+    }
+
+    /// The command has read `bytes` more (see [`ProcessEvent::Taken`]).
+    pub fn taken(&mut self, bytes: u32) {
+        self.room = self.room.saturating_add(bytes).min(STDIN_WINDOW);
+    }
+
+    /// Sends `data`, of at most [`Self::room`] bytes; none: end of file.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub async fn send(&mut self, data: &[u8]) -> Result<()> {
+        self.room = self.room.saturating_sub(data.len() as u32);
+        feed(&self.input, self.id, data.to_vec()).await.map_err(gone)
+    }
+}
+
+async fn feed(input: &mpsc::Sender<Vec<u8>>, id: u32, data: Vec<u8>) -> io::Result<()> {
+    let message = protocol::encode(&ToGuest::Stdin { id, data: Bytes(data) });
+    input.send(message).await.map_err(|_closed| io::ErrorKind::BrokenPipe.into())
+}
+
+impl ProcessEvent {
+    /// The message that tells it of the command `id`; the kernel's words are no single command's.
+    pub(crate) fn into_message(self, id: u32) -> Option<ToHost> {
+        match self {
+            Self::Started => Some(ToHost::Started { id }),
+            Self::Output(stream, data) => Some(ToHost::Output { id, stream: stream.into(), data: Bytes(data) }),
+            Self::Taken(bytes) => Some(ToHost::Taken { id, bytes }),
+            Self::Exited(exit) => Some(ToHost::Exited { id, exit: exit.into() }),
+            Self::Kernel(_) | Self::KernelLost(_) => None,
+        }
+    }
+}
+
+impl From<protocol::Stream> for Stream {
+    fn from(stream: protocol::Stream) -> Self {
+        match stream {
+            protocol::Stream::Stdout {} => Self::Stdout,
+            protocol::Stream::Stderr {} => Self::Stderr,
+            protocol::Stream::Report {} => Self::Report,
+        }
+    }
+}
+
+impl From<Stream> for protocol::Stream {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Stdout => Self::Stdout {},
+            Stream::Stderr => Self::Stderr {},
+            Stream::Report => Self::Report {},
+        }
+    }
+}
+
+impl From<protocol::Exit> for Exit {
+    fn from(exit: protocol::Exit) -> Self {
+        match exit {
+            protocol::Exit::Code { code } => Self::Code(code),
+            protocol::Exit::Signal { signal, core } => Self::Signal { signal, core },
+            protocol::Exit::NotStarted { error } => Self::NotStarted(error),
+        }
+    }
+}
+
+impl From<Exit> for protocol::Exit {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => Self::Code { code },
+            Exit::Signal { signal, core } => Self::Signal { signal, core },
+            Exit::NotStarted(error) => Self::NotStarted { error },
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Who gets what the guest sends.
+//!
+//! No consumer can hold up another: what a guest sends for one goes into a queue of its own, which the protocol's window
+//! bounds. A guest that sends more than that is not in order, and its channel is given up.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::{mpsc, watch};
+
+use super::framing::receive;
+use super::kernel_log::KernelRecord;
+use super::log_file::LogFile;
+use super::process::ProcessEvent;
+use super::protocol::{self, MAX_ANSWER, STDIN_WINDOW, ToGuest, ToHost, WINDOW};
+use super::wire::malformed;
+
+/// How much of the kernel's log may wait for one consumer, in bytes; the rest is counted.
+const KERNEL_QUEUE: usize = 16 << 20;
+
+/// What is sent to the guest before all else: requests, which are short.
+pub(crate) type Control = mpsc::UnboundedSender<Vec<u8>>;
+
+/// Sends a request.
+///
+/// # Errors
+/// The channel is closed.
+pub(crate) fn request(control: &Control, message: &ToGuest) -> io::Result<()> {
+    control.send(protocol::encode(message)).map_err(|_closed| io::ErrorKind::BrokenPipe.into())
+}
+
+/// How much of one sender's is on its way or in our queue: the guest sends at most [`WINDOW`] bytes that it has not been
+/// told were consumed.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    id: u32,
+    control: Control,
+    /// Sent and not yet credited, in bytes.
+    outstanding: AtomicU32,
+    /// What waits of the kernel's log, in bytes.
+    kernel: AtomicUsize,
+    /// What waits of the news that input was taken, in bytes of input.
+    taken: AtomicU32,
+}
+
+impl Flow {
+    pub(crate) fn new(id: u32, control: Control) -> Arc<Self> {
+        Arc::new(Self { id, control, outstanding: 0.into(), kernel: 0.into(), taken: 0.into() })
+    }
+
+    /// The guest has sent as much.
+    fn arrived(&self, cost: u32) -> io::Result<()> {
+        match self.outstanding.fetch_add(cost, Ordering::Relaxed).checked_add(cost) {
+            Some(outstanding) if outstanding <= WINDOW => Ok(()),
+            _ => Err(malformed("more output than was asked for")),
+        }
+    }
+
+    /// Lets the guest send as much again. That the channel is closed is seen elsewhere.
+    pub(crate) fn credit(&self, bytes: u32) {
+        if bytes > 0 {
+            let bytes = bytes.min(self.outstanding.load(Ordering::Relaxed));
+            self.outstanding.fetch_sub(bytes, Ordering::Relaxed);
+            let _ = request(&self.control, &ToGuest::Consumed { id: self.id, bytes });
+        }
+    }
+
+    /// Lets the guest send without end to a consumer that is gone.
+    pub(crate) fn credit_all(&self) {
+        self.credit(self.outstanding.load(Ordering::Relaxed));
+    }
+
+    /// A record of the kernel's log was consumed.
+    pub(crate) fn kernel_consumed(&self, record: &KernelRecord) {
+        self.kernel.fetch_sub(cost_of(record), Ordering::Relaxed);
+    }
+
+    /// News of input were consumed.
+    pub(crate) fn taken_consumed(&self, bytes: u32) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn taken_arrived(&self, bytes: u32) -> io::Result<()> {
+        match self.taken.fetch_add(bytes, Ordering::Relaxed).checked_add(bytes) {
+            Some(waiting) if bytes > 0 && waiting <= STDIN_WINDOW => Ok(()),
+            _ => Err(malformed("more input taken than was sent")),
+        }
+    }
+}
+
+/// What a record takes in a queue, in bytes, about.
+fn cost_of(record: &KernelRecord) -> usize {
+    record.text.len() + size_of::<ProcessEvent>()
+}
+
+/// Where a command's events go.
+#[derive(Debug)]
+pub(crate) struct ToProcess {
+    pub(crate) events: mpsc::UnboundedSender<ProcessEvent>,
+    pub(crate) flow: Arc<Flow>,
+    /// Records that found no room.
+    lost: u64,
+}
+
+impl ToProcess {
+    pub(crate) fn new(events: mpsc::UnboundedSender<ProcessEvent>, flow: Arc<Flow>) -> Self {
+        Self { events, flow, lost: 0 }
+    }
+
+    /// A command that nobody listens to any more is no error; its output is thrown away.
+    fn tell(&self, event: ProcessEvent) {
+        if self.events.send(event).is_err() {
+            self.flow.credit_all();
+        }
+    }
+
+    fn tell_kernel(&mut self, record: &KernelRecord) {
+        let cost = cost_of(record);
+        if self.flow.kernel.load(Ordering::Relaxed) + cost > KERNEL_QUEUE {
+            self.lost += 1;
+            return;
+        }
+        if let lost @ 1.. = std::mem::take(&mut self.lost) {
+            self.tell(ProcessEvent::KernelLost(lost));
+        }
+        self.flow.kernel.fetch_add(cost, Ordering::Relaxed);
+        self.tell(ProcessEvent::Kernel(record.clone()));
+    }
+}
+
+/// Where the parts of collected files go.
+#[derive(Debug)]
+pub(crate) struct ToCollector {
+    pub(crate) parts: mpsc::UnboundedSender<ToHost>,
+    pub(crate) flow: Arc<Flow>,
+}
+
+/// Who gets what the guest sends, by the number of what they asked.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    pub(crate) processes: HashMap<u32, ToProcess>,
+    pub(crate) collectors: HashMap<u32, ToCollector>,
+    pub(crate) goodbyes: HashMap<u32, tokio::sync::oneshot::Sender<()>>,
+}
+
+/// The routes, which senders of requests add to.
+pub(crate) type SharedRoutes = Arc<Mutex<Routes>>;
+
+/// Takes the lock; nothing panics under it.
+pub(crate) fn lock(routes: &SharedRoutes) -> MutexGuard<'_, Routes> {
+    routes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How the channel ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Closed {
+    pub(crate) why: String,
+    /// Not between two messages, or with what is none.
+    pub(crate) broke: bool,
+}
+
+/// Hands out what the guest sends until the channel closes.
+pub(crate) async fn dispatch(
+    mut reader: OwnedReadHalf,
+    routes: SharedRoutes,
+    mut kernel_log: Option<LogFile>,
+    closing: watch::Sender<Option<Closed>>,
+) {
+    let broke = |error: io::Error| Closed { why: format!("the channel broke: {error}"), broke: true };
+    let closed = loop {
+        match receive::<ToHost>(&mut reader, MAX_ANSWER).await {
+            Ok(Some(message)) => {
+                if let Err(error) = lock(&routes).route(message, &mut kernel_log) {
+                    break broke(error);
+                }
+            }
+            Ok(None) => break Closed { why: "the guest closed the channel".to_owned(), broke: false },
+            Err(error) => break broke(error),
+        }
+    };
+    // In this order: whoever sees its command end without `Exited` finds the reason.
+    closing.send_replace(Some(closed));
+    *lock(&routes) = Routes::default();
+}
+
+impl Routes {
+    fn route(&mut self, message: ToHost, kernel_log: &mut Option<LogFile>) -> io::Result<()> {
+        match message {
+            ToHost::Started { id } => self.tell(id, |_| Ok(ProcessEvent::Started))?,
+            ToHost::Output { id, stream, data } => self.tell(id, |flow| {
+                flow.arrived(data.0.len() as u32)?;
+                Ok(ProcessEvent::Output(stream.into(), data.0))
+            })?,
+            ToHost::Taken { id, bytes } => self.tell(id, |flow| {
+                flow.taken_arrived(bytes)?;
+                Ok(ProcessEvent::Taken(bytes))
+            })?,
+            ToHost::Exited { id, exit } => {
+                self.tell(id, |_| Ok(ProcessEvent::Exited(exit.into())))?;
+                self.processes.remove(&id);
+            }
+            ToHost::Kernel { records } => {
+                let records = KernelRecord::parse_all(&records.0);
+                kernel_log.iter_mut().for_each(|log| log.append_records(&records));
+                self.processes.values_mut().for_each(|process| records.iter().for_each(|r| process.tell_kernel(r)));
+            }
+            ToHost::File { id, .. } | ToHost::Collected { id } => self.collect(id, message)?,
+            ToHost::Bye { id } => {
+                let _ = self.goodbyes.remove(&id).map(|goodbye| goodbye.send(()));
+            }
+            // A guest that says hello twice has nothing to tell us.
+            ToHost::Hello { .. } | ToHost::Ready { .. } | ToHost::Failed { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn tell(&self, id: u32, event: impl FnOnce(&Flow) -> io::Result<ProcessEvent>) -> io::Result<()> {
+        if let Some(process) = self.processes.get(&id) {
+            process.tell(event(&process.flow)?);
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, id: u32, part: ToHost) -> io::Result<()> {
+        let Some(collector) = self.collectors.get(&id) else { return Ok(()) };
+        collector.flow.arrived(part.cost())?;
+        let ended = matches!(part, ToHost::Collected { .. });
+        if collector.parts.send(part).is_err() {
+            collector.flow.credit_all();
+        }
+        if ended {
+            self.collectors.remove(&id);
+        }
+        Ok(())
+    }
+}
