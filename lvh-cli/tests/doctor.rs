@@ -77,7 +77,7 @@ fn the_qemu_of_this_machine_is_tried() {
 
 /// Two of Debian's kernels differ in what their authors left out for clouds.
 #[test]
-fn debian_kernels_show_their_rungs() {
+fn debian_kernels_show_their_transport() {
     let cloud = "[kernels.\"6.12-cloud\"]\ndeb = 'linux-image-cloud-amd64'\nsuite = 'trixie'\n";
     let project = Project::new("debian", cloud);
     let config = lvh_core::Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -96,7 +96,7 @@ fn debian_kernels_show_their_rungs() {
     assert!(generic.starts_with("kernel `6.12`: Linux 6.12."), "{text}");
     assert!(generic.contains(" (linux-image-amd64 of Debian's trixie)\nok       image  "), "{text}");
     assert!(generic.contains("\nok       boots by                  PVH: the uncompressed kernel\n"), "{text}");
-    // A VM of the one can be kept for warm starts.
+    // There can be a snapshot of a VM of the one.
     assert!(generic.contains("\ntaken    share 9p                  what a VM uses; 5 modules to load\n"), "{text}");
     assert!(cloud.contains("\ntaken    share virtiofs            what a VM uses; 1 module to load\n"), "{text}");
     let why = "the guest's kernel has no 9pnet_virtio (CONFIG_NET_9P_VIRTIO)";
@@ -109,7 +109,7 @@ fn debian_kernels_show_their_rungs() {
 
     let (code, text) = doctor(&[("LVH_SHARE", "9p")], &["-k", "6.12-cloud"]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains(&format!("\nMISSING  rungs                     the share `9p` cannot be used: {why}\n")));
+    assert!(text.contains(&format!("\nMISSING  transport                 the share `9p` cannot be used: {why}\n")));
     assert!(text.contains("  fix:  unset LVH_SHARE to let lvh choose\n"), "{text}");
     assert!(text.ends_with("\nlvh cannot boot this kernel: 1 thing missing\n"), "{text}");
 
@@ -174,7 +174,7 @@ fn a_kernel_for_nothing_but_a_serial_line() {
     let project =
         project_with_tree("serial", &["CGROUPS"], "CONFIG_VIRTIO_PCI=y\nCONFIG_MODULES=y\nCONFIG_VIRTIO_FS=m\n");
     let text = kernel_report(&project, "./tree", 0);
-    let (files_and_rungs, options) = text.split_once("ok       lvh's needs").unwrap();
+    let (files_and_transport, options) = text.split_once("ok       lvh's needs").unwrap();
     let expected = "\
 kernel `DIR/tree`: Linux 6.5.0-x
 
@@ -194,7 +194,7 @@ no       share virtiofs                    the guest's kernel has virtiofs as a 
 no       share 9p                          the guest's kernel has no 9pnet_virtio (CONFIG_NET_9P_VIRTIO)
 taken    share packed                      what a VM uses; nothing to load
 ";
-    assert_eq!(files_and_rungs, expected);
+    assert_eq!(files_and_transport, expected);
     let lacking = [
         ("warning  CGROUPS", "what a command leaves running when it ends is not ended with it"),
         ("warning  BPF_SYSCALL", "there is no bpf(2): no program and no map can be made"),

@@ -24,7 +24,7 @@ fn command() -> Command {
     command
 }
 
-/// A test's kernel, whichever rungs the VM stood on, and how to run it again.
+/// A test's kernel, whichever transport the VM had, and how to run it again.
 #[track_caller]
 fn check_last_lines(report: &Report, name: &str) {
     let block = report.block(name);

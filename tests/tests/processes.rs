@@ -70,7 +70,10 @@ async fn commands_end_as_programs_of_the_host_do() {
     let said = output(shell("echo $A; pwd").env("A", "b c").current_dir("/tmp")).await.unwrap();
     assert_eq!(said.stdout, b"b c\n/tmp\n");
     let absent = output(&mut Command::new("/no/such/program")).await.unwrap_err();
-    assert_eq!(absent.to_string(), "failed to start `/no/such/program` in the guest: No such file or directory (os error 2)");
+    assert_eq!(
+        absent.to_string(),
+        "failed to start `/no/such/program` in the guest: No such file or directory (os error 2)"
+    );
     let error = output(&mut shell("echo b > /proc/sysrq-trigger; sleep 60")).await.unwrap_err();
     assert!(error.to_string().starts_with("the guest died: the machine ended"), "{error}");
     let gone = vm.spawn(&shell("true")).await.unwrap_err();

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lvh_core::{Config, Events, kernel};
 use lvh_tests::{Finished, Project, TestTarget, lvh};
 
-static RUNG: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("rung"));
+static TRANSPORT: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("transport"));
 
 /// A package with a data directory of its own, and a kernel of that name which it need not fetch.
 fn project(name: &str, of: &str) -> Project {
@@ -99,7 +99,7 @@ fn who_wants_a_boot_gets_one() {
     assert!(kept(&project).is_empty());
 
     // One test of the attribute, one that shares nothing with it.
-    let mut command = RUNG.command();
+    let mut command = TRANSPORT.command();
     let Finished { code, stdout, stderr } = run(&project, command.args(["--exact", "boots_afresh", "tells"]));
     assert_eq!(code, Some(0), "{stdout}\n{stderr}");
     let ready: Vec<_> = stderr.lines().filter(|line| line.contains(" ready in ")).collect();

@@ -136,10 +136,17 @@ async fn collections_are_told_apart() {
         }
         fake.say(ToHost::Collected { id: a }).await;
     };
-    let collect_first = guest.collect(b"/a", |part| Ok(first.push(name(&part))));
-    let collect_second = guest.collect(b"/b", |part| Ok(second.push(name(&part))));
+    let collect_first = guest.collect(b"/a", |part| {
+        first.push(name(&part));
+        Ok(())
+    });
+    let collect_second = guest.collect(b"/b", |part| {
+        second.push(name(&part));
+        Ok(())
+    });
     let (a, b, ()) = tokio::join!(collect_first, collect_second, answers);
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     assert_eq!((first, second), (vec!["a".to_owned(), "a".to_owned()], vec!["b".to_owned()]));
 }
 
@@ -200,7 +207,8 @@ async fn a_guest_that_is_gone_ends_all_that_is_under_way() {
     let mut process = guest.run(Command::default()).unwrap();
     let ((), collected) = tokio::join!(
         async {
-            (fake.asked().await, fake.asked().await);
+            fake.asked().await;
+            fake.asked().await;
             drop(fake);
         },
         guest.collect(b"/", |_| Ok(())),

@@ -1,4 +1,4 @@
-//! What a test finds on each rung of the ladders. `tests/rungs.rs` runs it, on the host, and compares.
+//! What a test finds on each channel and share. `tests/transports.rs` runs it, on the host, and compares.
 
 #![expect(clippy::print_stdout, reason = "the driver reads it")]
 
@@ -21,7 +21,7 @@ fn shared() -> PathBuf {
 fn scratch(name: &str) -> PathBuf {
     // Others run the same beside us, with the same directory of the host.
     let run = env::var("LVH_TEST_RUN").unwrap_or_else(|_| "by-hand".to_owned());
-    let directory = shared().join("rung").join(run).join(lvh::kernel_release()).join(name);
+    let directory = shared().join("transport").join(run).join(lvh::kernel_release()).join(name);
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).unwrap();
     directory
@@ -191,7 +191,7 @@ fn programs_run_from_scratch() {
 
 /// vhost-vsock needs a host with `vhost_vsock`: this guest is one.
 #[lvh::test(kernel = "6.12", memory = "3G", timeout = "10m", modules = ["vhost_vsock"])]
-#[ignore = "run by tests/rungs.rs"]
+#[ignore = "run by tests/transports.rs"]
 fn runs_a_guest_of_its_own() {
     let mut inner = Command::new(env::current_exe().unwrap());
     inner.args(["--nocapture", "--exact", "tells"]).env("LVH_DATA_DIR", env::var("LVH_TEST_DATA_DIR").unwrap());

@@ -1,6 +1,6 @@
 //! What a test finds around itself in the guest, on every kernel of `lvh.toml`.
 //!
-//! What can only be told from outside is in `tests/rungs.rs`.
+//! What can only be told from outside is in `tests/transports.rs`.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -255,7 +255,7 @@ fn the_host_name_is_ours() {
 
 #[lvh::test]
 fn the_clock_is_right() {
-    // From outside the rungs test looks more closely.
+    // From outside the transports test looks more closely.
     let built = env::current_exe().unwrap().metadata().unwrap().modified().unwrap();
     let since = SystemTime::now().duration_since(built).expect("the clock is behind the time of our build");
     assert!(since.as_secs() < 10 * 365 * 86400, "built {since:?} ago");
@@ -286,7 +286,7 @@ fn modules_can_be_loaded() {
 
 #[lvh::test]
 fn what_is_written_to_the_root_stays_here() {
-    // Whether it does is checked by rungs.rs, on the host.
+    // Whether it does is checked by transports.rs, on the host.
     fs::write("/etc/hostname", "changed-in-a-guest\n").unwrap();
     assert_eq!(read("/etc/hostname"), "changed-in-a-guest\n");
     fs::write("written-by-a-guest", "x").unwrap();
@@ -339,7 +339,7 @@ fn children_and_signals() {
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
     assert_eq!(run("sh", &["-c", "yes | head -n 1"]), "y\n");
-    // A child of ours may outlive us no longer than the test: rungs.rs would hang on it.
+    // A child of ours may outlive us no longer than the test: transports.rs would hang on it.
     #[expect(clippy::zombie_processes, reason = "the next test looks that it is gone")]
     Command::new("setsid").args(["sleep", "3600"]).spawn().unwrap();
 }

@@ -1,4 +1,4 @@
-//! Every rung of the channel ladder and of the share ladder, forced, on every kernel of `lvh.toml`.
+//! Every channel and every share, forced, on every kernel of `lvh.toml`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -16,16 +16,16 @@ const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", "7.x"];
 const LINES: u32 = (2 << 20) / 64;
 const SERIAL_LINES: u32 = (128 << 10) / 64;
 
-static RUNG: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("rung"));
+static TRANSPORT: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("transport"));
 
 fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// Runs `arguments` of the target `rung` on one kernel with forced rungs.
+/// Runs `arguments` of the target `transport` on one kernel with a forced transport.
 fn run(kernel: &str, channel: &str, share: &str, arguments: &[&str]) -> Finished {
     let lines = if channel == "serial" { SERIAL_LINES } else { LINES };
-    let mut command = RUNG.command();
+    let mut command = TRANSPORT.command();
     command.args(arguments).env("LVH_KERNELS", kernel).env("LVH_CHANNEL", channel).env("LVH_SHARE", share);
     command.env("LVH_TEST_LINES", lines.to_string()).env("LVH_TEST_PRIVATE", private_file());
     command
@@ -56,7 +56,7 @@ fn told<'a>(stdout: &'a str, key: &str) -> &'a str {
     value.unwrap_or_else(|| panic!("no `{key}` in:\n{stdout}"))
 }
 
-/// Runs everything on two rungs, on every kernel, and looks at it from outside.
+/// Runs everything on one channel and share, on every kernel, and looks at it from outside.
 #[track_caller]
 fn check(channel: &str, share: &str, root: &str, in_scratch: &str) {
     for kernel in KERNELS {
@@ -102,7 +102,7 @@ fn check_flood(stdout: &str, channel: &str) {
 /// What `writes` wrote in the guest.
 #[track_caller]
 fn check_files(scratch: &Path, run: &str, release: &str) {
-    let directory = scratch.join("rung").join(run).join(release).join("writes");
+    let directory = scratch.join("transport").join(run).join(release).join("writes");
     let file = directory.join("deep/file");
     assert_eq!(fs::read_to_string(&file).unwrap(), release);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -124,10 +124,10 @@ fn virtio_serial_and_9p() {
     check("virtio-serial", "9p", "overlay", "9p");
 }
 
-/// The whole of `world` passes on devices of ours too, in VMs that boot; by itself it runs in warm ones.
+/// The whole of `rootfs` passes on devices of ours too, in VMs that boot; by itself it runs in warm ones.
 #[test]
 fn the_world_over_virtiofs() {
-    let mut command = TestTarget::build("world").command();
+    let mut command = TestTarget::build("rootfs").command();
     command.env("LVH_KERNELS", "5.10,7.x").env("LVH_CHANNEL", "vhost-user-vsock").env("LVH_SHARE", "virtiofs");
     let Finished { code, stdout, stderr } = Finished::of(&mut command);
     assert_eq!(code, Some(0), "{stderr}\n{stdout}");
@@ -144,7 +144,7 @@ struct Workspace(PathBuf);
 
 impl Workspace {
     fn in_directory(parent: &str) -> Self {
-        let root = empty_directory(Path::new(parent), &format!("lvh-rungs-{}", std::process::id()));
+        let root = empty_directory(Path::new(parent), &format!("lvh-transports-{}", std::process::id()));
         fs::create_dir_all(root.join("package")).unwrap();
         fs::create_dir_all(root.join("target/debug/deps")).unwrap();
         fs::create_dir_all(root.join("target/tmp")).unwrap();
@@ -153,7 +153,8 @@ impl Workspace {
         }
         fs::copy("lvh.toml", root.join("lvh.toml")).unwrap();
         // By another process: what another thread forks while we write would keep the program busy.
-        let copied = Command::new("cp").arg(RUNG.executable()).arg(root.join("target/debug/deps/rung")).status();
+        let copied =
+            Command::new("cp").arg(TRANSPORT.executable()).arg(root.join("target/debug/deps/transport")).status();
         assert!(copied.unwrap().success());
         Self(root)
     }
@@ -169,7 +170,7 @@ impl Drop for Workspace {
 #[track_caller]
 fn check_workspace(root: &Path, really: &Path, share: &str) {
     let package = root.join("package");
-    let mut command = Command::new(root.join("target/debug/deps/rung"));
+    let mut command = Command::new(root.join("target/debug/deps/transport"));
     command.args(["--nocapture", "tells", "files_change", "writes"]).current_dir(&package);
     command.env("CARGO_MANIFEST_DIR", &package).env("LVH_TEST_SCRATCH", root.join("target/tmp"));
     command.env("LVH_TEST_RUN", share);
@@ -195,7 +196,7 @@ fn workspaces_where_the_guest_has_mounts_of_its_own() {
 #[test]
 fn a_workspace_behind_a_link() {
     let real = Workspace::in_directory("/var/tmp");
-    let link = Workspace(PathBuf::from(format!("/tmp/lvh-rungs-link-{}", std::process::id())));
+    let link = Workspace(PathBuf::from(format!("/tmp/lvh-transports-link-{}", std::process::id())));
     let _ = fs::remove_file(&link.0);
     symlink(&real.0, &link.0).unwrap();
     check_workspace(&link.0, &real.0, "virtiofs");
@@ -204,7 +205,7 @@ fn a_workspace_behind_a_link() {
 
 #[test]
 fn a_kernel_without_9p() {
-    let mut command = RUNG.command();
+    let mut command = TRANSPORT.command();
     command.args(["--nocapture", "--exact", "tells"]).env("LVH_KERNELS", "6.12-cloud");
     let Finished { code, stdout, stderr } = Finished::of(&mut command);
     assert_eq!(code, Some(0), "{stderr}\n{stdout}");
@@ -222,7 +223,7 @@ fn a_kernel_without_9p() {
 #[test]
 fn vhost_vsock_in_a_guest() {
     let config = lvh_core::Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let mut command = RUNG.command();
+    let mut command = TRANSPORT.command();
     command.args(["--nocapture", "--include-ignored", "--exact", "runs_a_guest_of_its_own"]);
     command.env("LVH_TEST_DATA_DIR", config.data_dir().unwrap());
     let Finished { code, stdout, stderr } = Finished::of(&mut command);
@@ -245,7 +246,7 @@ fn a_channel_that_this_machine_lacks() {
 }
 
 #[test]
-fn words_that_are_no_rung() {
+fn words_that_are_no_transport() {
     let Finished { code, stdout, stderr } = run("6.12", "vhost", "9p", &["tells"]);
     assert_eq!((code, stdout.as_str()), (Some(101), ""));
     assert!(stderr.starts_with("error: the environment variable `LVH_CHANNEL` is `vhost` (expected "), "{stderr}");
