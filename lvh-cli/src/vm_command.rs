@@ -45,7 +45,9 @@ impl VmArgs {
         config.vm.modules.extend(self.modules);
         config.vm.kernel_args =
             [config.vm.kernel_args, self.kernel_args.unwrap_or_default()].join(" ").trim().to_owned();
-        self.image.map(|image| config.image(&image)).transpose()?;
+        if let Some(image) = &self.image {
+            return Err(config.no_image(image));
+        }
         let names = match self.kernels.is_empty() {
             true => config.default_kernels.clone(),
             false => self.kernels.into_iter().map(from_here).collect(),

@@ -73,6 +73,7 @@ fn origin(kernel: &Kernel, source: &KernelSource) -> String {
         KernelSource::Deb(deb) => format!("{} ({} of Debian's {})", kernel.identity, deb.package, deb.suite),
         KernelSource::Path(path) => path.display().to_string(),
         KernelSource::Host => "the kernel that runs here".to_owned(),
+        _ => kernel.identity.clone(),
     }
 }
 

@@ -1,14 +1,17 @@
 //! A TOML text under reading: every error names the file and the line.
+//!
+//! What a table may hold is a struct that derives [`Deserialize`](serde::Deserialize); its fields are the known keys.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
-use std::str::FromStr;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::value::{Expected, alternatives};
+use super::fields::fields_of;
+use super::value::alternatives;
 use crate::{Error, ErrorKind, Result};
 
 /// The text of one file and its path.
@@ -24,15 +27,16 @@ impl<'d> Document<'d> {
     }
 
     /// Parses the whole text.
-    pub(super) fn parse(&self) -> Result<DeTable<'d>> {
-        DeTable::parse(self.text).map(Spanned::into_inner).map_err(|error| {
+    pub(super) fn parse(&self) -> Result<Table<'d>> {
+        let parsed = DeTable::parse(self.text).map_err(|error| {
             let line = self.line(error.span().unwrap_or(0..0));
             self.error(line, error.message())
-        })
+        })?;
+        Ok(Table { document: *self, name: String::new(), line: 1, entries: parsed.into_inner() })
     }
 
     /// The line, counted from 1, on which `span` starts.
-    pub(super) fn line(&self, span: Range<usize>) -> usize {
+    fn line(&self, span: Range<usize>) -> usize {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
@@ -40,6 +44,11 @@ impl<'d> Document<'d> {
     /// An error on `line`.
     pub(super) fn error(&self, line: usize, message: impl fmt::Display) -> Error {
         Error::new(ErrorKind::Usage, format!("{}:{line}: {message}", self.path.display()))
+    }
+
+    /// An error on the line where `span` starts.
+    pub(super) fn error_at<T>(&self, spanned: &Spanned<T>, message: impl fmt::Display) -> Error {
+        self.error(self.line(spanned.span()), message)
     }
 }
 
@@ -49,32 +58,43 @@ pub(super) struct Table<'d> {
     document: Document<'d>,
     /// Such as `[vm]`; empty for the top of the file.
     name: String,
-    entries: &'d DeTable<'d>,
+    line: usize,
+    entries: DeTable<'d>,
 }
 
 impl<'d> Table<'d> {
-    pub(super) fn root(document: Document<'d>, entries: &'d DeTable<'d>) -> Self {
-        Self { document, name: String::new(), entries }
-    }
-
     /// Such as `[vm]`.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
     }
 
     /// Refuses every key that is not one of `known`.
     pub(super) fn only(&self, known: &[&str]) -> Result<()> {
         match self.entries.keys().find(|key| !known.contains(&key.get_ref().as_ref())) {
             None => Ok(()),
-            Some(key) => Err(self.unknown(key.get_ref(), key.span(), known)),
+            Some(key) => {
+                let expected = alternatives(&nearest_first(key.get_ref(), known));
+                let message = format!("unknown key `{}`{} (expected {expected})", key.get_ref(), self.place());
+                Err(self.document.error_at(key, message))
+            }
         }
     }
 
-    fn unknown(&self, key: &str, span: Range<usize>, known: &[&str]) -> Error {
-        let expected = alternatives(&nearest_first(key, known));
-        let place = self.place();
-        let message = format!("unknown key `{key}`{place} (expected {expected})");
-        self.document.error(self.document.line(span), message)
+    /// Reads the table as a `T`, whose fields are all that it may hold.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T> {
+        self.only(fields_of::<T>())?;
+        T::deserialize(Deserializer::from(Spanned::new(0..0, self.entries.clone()))).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            let within =
+                |value: &Spanned<DeValue<'_>>| value.span().start <= span.start && span.end <= value.span().end;
+            let key = self.entries.iter().find(|(_, value)| within(value)).map(|(key, _)| key.get_ref().as_ref());
+            let label = key.map(|key| format!("`{key}`{} ", self.place())).unwrap_or_default();
+            self.document.error(self.document.line(span), format!("{label}{}", error.message()))
+        })
     }
 
     /// ` in [vm]`, or nothing at the top of the file.
@@ -82,114 +102,55 @@ impl<'d> Table<'d> {
         if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) }
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
-    }
-
-    pub(super) fn get(&self, key: &str) -> Option<Value<'d>> {
-        let value = self.entries.get(key)?;
-        Some(Value { document: self.document, label: format!("`{key}`{}", self.place()), value })
-    }
-
-    /// The string under `key`.
-    pub(super) fn text(&self, key: &str) -> Result<Option<&'d str>> {
-        self.get(key).map(|value| value.text()).transpose()
-    }
-
-    /// The strings of the array under `key`, each parsed.
-    pub(super) fn list<T: FromStr<Err = Expected>>(&self, key: &str) -> Result<Vec<T>> {
-        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
-        value.items()?.iter().map(|item| item.parse(T::from_str)).collect()
-    }
-
     /// The table under `key`, known to people as `[key]`.
     pub(super) fn table(&self, key: &str) -> Result<Option<Self>> {
-        self.get(key).map(|value| value.table(format!("[{key}]"))).transpose()
+        let Some((found, value)) = self.entries.get_key_value(key) else { return Ok(None) };
+        self.child(found, value, format!("[{key}]")).map(Some)
     }
 
-    /// The tables under this one, each with its key and the line of that key.
-    pub(super) fn tables(&self) -> Result<Vec<(&'d str, usize, Self)>> {
+    /// The tables under this one, each with its key.
+    pub(super) fn tables(&self) -> Result<Vec<(String, Self)>> {
         let parent = self.name.trim_matches(['[', ']']);
-        let child = |key: &'d Spanned<_>| -> Result<_> {
-            let key_text: &'d str = AsRef::<str>::as_ref(key.get_ref());
-            let value = self.get(key_text).expect("the key was listed by the same table");
-            let table = value.table(format!("[{parent}.{}]", bare_or_quoted(key_text)))?;
-            Ok((key_text, self.document.line(key.span()), table))
+        let child = |(key, value): (&Spanned<_>, &Spanned<_>)| {
+            let text: &str = AsRef::<str>::as_ref(key.get_ref());
+            Ok((text.to_owned(), self.child(key, value, format!("[{parent}.{}]", bare_or_quoted(text)))?))
         };
-        self.entries.keys().map(child).collect()
+        self.entries.iter().map(child).collect()
+    }
+
+    fn child(&self, key: &Spanned<impl AsRef<str>>, value: &Spanned<DeValue<'d>>, name: String) -> Result<Self> {
+        let line = self.document.line(key.span());
+        match value.get_ref() {
+            DeValue::Table(entries) => Ok(Self { document: self.document, name, line, entries: entries.clone() }),
+            other => {
+                let (key, place) = (key.get_ref().as_ref(), self.place());
+                let found = match other {
+                    DeValue::String(_) => "a string",
+                    DeValue::Integer(_) => "a number",
+                    DeValue::Float(_) => "a number with a fraction",
+                    DeValue::Boolean(_) => "a boolean",
+                    DeValue::Datetime(_) => "a date",
+                    DeValue::Array(_) | DeValue::Table(_) => "an array",
+                };
+                Err(self.document.error_at(value, format!("`{key}`{place} is {found} (expected a table: {name})")))
+            }
+        }
+    }
+
+    /// An error on the line of the table's own name.
+    pub(super) fn error(&self, message: impl fmt::Display) -> Error {
+        self.document.error(self.line, message)
     }
 
     /// An error on the line where `key` stands.
-    pub(super) fn error_at(&self, key: &str, message: impl fmt::Display) -> Error {
-        let span = self.entries.get_key_value(key).map_or(0..0, |(key, _)| key.span());
-        self.document.error(self.document.line(span), message)
+    pub(super) fn error_at_key(&self, key: &str, message: impl fmt::Display) -> Error {
+        self.entries
+            .get_key_value(key)
+            .map_or_else(|| self.error(&message), |(key, _)| self.document.error_at(key, &message))
     }
 
     pub(super) fn document(&self) -> Document<'d> {
         self.document
-    }
-}
-
-/// One value and the words that name it, such as `` `cpus` in [vm] ``.
-#[derive(Debug)]
-pub(super) struct Value<'d> {
-    document: Document<'d>,
-    label: String,
-    value: &'d Spanned<DeValue<'d>>,
-}
-
-impl<'d> Value<'d> {
-    pub(super) fn line(&self) -> usize {
-        self.document.line(self.value.span())
-    }
-
-    pub(super) fn text(&self) -> Result<&'d str> {
-        self.value.get_ref().as_str().ok_or_else(|| self.wrong_type("a string"))
-    }
-
-    pub(super) fn boolean(&self) -> Result<bool> {
-        self.value.get_ref().as_bool().ok_or_else(|| self.wrong_type("`true` or `false`"))
-    }
-
-    pub(super) fn integer(&self, allowed: std::ops::RangeInclusive<u32>) -> Result<u32> {
-        let expected = format!("a whole number from {} to {}", allowed.start(), allowed.end());
-        let Some(integer) = self.value.get_ref().as_integer() else { return Err(self.wrong_type(&expected)) };
-        let number = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
-        number.filter(|number| allowed.contains(number)).ok_or_else(|| self.wrong(integer, &expected))
-    }
-
-    /// The string, parsed by `parse`.
-    pub(super) fn parse<T>(&self, parse: impl Fn(&str) -> std::result::Result<T, Expected>) -> Result<T> {
-        let text = self.text()?;
-        parse(text).map_err(|Expected(expected)| self.wrong(text, &expected))
-    }
-
-    pub(super) fn items(&self) -> Result<Vec<Self>> {
-        let array = self.value.get_ref().as_array().ok_or_else(|| self.wrong_type("an array of strings"))?;
-        let item = |value| Self { document: self.document, label: self.label.clone(), value };
-        Ok(array.iter().map(item).collect())
-    }
-
-    fn table(&self, name: String) -> Result<Table<'d>> {
-        let entries = self.value.get_ref().as_table().ok_or_else(|| self.wrong_type(&format!("a table: {name}")))?;
-        Ok(Table { document: self.document, name, entries })
-    }
-
-    fn wrong(&self, found: impl fmt::Display, expected: &str) -> Error {
-        self.document.error(self.line(), format!("{} is `{found}` (expected {expected})", self.label))
-    }
-
-    fn wrong_type(&self, expected: &str) -> Error {
-        let found = match self.value.get_ref() {
-            DeValue::String(_) => "a string",
-            DeValue::Integer(_) => "a number",
-            DeValue::Float(_) => "a number with a fraction",
-            DeValue::Boolean(_) => "a boolean",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "an array",
-            DeValue::Table(_) => "a table",
-        };
-        self.document.error(self.line(), format!("{} is {found} (expected {expected})", self.label))
     }
 }
 

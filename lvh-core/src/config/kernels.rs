@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use toml::Spanned;
+
 use super::Config;
 use super::document::{Document, bare_or_quoted};
-use super::entry::{ImageSource, faulty_field, unsupported_kernel};
+use super::kernel_table::{faulty_field, unsupported_kernel};
 use crate::kernel::{DebSource, KernelSource};
-use crate::{Error, ErrorKind, Result};
+use crate::{Arch, Error, ErrorKind, Result};
 
 /// The kernel of tests that name none.
 pub(super) const DEFAULT: &str = "6.12";
@@ -35,8 +37,8 @@ pub(super) struct UnknownKernel {
 
 impl UnknownKernel {
     /// The error where the name came from a file.
-    pub(super) fn at(self, document: Document<'_>, line: usize) -> Error {
-        document.error(line, self.message).with_hint(self.hint)
+    pub(super) fn at<T>(self, document: Document<'_>, name: &Spanned<T>) -> Error {
+        document.error_at(name, self.message).with_hint(self.hint)
     }
 
     /// The error where the name came from a test, a flag or a variable called `origin`.
@@ -70,22 +72,9 @@ impl Config {
         }
     }
 
-    /// Where the image called `name` comes from.
-    ///
-    /// # Errors
-    ///
-    /// Always: this version knows `[images]` tables but cannot use them.
-    pub fn image(&self, name: &str) -> Result<ImageSource> {
-        let message = match self.images.contains_key(name) {
-            true => format!("image `{name}`: images are not supported yet in this version"),
-            false => format!("image `{name}` is not in `{}`", self.file_name()),
-        };
-        Err(Error::new(ErrorKind::Usage, message).with_hint("leave `image` out: the test then sees the host's root"))
-    }
-
     /// The names that [`Config::kernel`] knows by themselves, in the order of their versions.
     pub fn kernel_names(&self) -> Vec<String> {
-        let built_in = BUILT_IN.iter().filter(|_| debian_arch().is_some()).map(|(name, _)| (*name).to_owned());
+        let built_in = BUILT_IN.iter().map(|(name, _)| (*name).to_owned());
         let mut names: Vec<String> = self.kernels.keys().cloned().chain(built_in).collect();
         names.sort_by_cached_key(|name| version_order(name));
         names.dedup();
@@ -122,7 +111,7 @@ impl Config {
 
     fn unknown(&self, name: &str) -> UnknownKernel {
         let known = self.kernel_names().join(", ");
-        let package = format!("linux-image-{}", debian_arch().unwrap_or("ARCH"));
+        let package = format!("linux-image-{}", Arch::HOST.debian());
         let table = format!("[kernels.{}] with deb = \"{package}\" and suite = \"…\"", bare_or_quoted(name));
         UnknownKernel {
             message: format!("kernel `{name}` is not in `{}` (known: {known})", self.file_name()),
@@ -131,7 +120,7 @@ impl Config {
     }
 
     /// `lvh.toml`, or the path where it stands.
-    fn file_name(&self) -> String {
+    pub(super) fn file_name(&self) -> String {
         self.file.as_ref().map_or_else(|| Self::FILE_NAME.to_owned(), |file| file.display().to_string())
     }
 }
@@ -167,7 +156,7 @@ fn parse_deb(name: &str, rest: &str) -> Result<KernelSource> {
 
 fn built_in(name: &str) -> Option<KernelSource> {
     let (_, suite) = BUILT_IN.iter().find(|(version, _)| *version == name)?;
-    let package = format!("linux-image-{}", debian_arch()?);
+    let package = format!("linux-image-{}", Arch::HOST.debian());
     Some(KernelSource::Deb(debian(&package, suite, None)))
 }
 
@@ -179,15 +168,6 @@ fn debian(package: &str, suite: &str, version: Option<&str>) -> DebSource {
         keyring: None,
         version: version.map(str::to_owned),
         allow_expired: false,
-    }
-}
-
-/// Debian's word for the machine's architecture, where lvh can boot it.
-fn debian_arch() -> Option<&'static str> {
-    match std::env::consts::ARCH {
-        "x86_64" => Some("amd64"),
-        "aarch64" => Some("arm64"),
-        _ => None,
     }
 }
 

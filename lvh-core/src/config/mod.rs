@@ -14,16 +14,18 @@
 
 mod data_dir;
 mod document;
-mod entry;
+mod fields;
+mod image_table;
+mod kernel_table;
 mod kernels;
 mod model;
 mod overrides;
+mod raw;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod value;
 
-pub use entry::ImageSource;
 pub use model::{Config, VmDefaults};
 pub use overrides::Overrides;
 pub use value::{Accel, Channel, EnvPattern, Expected, KernelEventKind, Memory, Mode, Share, parse_duration};

@@ -1,18 +1,19 @@
 //! What the rest of lvh sees of the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::data_dir::default_data_dir;
 use super::document::Document;
-use super::entry::{ImageEntry, KernelEntry};
+use super::kernel_table::KernelTable;
 use super::value::{Accel, Channel, EnvPattern, KernelEventKind, Memory, Mode, Share};
 use super::{kernels, schema};
 use crate::{Error, Result, Store};
 
 /// The checked configuration: an `lvh.toml`, or the defaults where there is none.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
     /// The `lvh.toml` that was read. Default: none.
     pub file: Option<PathBuf>,
@@ -41,13 +42,14 @@ pub struct Config {
     /// Where a run's JUnit report goes, as `LVH_JUNIT` has it: relative to the workspace. Default: nowhere.
     pub junit: Option<PathBuf>,
     /// The `[kernels.NAME]` tables.
-    pub(super) kernels: BTreeMap<String, KernelEntry>,
-    /// The `[images.NAME]` tables.
-    pub(super) images: BTreeMap<String, ImageEntry>,
+    pub(super) kernels: BTreeMap<String, KernelTable>,
+    /// The names of the `[images.NAME]` tables.
+    pub(super) images: BTreeSet<String>,
 }
 
 /// The `[vm]` table: what a test's attribute does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VmDefaults {
     /// Virtual CPUs. Default: 2 with KVM, 1 under TCG.
     pub cpus: Option<u32>,
@@ -110,7 +112,7 @@ impl Default for Config {
             gdb: false,
             junit: None,
             kernels: BTreeMap::new(),
-            images: BTreeMap::new(),
+            images: BTreeSet::new(),
         }
     }
 }

@@ -1,45 +1,66 @@
-//! The keys of `lvh.toml` and what becomes of each.
+//! The keys of `lvh.toml` and what becomes of each: a key is a field, in the order in which errors name them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
 
 use super::document::{Document, Table};
-use super::entry::{ImageEntry, KernelEntry};
-use super::value::{Accel, Expected, KernelEventKind, Memory, parse_duration};
-use super::{Config, VmDefaults};
+use super::kernel_table::KernelTable;
+use super::raw::{Cpus, List, ModuleName, Switch, Text, Time, Word};
+use super::value::{Accel, EnvPattern, KernelEventKind, Memory};
+use super::{Config, VmDefaults, image_table};
 use crate::Result;
 
-const TOP_KEYS: &[&str] = &["data-dir", "default-kernels", "vm", "kernels", "images"];
-const VM_KEYS: &[&str] = &[
-    "cpus",
-    "memory",
-    "accel",
-    "boot-timeout",
-    "test-timeout",
-    "env",
-    "kernel-args",
-    "modules",
-    "fail-on",
-    "warm-start",
-];
+/// The top of the file; its tables are read one by one.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Top {
+    data_dir: Option<Text>,
+    default_kernels: Option<List<Spanned<Text>>>,
+    #[serde(rename = "vm")]
+    _vm: Option<IgnoredAny>,
+    #[serde(rename = "kernels")]
+    _kernels: Option<IgnoredAny>,
+    #[serde(rename = "images")]
+    _images: Option<IgnoredAny>,
+}
+
+/// `[vm]`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Vm {
+    cpus: Option<Cpus>,
+    memory: Option<Word<Memory>>,
+    accel: Option<Word<Accel>>,
+    boot_timeout: Option<Word<Time>>,
+    test_timeout: Option<Word<Time>>,
+    env: Option<List<Word<EnvPattern>>>,
+    kernel_args: Option<Text>,
+    modules: Option<List<Word<ModuleName>>>,
+    fail_on: Option<List<Word<KernelEventKind>>>,
+    warm_start: Option<Switch>,
+}
 
 /// Reads the whole file.
 pub(super) fn read(path: &Path, document: Document<'_>) -> Result<Config> {
-    let entries = document.parse()?;
-    let top = Table::root(document, &entries);
-    top.only(TOP_KEYS)?;
+    let table = document.parse()?;
+    let top: Top = table.read()?;
     let base_dir = base_dir(path);
     let mut config = Config {
         file: Some(path.to_owned()),
-        data_dir: top.text("data-dir")?.map(|dir| base_dir.join(dir)),
-        vm: top.table("vm")?.map(|table| vm(&table)).transpose()?.unwrap_or_default(),
-        kernels: kernels(&top, &base_dir)?,
-        images: images(&top)?,
+        data_dir: top.data_dir.map(|dir| base_dir.join(dir.0)),
+        vm: table.table("vm")?.map(|table| table.read::<Vm>()).transpose()?.map(Into::into).unwrap_or_default(),
+        kernels: kernels(&table, &base_dir)?,
+        images: image_table::names(&table)?,
         base_dir,
         ..Config::default()
     };
-    default_kernels(&top, &mut config)?;
+    if let Some(names) = top.default_kernels {
+        default_kernels(&names.0, &table, &mut config)?;
+    }
     Ok(config)
 }
 
@@ -49,64 +70,42 @@ fn base_dir(path: &Path) -> PathBuf {
     parent.unwrap_or(Path::new(".")).to_owned()
 }
 
-fn vm(table: &Table<'_>) -> Result<VmDefaults> {
-    table.only(VM_KEYS)?;
-    let defaults = VmDefaults::default();
-    let duration = |key| table.get(key).map(|value| value.parse(parse_duration)).transpose();
-    Ok(VmDefaults {
-        cpus: table.get("cpus").map(|value| value.integer(1..=255)).transpose()?,
-        memory: table.get("memory").map_or(Ok(defaults.memory), |value| value.parse(Memory::from_str))?,
-        accel: table.get("accel").map_or(Ok(defaults.accel), |value| value.parse(Accel::from_str))?,
-        boot_timeout: duration("boot-timeout")?,
-        test_timeout: duration("test-timeout")?,
-        env: table.list("env")?,
-        kernel_args: table.text("kernel-args")?.unwrap_or_default().to_owned(),
-        modules: table.list::<ModuleName>("modules")?.into_iter().map(|module| module.0).collect(),
-        warm_start: table.get("warm-start").map_or(Ok(defaults.warm_start), |value| value.boolean())?,
-        fail_on: if table.has("fail-on") { table.list::<KernelEventKind>("fail-on")? } else { defaults.fail_on },
-    })
-}
-
-/// A module's name as `modprobe` takes it: never a path.
-struct ModuleName(String);
-
-impl FromStr for ModuleName {
-    type Err = Expected;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Expected> {
-        let is_name = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        is_name.then(|| Self(text.to_owned())).ok_or_else(|| Expected("a module's name such as `tun`".to_owned()))
+impl From<Vm> for VmDefaults {
+    fn from(vm: Vm) -> Self {
+        let defaults = Self::default();
+        Self {
+            cpus: vm.cpus.map(|cpus| cpus.0),
+            memory: vm.memory.map_or(defaults.memory, |memory| memory.0),
+            accel: vm.accel.map_or(defaults.accel, |accel| accel.0),
+            boot_timeout: vm.boot_timeout.map(|time| time.0.0),
+            test_timeout: vm.test_timeout.map(|time| time.0.0),
+            env: List::values(vm.env, |pattern| pattern.0),
+            kernel_args: vm.kernel_args.map(|args| args.0).unwrap_or_default(),
+            modules: List::values(vm.modules, |name| name.0.0),
+            fail_on: match vm.fail_on {
+                None => defaults.fail_on,
+                kinds => List::values(kinds, |kind| kind.0),
+            },
+            warm_start: vm.warm_start.map_or(defaults.warm_start, |on| on.0),
+        }
     }
 }
 
-fn kernels(top: &Table<'_>, base_dir: &Path) -> Result<BTreeMap<String, KernelEntry>> {
+fn kernels(top: &Table<'_>, base_dir: &Path) -> Result<BTreeMap<String, KernelTable>> {
     let Some(tables) = top.table("kernels")? else { return Ok(BTreeMap::new()) };
-    let entry = |(name, line, table): (&str, usize, Table<'_>)| {
-        KernelEntry::read(name, line, &table, base_dir).map(|entry| (name.to_owned(), entry))
-    };
-    tables.tables()?.into_iter().map(entry).collect()
-}
-
-fn images(top: &Table<'_>) -> Result<BTreeMap<String, ImageEntry>> {
-    let Some(tables) = top.table("images")? else { return Ok(BTreeMap::new()) };
-    let entry = |(name, line, table): (&str, usize, Table<'_>)| {
-        ImageEntry::read(name, line, &table).map(|entry| (name.to_owned(), entry))
-    };
-    tables.tables()?.into_iter().map(entry).collect()
+    let read = |(name, table): (String, Table<'_>)| Ok((name.clone(), KernelTable::read(&name, &table, base_dir)?));
+    tables.tables()?.into_iter().map(read).collect()
 }
 
 /// Takes `default-kernels` once the tables are known that they may name.
-fn default_kernels(top: &Table<'_>, config: &mut Config) -> Result<()> {
-    let Some(value) = top.get("default-kernels") else { return Ok(()) };
-    let mut names = Vec::new();
-    for item in value.items()? {
-        let name = item.text()?;
-        config.check_name(name).map_err(|error| error.at(top.document(), item.line()))?;
-        names.push(name.to_owned());
+fn default_kernels(names: &[Spanned<Text>], table: &Table<'_>, config: &mut Config) -> Result<()> {
+    for name in names {
+        config.check_name(&name.get_ref().0).map_err(|unknown| unknown.at(table.document(), name))?;
     }
     if names.is_empty() {
-        return Err(top.error_at("default-kernels", "`default-kernels` is empty (expected at least one kernel)"));
+        let message = "`default-kernels` is empty (expected at least one kernel)";
+        return Err(table.error_at_key("default-kernels", message));
     }
-    config.default_kernels = names;
+    config.default_kernels = names.iter().map(|name| name.get_ref().0.clone()).collect();
     Ok(())
 }

@@ -134,6 +134,15 @@ fn errors_name_the_line_and_what_was_expected() {
         "lvh.toml:4: `fail-on` in [vm] is `warning` (expected `oops`, `warn`, `lockup`, `hung-task`, `rcu-stall`, `oom` or \
          `lockdep`)",
     );
+    check(
+        "[vm]\ncpus = 1.5",
+        "lvh.toml:2: `cpus` in [vm] is a number with a fraction (expected a whole number from 1 to 255)",
+    );
+    check("[vm]\nwarm-start = 2026-01-01", "lvh.toml:2: `warm-start` in [vm] is a date (expected `true` or `false`)");
+    check("[vm]\nenv = [\n  'OK',\n  7]", "lvh.toml:4: `env` in [vm] is a number (expected a string)");
+    check("[vm.cpus]", "lvh.toml:1: `cpus` in [vm] is a table (expected a whole number from 1 to 255)");
+    check("data-dir = ['x']", "lvh.toml:1: `data-dir` is an array (expected a string)");
+    check("default-kernels = [7]", "lvh.toml:1: `default-kernels` is a number (expected a string)");
     check("default-kernels = '6.12'", "lvh.toml:1: `default-kernels` is a string (expected an array of strings)");
     check("\ndefault-kernels = []", "lvh.toml:2: `default-kernels` is empty (expected at least one kernel)");
 }

@@ -5,6 +5,7 @@ use crate::Arch;
 
 /// Where a kernel comes from: the checked form of a `[kernels.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KernelSource {
     /// A Debian package.
     Deb(DebSource),
@@ -61,6 +62,7 @@ impl fmt::Display for KernelRelease {
 
 /// A kernel on disk, ready to boot.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Kernel {
     /// The name it was asked for by, such as `6.12`.
     pub name: String,

@@ -155,7 +155,7 @@ impl<'a> Session<'a> {
     async fn specify(&self) -> lvh_core::Result<VmSpec> {
         let Self { shared: Shared { config, store, events, context, .. }, wish, .. } = self;
         if let Some(image) = wish.image {
-            config.image(image)?;
+            return Err(config.no_image(image));
         }
         let source = config.kernel(&wish.kernel)?;
         let kernel = kernel::resolve(&wish.kernel, &source, store, events).await?;

@@ -1,34 +1,68 @@
-//! The `[kernels.NAME]` and `[images.NAME]` tables.
+//! The `[kernels.NAME]` tables.
 
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::document::Table;
+use super::fields::fields_of;
+use super::raw::{Switch, Text};
 use crate::kernel::{DebSource, KernelSource};
 use crate::{Error, ErrorKind, Result};
 
-const DEB_KEYS: &[&str] = &["deb", "suite", "mirror", "keyring", "version", "allow-expired"];
-const PATH_KEYS: &[&str] = &["path"];
-const OCI_KEYS: &[&str] = &["oci"];
-const GIT_KEYS: &[&str] = &["git", "branch", "groups"];
-const IMAGE_KEYS: &[&str] = &["packages", "actions", "parent", "image-size", "oci"];
+/// A kernel of a Debian package.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Deb {
+    deb: Text,
+    suite: Option<Text>,
+    mirror: Option<Text>,
+    keyring: Option<Text>,
+    version: Option<Text>,
+    allow_expired: Option<Switch>,
+}
+
+/// A kernel that lies on this machine.
+#[derive(Deserialize)]
+struct Local {
+    path: Text,
+}
+
+/// A kernel of a registry: recognised, not usable yet.
+#[derive(Deserialize)]
+struct Oci {
+    #[serde(rename = "oci")]
+    _oci: Text,
+}
+
+/// A kernel built from git: recognised, not usable yet.
+#[derive(Deserialize)]
+struct Git {
+    #[serde(rename = "git")]
+    _git: Text,
+    #[serde(rename = "branch")]
+    _branch: Option<Text>,
+    #[serde(rename = "groups")]
+    _groups: Option<super::raw::List<Text>>,
+}
 
 /// One `[kernels.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum KernelEntry {
+pub(super) enum KernelTable {
     /// It can be resolved.
     Source(KernelSource),
     /// A way that this version recognises but cannot go, named by its key.
     Unsupported(&'static str),
 }
 
-impl KernelEntry {
-    pub(super) fn read(name: &str, line: usize, table: &Table<'_>, base_dir: &Path) -> Result<Self> {
-        check_name("kernel", name, line, table)?;
-        match source_key(line, table)? {
-            "deb" => deb(table, line, base_dir).map(|deb| Self::Source(KernelSource::Deb(deb))),
-            "path" => path(table, base_dir).map(Self::Source),
-            "oci" => unsupported(table, "oci", OCI_KEYS),
-            _ => unsupported(table, "git", GIT_KEYS),
+impl KernelTable {
+    pub(super) fn read(name: &str, table: &Table<'_>, base_dir: &Path) -> Result<Self> {
+        check_name("kernel", name, table)?;
+        match source_key(table)? {
+            "deb" => deb(table, base_dir).map(|deb| Self::Source(KernelSource::Deb(deb))),
+            "path" => Ok(Self::Source(KernelSource::Path(base_dir.join(table.read::<Local>()?.path.0)))),
+            "oci" => table.read::<Oci>().map(|_| Self::Unsupported("oci")),
+            _ => table.read::<Git>().map(|_| Self::Unsupported("git")),
         }
     }
 
@@ -48,65 +82,55 @@ pub(super) fn unsupported_kernel(name: &str, key: &str) -> Error {
 }
 
 /// Names become parts of test names, which hold no spaces, brackets, slashes, colons or plus signs.
-fn check_name(what: &str, name: &str, line: usize, table: &Table<'_>) -> Result<()> {
+pub(super) fn check_name(what: &str, name: &str, table: &Table<'_>) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match !name.is_empty() && name.chars().all(allowed) {
         true => Ok(()),
-        false => {
-            let message = format!("the {what} name `{name}` may hold letters, digits, `.`, `_` and `-` only");
-            Err(table.document().error(line, message))
-        }
+        false => Err(table.error(format!("the {what} name `{name}` may hold letters, digits, `.`, `_` and `-` only"))),
     }
 }
 
 /// The one key that says where the kernel comes from.
-fn source_key(line: usize, table: &Table<'_>) -> Result<&'static str> {
+fn source_key(table: &Table<'_>) -> Result<&'static str> {
     let present: Vec<&'static str> = ["deb", "path", "oci", "git"].into_iter().filter(|key| table.has(key)).collect();
     match present.as_slice() {
         [one] => Ok(one),
-        [_, second, ..] => Err(table.error_at(
-            second,
-            format!("{} has both `{}` and `{second}` (expected one source)", table.name(), present[0]),
-        )),
-        [] => Err(no_source(line, table)),
+        [first, second, ..] => Err(table
+            .error_at_key(second, format!("{} has both `{first}` and `{second}` (expected one source)", table.name()))),
+        [] => Err(no_source(table)),
     }
 }
 
-fn no_source(line: usize, table: &Table<'_>) -> Error {
-    let all: Vec<&str> = [DEB_KEYS, PATH_KEYS, OCI_KEYS, GIT_KEYS].concat();
+fn no_source(table: &Table<'_>) -> Error {
+    let all = [fields_of::<Deb>(), fields_of::<Local>(), fields_of::<Oci>(), fields_of::<Git>()].concat();
     match table.only(&all) {
         // TOML reads [kernels.6.12] as a table `12` in a table `6`.
         Err(error) if table.tables().is_ok() => {
             error.with_hint("a name with a dot needs quotes, as in [kernels.\"6.12\"]")
         }
         Err(error) => error,
-        Ok(()) => table.document().error(line, format!("{} has no source (expected `deb` or `path`)", table.name())),
+        Ok(()) => table.error(format!("{} has no source (expected `deb` or `path`)", table.name())),
     }
 }
 
-fn deb(table: &Table<'_>, line: usize, base_dir: &Path) -> Result<DebSource> {
-    table.only(DEB_KEYS)?;
-    let text = |key| table.text(key).map(|text| text.map(str::to_owned));
+fn deb(table: &Table<'_>, base_dir: &Path) -> Result<DebSource> {
+    let deb: Deb = table.read()?;
+    let no_suite = || table.error(format!("{} has `deb` without `suite` (such as `suite = \"trixie\"`)", table.name()));
     let source = DebSource {
-        package: text("deb")?.expect("the table was chosen by this key"),
-        suite: text("suite")?.ok_or_else(|| no_suite(table, line))?,
-        mirror: text("mirror")?,
-        keyring: table.text("keyring")?.map(|path| base_dir.join(path)),
-        version: text("version")?,
-        allow_expired: table.get("allow-expired").map_or(Ok(false), |value| value.boolean())?,
+        package: deb.deb.0,
+        suite: deb.suite.ok_or_else(no_suite)?.0,
+        mirror: deb.mirror.map(|mirror| mirror.0),
+        keyring: deb.keyring.map(|path| base_dir.join(path.0)),
+        version: deb.version.map(|version| version.0),
+        allow_expired: deb.allow_expired.is_some_and(|allowed| allowed.0),
     };
     match faulty_field(&source) {
         None => Ok(source),
         Some((key, value, expected)) => {
             let message = format!("`{key}` in {} is `{value}` (expected {expected})", table.name());
-            Err(table.error_at(key, message))
+            Err(table.error_at_key(key, message))
         }
     }
-}
-
-fn no_suite(table: &Table<'_>, line: usize) -> Error {
-    let message = format!("{} has `deb` without `suite` (such as `suite = \"trixie\"`)", table.name());
-    table.document().error(line, message)
 }
 
 /// The first field of `source` that cannot be what it should: its key, its value and what was expected.
@@ -132,33 +156,4 @@ pub(super) fn faulty_field(source: &DebSource) -> Option<(&'static str, &str, &'
 fn is_word(text: &str, marks: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
-}
-
-fn path(table: &Table<'_>, base_dir: &Path) -> Result<KernelSource> {
-    table.only(PATH_KEYS)?;
-    let path = table.text("path")?.expect("the table was chosen by this key");
-    Ok(KernelSource::Path(base_dir.join(path)))
-}
-
-fn unsupported(table: &Table<'_>, key: &'static str, keys: &[&str]) -> Result<KernelEntry> {
-    table.only(keys)?;
-    table.text(key)?;
-    Ok(KernelEntry::Unsupported(key))
-}
-
-/// Where an image comes from. No way is supported yet, so there is no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ImageSource {}
-
-/// One `[images.NAME]` table: recognised, not usable yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ImageEntry;
-
-impl ImageEntry {
-    pub(super) fn read(name: &str, line: usize, table: &Table<'_>) -> Result<Self> {
-        check_name("image", name, line, table)?;
-        table.only(IMAGE_KEYS)?;
-        Ok(Self)
-    }
 }
