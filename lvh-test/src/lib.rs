@@ -59,15 +59,21 @@
 //! - Under nextest each test has a VM of its own.
 
 mod case;
-mod entry_point;
 mod guest_api;
 mod guest_mode;
-mod harness;
+mod job;
 mod kernel_requirement;
 mod libtest;
+mod libtest_ui;
 mod private;
 mod record;
+mod report;
+mod run;
 mod session;
+mod settings;
+mod test_binary;
+mod test_events;
+mod verdict;
 
 pub use guest_api::kernel_release;
 pub use lvh_test_macros::test;
@@ -76,9 +82,9 @@ pub use lvh_test_macros::test;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::guest_api::{require_kernel, skip};
-    pub use crate::harness::main;
     pub use crate::libtest::run as under_libtest;
     #[cfg(not(feature = "tokio"))]
     pub use crate::private::AsyncTest;
-    pub use crate::private::{Options, TestCase, block_on, cases, report, submit};
+    pub use crate::private::{Accel, KernelEventKind, Options, TestCase, block_on, cases, report, submit};
+    pub use crate::run::main;
 }

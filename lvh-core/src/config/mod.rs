@@ -15,6 +15,7 @@
 mod data_dir;
 mod document;
 mod entry;
+mod env;
 mod kernels;
 mod model;
 mod overrides;
@@ -24,6 +25,7 @@ mod tests;
 mod value;
 
 pub use entry::ImageSource;
+pub use env::Env;
 pub use model::{Config, VmDefaults};
 pub use overrides::Overrides;
-pub use value::{Accel, Channel, EnvPattern, Expected, KernelEventKind, Memory, Mode, Share, parse_duration};
+pub use value::{Accel, Channel, EnvPattern, Expected, KernelEventKind, Memory, Share, parse_duration};

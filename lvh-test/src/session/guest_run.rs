@@ -15,8 +15,10 @@ use lvh_core::vm::Vm;
 
 use super::log_dir::LogDir;
 use crate::guest_mode::{KERNEL_LOG_VARIABLE, Launch};
-use crate::harness::{Ending, Instance, KernelLog, Ran, Reports, Status, Stream};
+use crate::job::Instance;
 use crate::record::Record;
+use crate::test_events::{OutputStream, TestEvents};
+use crate::verdict::{Ending, KernelLog, Ran, Status};
 
 /// How long a killed test may take to be gone; then the guest hangs.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -79,7 +81,7 @@ pub(super) async fn run(
     instance: &Instance,
     command: Command,
     timeout: Duration,
-    live: Option<&Reports>,
+    live: Option<&TestEvents>,
     logs: Option<&LogDir>,
 ) -> Run {
     let started = Instant::now();
@@ -158,7 +160,7 @@ struct Collected {
 }
 
 impl Collected {
-    async fn until_end(&mut self, process: &mut Process, timeout: Duration, live: Option<&Reports>) -> End {
+    async fn until_end(&mut self, process: &mut Process, timeout: Duration, live: Option<&TestEvents>) -> End {
         if let Ok(end) = tokio::time::timeout(timeout, self.follow(process, live)).await {
             return end;
         }
@@ -172,13 +174,13 @@ impl Collected {
         }
     }
 
-    async fn follow(&mut self, process: &mut Process, live: Option<&Reports>) -> End {
+    async fn follow(&mut self, process: &mut Process, live: Option<&TestEvents>) -> End {
         loop {
             match process.next().await {
                 Some(Happening::Started) => self.started = Some(Instant::now()),
                 Some(Happening::Output(GuestStream::Report {}, data)) => append(&mut self.report, &data, REPORT_LIMIT),
                 Some(Happening::Output(stream, data)) => match live {
-                    Some(reports) => reports.wrote(live_stream(&stream), data).await,
+                    Some(test_events) => test_events.wrote(live_stream(&stream), data).await,
                     None => append(&mut self.output, &data, OUTPUT_LIMIT),
                 },
                 Some(Happening::Kernel(record)) => self.kernel_log.push(&self.path, record),
@@ -190,8 +192,8 @@ impl Collected {
     }
 }
 
-fn live_stream(stream: &GuestStream) -> Stream {
-    if *stream == (GuestStream::Stderr {}) { Stream::Stderr } else { Stream::Stdout }
+fn live_stream(stream: &GuestStream) -> OutputStream {
+    if *stream == (GuestStream::Stderr {}) { OutputStream::Stderr } else { OutputStream::Stdout }
 }
 
 /// Appends what there is room for, and says once where it cut.
