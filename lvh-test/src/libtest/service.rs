@@ -58,7 +58,7 @@ fn start(setup: &'static Setup, nocapture: bool) -> mpsc::UnboundedSender<Order>
     orders
 }
 
-/// Gives every VM key a keeper, and every keeper its orders.
+/// Gives every VM key a task of its own, and every task its orders.
 async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, setup: &'static Setup, nocapture: bool) {
     let shared: &'static Shared<'static> = match shared(setup, nocapture) {
         Ok(shared) => Box::leak(Box::new(shared)),
@@ -66,19 +66,19 @@ async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, setup: &'static Se
     };
     wait_at_exit(shared);
     let slots = Rc::new(Slots::new(&setup.config));
-    let mut keepers: Vec<(VmKey, mpsc::UnboundedSender<Order>)> = Vec::new();
+    let mut tasks: Vec<(VmKey, mpsc::UnboundedSender<Order>)> = Vec::new();
     while let Some(order) = orders.recv().await {
         let key = VmKey::of(&order.job, &setup.config);
-        let keeper = match keepers.iter().find(|(known, _)| *known == key) {
-            Some((_, keeper)) => keeper,
+        let task = match tasks.iter().find(|(known, _)| *known == key) {
+            Some((_, task)) => task,
             None => {
-                let (keeper, queue) = mpsc::unbounded_channel();
-                spawn_local(keep(key.clone(), queue, shared, Rc::clone(&slots)));
-                keepers.push((key, keeper));
-                &keepers[keepers.len() - 1].1
+                let (task, queue) = mpsc::unbounded_channel();
+                spawn_local(serve_key(key.clone(), queue, shared, Rc::clone(&slots)));
+                tasks.push((key, task));
+                &tasks[tasks.len() - 1].1
             }
         };
-        let _ = keeper.send(order);
+        let _ = task.send(order);
     }
 }
 
@@ -143,8 +143,8 @@ impl Slots {
     }
 }
 
-/// Owns the VM of one key: it runs orders, and ends while it has none when its room is wanted.
-async fn keep(
+/// Runs the orders of one key in its VM, which ends when its room is wanted and no order is there.
+async fn serve_key(
     key: VmKey,
     mut orders: mpsc::UnboundedReceiver<Order>,
     shared: &'static Shared<'static>,

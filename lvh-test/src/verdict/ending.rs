@@ -32,7 +32,7 @@ pub(crate) struct Ending {
 /// The VM that a test ran in, as its failure tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ran {
-    /// Kernel and rungs, in a line.
+    /// Kernel, channel and share, in a line.
     pub(crate) vm: String,
     /// What exactly the kernel is.
     pub(crate) kernel: String,
