@@ -1,4 +1,5 @@
-//! The post-run reports: what follows a run beside libtest's own, for people and for other programs. None goes to standard output.
+//! The post-run reports: what follows a run beside libtest's own output, for people and for other programs. None goes to
+//! standard output.
 
 use std::path::Path;
 

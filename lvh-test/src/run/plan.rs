@@ -69,7 +69,7 @@ fn name_suffix(kernel: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Target, expand};
+    use super::{Instance, Target, expand};
     use crate::case::{Options, TestCase};
 
     const fn case(name: &'static str, options: Options) -> TestCase {
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn shadows_are_named_as_the_attribute_does() {
         let instances = expand(&CASES, &Target::Kernels(vec!["6.1".into()]));
-        let names: Vec<_> = instances.iter().filter_map(|instance| instance.shadow_name()).collect();
+        let names: Vec<_> = instances.iter().filter_map(Instance::shadow_name).collect();
         let expected = ["maps::matrix::v6_12", "maps::matrix::bpf_next", "maps::one::___my_linux", "maps::plain::v6_1"];
         assert_eq!(names, expected);
     }
