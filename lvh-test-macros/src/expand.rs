@@ -100,7 +100,7 @@ fn located_at(place: Span, tokens: TokenStream) -> TokenStream {
 
 fn options(lvh: &Path, marks: &Marks, args: &Args) -> TokenStream {
     let (names, values): (Vec<_>, Vec<_>) =
-        args.fields().map(|(name, value)| (Ident::new(name, Span::call_site()), value)).unzip();
+        args.fields().map(|(name, value)| (Ident::new(name, Span::call_site()), value.expression(lvh))).unzip();
     let ignore = marks.ignore.as_ref().map(|Mark { text, .. }| quote!(ignore: ::core::option::Option::Some(#text),));
     let should_panic =
         marks.should_panic.as_ref().map(|Mark { text, .. }| quote!(should_panic: ::core::option::Option::Some(#text),));
@@ -221,7 +221,15 @@ mod tests {
     #[test]
     fn everything_at_once() {
         check(
-            quote!(kernels = ["5.10", "6.12"], memory = "1G", fresh_vm, crate = kit::lvh, runtime = block_on,),
+            quote!(
+                kernels = ["5.10", "6.12"],
+                memory = "1G",
+                accel = "kvm",
+                fail_on = ["oom", "hung-task"],
+                fresh_vm,
+                crate = kit::lvh,
+                runtime = block_on,
+            ),
             quote! {
                 /// Docs.
                 #[expect(unused_variables)]
@@ -249,6 +257,11 @@ mod tests {
                             options: kit::lvh::__private::Options {
                                 kernels: &["5.10", "6.12"],
                                 memory_mib: ::core::option::Option::Some(1024u32),
+                                accel: ::core::option::Option::Some(kit::lvh::__private::Accel::Kvm),
+                                fail_on: ::core::option::Option::Some(&[
+                                    kit::lvh::__private::KernelEventKind::Oom,
+                                    kit::lvh::__private::KernelEventKind::HungTask
+                                ]),
                                 fresh_vm: true,
                                 ignore: ::core::option::Option::Some("slow"),
                                 should_panic: ::core::option::Option::Some("boom"),

@@ -12,6 +12,7 @@ mod attributes;
 mod errors;
 mod expand;
 mod function;
+mod keyword;
 mod options;
 mod rstest;
 mod suggest;
@@ -37,14 +38,14 @@ use proc_macro::TokenStream;
 /// | `image` | `"base"` | root file system. Default: the host's, shared |
 /// | `cpus` | `2` | virtual CPUs |
 /// | `memory` | `"512M"` | guest memory; units `K`, `M`, `G`, at least `64M` |
-/// | `accel` | `"auto"`, `"kvm"`, `"hvf"`, `"tcg"` | accelerator |
+/// | `accel` | `"auto"`, `"kvm"`, `"tcg"` | accelerator |
 /// | `timeout` | `"30s"` | time for the test, without the boot; units `ms`, `s`, `m`, `h` |
 /// | `boot_timeout` | `"2m"` | time for the boot |
 /// | `modules` | `["nf_tables"]` | kernel modules to load before the test |
 /// | `kernel_args` | `"lsm=bpf"` | appended to the kernel's command line |
 /// | `fail_on` | `["oops", "warn"]` | what fails the test if the kernel reports it: `oops`, `warn`, `lockup`, `hung-task`, `rcu-stall`, `oom`, `lockdep` |
 /// | `fresh_vm` | flag | no other test runs in this test's VM |
-/// | `fresh_boot` | flag | the test's VM is booted, rather than gone on with from where one was kept |
+/// | `fresh_boot` | flag | the test's VM boots, rather than resume from a snapshot |
 /// | `host` | flag | the test runs on the host, not in a VM |
 /// | `crate` | `path` or `"path"` | where `lvh` is. Default: `::lvh` |
 /// | `runtime` | `path::to::block_on` | function that runs the future of an `async` test. Default: tokio, by the feature of that name |

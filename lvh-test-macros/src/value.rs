@@ -7,7 +7,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Error, LitBool, LitInt, LitStr, Path, Result, Token};
 
-use crate::suggest;
+use crate::keyword::{self, Keyword};
 
 /// What stands behind an option: its name's place and, after a `=`, its tokens.
 pub(crate) struct Raw {
@@ -21,6 +21,10 @@ pub(crate) enum Value {
     Flag(bool),
     /// An expression of the type of its field in `Options`.
     Expr(TokenStream),
+    /// One keyword.
+    Keyword(Keyword),
+    /// A list of keywords; it may be empty.
+    Keywords(Vec<Keyword>),
     /// A list of names.
     Names(Vec<LitStr>),
     /// A path that generated code uses.
@@ -30,13 +34,22 @@ pub(crate) enum Value {
 /// Reads and checks the value of one option.
 pub(crate) type Reader = fn(&Raw) -> Result<Value>;
 
-impl ToTokens for Value {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
+impl Value {
+    /// The expression that generated code sets a field to, where it finds the crate at `lvh`.
+    pub(crate) fn expression(&self, lvh: &Path) -> TokenStream {
         match self {
-            Self::Flag(flag) => flag.to_tokens(tokens),
-            Self::Expr(expr) => expr.to_tokens(tokens),
-            Self::Names(names) => quote!(&[#(#names),*]).to_tokens(tokens),
-            Self::Path(path) => path.to_tokens(tokens),
+            Self::Flag(flag) => flag.to_token_stream(),
+            Self::Expr(expr) => expr.clone(),
+            Self::Keyword(keyword) => {
+                let variant = keyword.variant(lvh);
+                quote!(::core::option::Option::Some(#variant))
+            }
+            Self::Keywords(keywords) => {
+                let variants = keywords.iter().map(|keyword| keyword.variant(lvh));
+                quote!(::core::option::Option::Some(&[#(#variants),*]))
+            }
+            Self::Names(names) => quote!(&[#(#names),*]),
+            Self::Path(path) => path.to_token_stream(),
         }
     }
 }
@@ -61,22 +74,8 @@ pub(crate) fn modules(raw: &Raw) -> Result<Value> {
 
 /// `fail_on = ["oops", "warn"]`, `fail_on = []`.
 pub(crate) fn fail_on(raw: &Raw) -> Result<Value> {
-    // Those of lvh-core's `KernelEventKind`.
-    const NAMES: [&str; 7] = ["oops", "warn", "lockup", "hung-task", "rcu-stall", "oom", "lockdep"];
     let names: Vec<LitStr> = raw.parse_with(one_or_many, r#"a list such as `["oops", "warn"]`"#)?;
-    for name in &names {
-        let text = name.value();
-        if !NAMES.contains(&text.as_str()) {
-            let meant = suggest::closest(&text, NAMES).map(|name| format!(" (did you mean `{name}`?)"));
-            let hint = meant.unwrap_or_default();
-            let known = NAMES.map(|name| format!("`{name}`")).join(", ");
-            return Err(Error::new(
-                name.span(),
-                format!("unknown kernel event `{text}`{hint}; expected one of: {known}"),
-            ));
-        }
-    }
-    Ok(some(quote!(&[#(#names),*])))
+    names.iter().map(keyword::kernel_event).collect::<Result<_>>().map(Value::Keywords)
 }
 
 /// `image = "base"`.
@@ -106,13 +105,7 @@ pub(crate) fn cpus(raw: &Raw) -> Result<Value> {
 
 /// `accel = "kvm"`.
 pub(crate) fn accel(raw: &Raw) -> Result<Value> {
-    const EXPECTED: &str = r#"`"auto"`, `"kvm"`, `"hvf"` or `"tcg"`"#;
-    let literal: LitStr = raw.parse(EXPECTED)?;
-    let name = literal.value();
-    if !["auto", "kvm", "hvf", "tcg"].contains(&name.as_str()) {
-        return Err(Error::new(literal.span(), format!("unknown accelerator `{name}`; expected {EXPECTED}")));
-    }
-    Ok(some(literal))
+    keyword::accel(&raw.parse(keyword::EXPECTED_ACCEL)?).map(Value::Keyword)
 }
 
 /// `memory = "512M"`.

@@ -1,5 +1,7 @@
 //! A test as the attribute registers it.
 
+use lvh_core::config::{Accel, KernelEventKind};
+
 /// One `#[lvh::test]` function. Built by the attribute; every field is plain data or a function pointer.
 #[derive(Debug)]
 pub struct TestCase {
@@ -29,7 +31,7 @@ pub struct Options {
     /// `memory = ".."`, in MiB.
     pub memory_mib: Option<u32>,
     /// `accel = ".."`: `auto`, `kvm` or `tcg`.
-    pub accel: Option<&'static str>,
+    pub accel: Option<Accel>,
     /// `timeout = ".."`, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// `boot_timeout = ".."`, in milliseconds.
@@ -39,10 +41,10 @@ pub struct Options {
     /// `kernel_args = ".."`: appended to the kernel's command line.
     pub kernel_args: &'static str,
     /// `fail_on = [..]`: what fails the test if the kernel reports it.
-    pub fail_on: Option<&'static [&'static str]>,
+    pub fail_on: Option<&'static [KernelEventKind]>,
     /// `fresh_vm`: no other test runs in this test's VM.
     pub fresh_vm: bool,
-    /// `fresh_boot`: the VM is booted, rather than gone on with from where one was kept.
+    /// `fresh_boot`: the VM boots, rather than resume from a snapshot.
     pub fresh_boot: bool,
     /// `host`: the test runs on the host, not in a VM.
     pub host: bool,

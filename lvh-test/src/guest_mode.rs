@@ -17,7 +17,6 @@ use std::thread::{self, ThreadId};
 use std::{env, fs, io};
 
 use crate::case::TestCase;
-use crate::harness::start_mark;
 use crate::record::{Payload, Record};
 
 /// The path of the case to run.
@@ -54,6 +53,12 @@ impl Launch {
         variables.extend(self.libtest.then(|| (LIBTEST_VARIABLE, "1".to_owned())));
         variables
     }
+}
+
+/// What guest mode writes to `/dev/kmsg` before the test at `path` begins: it tells the time on the kernel's clock, and
+/// whoever reads a VM's whole log which test a line belongs to.
+pub(crate) fn start_mark(path: &str) -> String {
+    format!("lvh: test {path} begins")
 }
 
 /// The payload with which a skipped test unwinds.

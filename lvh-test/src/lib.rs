@@ -40,8 +40,8 @@
 //! # How it works
 //!
 //! 1. The attribute registers the function, and makes a `#[test]` for each kernel that it names.
-//! 2. Whoever owns `main`, libtest or [`main!`](crate::main), runs it. Tests that want the same VM share one, one after the other;
-//!    a VM goes on from where an equal one was kept, in a fraction of a boot's time.
+//! 2. Whoever owns `main`, libtest or [`main!`](crate::main), runs it. Tests that need the same VM share one, one after the
+//!    other; a VM starts from the snapshot of an equal one, in a fraction of a boot's time.
 //! 3. In the VM the same binary runs that one function, as a process of its own, and reports how it ended.
 //! 4. Output, kernel log and verdict are shown as libtest would. A guest that dies fails the test that ran; the rest
 //!    goes on in a new VM.
@@ -59,15 +59,21 @@
 //! - Under nextest each test has a VM of its own.
 
 mod case;
-mod entry_point;
 mod guest_api;
 mod guest_mode;
-mod harness;
+mod job;
 mod kernel_requirement;
 mod libtest;
+mod libtest_ui;
 mod private;
 mod record;
+mod report;
+mod run;
 mod session;
+mod settings;
+mod test_binary;
+mod test_events;
+mod verdict;
 
 pub use guest_api::kernel_release;
 pub use lvh_test_macros::test;
@@ -76,9 +82,9 @@ pub use lvh_test_macros::test;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::guest_api::{require_kernel, skip};
-    pub use crate::harness::main;
     pub use crate::libtest::run as under_libtest;
     #[cfg(not(feature = "tokio"))]
     pub use crate::private::AsyncTest;
-    pub use crate::private::{Options, TestCase, block_on, cases, report, submit};
+    pub use crate::private::{Accel, KernelEventKind, Options, TestCase, block_on, cases, report, submit};
+    pub use crate::run::main;
 }

@@ -5,6 +5,7 @@
 use std::process::{ExitCode, Termination};
 
 pub use inventory::submit;
+pub use lvh_core::config::{Accel, KernelEventKind};
 
 pub use crate::case::{Options, TestCase};
 

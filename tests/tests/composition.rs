@@ -57,7 +57,7 @@ const EVERYTHING: Options = Options {
     image: Some("base"),
     cpus: Some(2),
     memory_mib: Some(512),
-    accel: Some("tcg"),
+    accel: Some(lvh::__private::Accel::Tcg),
     timeout_ms: Some(30_000),
     boot_timeout_ms: Some(120_000),
     modules: &["nf_tables"],

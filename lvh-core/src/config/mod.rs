@@ -14,6 +14,7 @@
 
 mod data_dir;
 mod document;
+mod env;
 mod fields;
 mod image_table;
 mod kernel_table;
@@ -26,6 +27,7 @@ mod schema;
 mod tests;
 mod value;
 
+pub use env::Env;
 pub use model::{Config, VmDefaults};
 pub use overrides::Overrides;
-pub use value::{Accel, Channel, EnvPattern, Expected, KernelEventKind, Memory, Mode, Share, parse_duration};
+pub use value::{Accel, Channel, EnvPattern, Expected, KernelEventKind, Memory, Share, parse_duration};

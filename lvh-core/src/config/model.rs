@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::data_dir::default_data_dir;
 use super::document::Document;
 use super::kernel_table::KernelTable;
-use super::value::{Accel, Channel, EnvPattern, KernelEventKind, Memory, Mode, Share};
+use super::value::{Accel, Channel, EnvPattern, KernelEventKind, Memory, Share};
 use super::{kernels, schema};
 use crate::{Error, Result, Store};
 
@@ -31,16 +31,8 @@ pub struct Config {
     pub share: Option<Share>,
     /// Never touch the network. Default: false.
     pub offline: bool,
-    /// Where test bodies run. Default: in a VM.
-    pub mode: Mode,
     /// The archive of Debian kernels that name none. Default: the mirror of the machine's own apt configuration.
     pub debian_mirror: Option<String>,
-    /// Keep the VMs of failed tests. Default: false.
-    pub keep: bool,
-    /// Wait for gdb before a guest's first instruction. Default: false.
-    pub gdb: bool,
-    /// Where a run's JUnit report goes, as `LVH_JUNIT` has it: relative to the workspace. Default: nowhere.
-    pub junit: Option<PathBuf>,
     /// The `[kernels.NAME]` tables.
     pub(super) kernels: BTreeMap<String, KernelTable>,
     /// The names of the `[images.NAME]` tables.
@@ -106,11 +98,7 @@ impl Default for Config {
             channel: None,
             share: None,
             offline: false,
-            mode: Mode::Vm,
             debian_mirror: None,
-            keep: false,
-            gdb: false,
-            junit: None,
             kernels: BTreeMap::new(),
             images: BTreeSet::new(),
         }

@@ -1,12 +1,13 @@
-//! The `LVH_*` variables that change the configuration: the one place that reads them.
+//! The `LVH_*` variables that change the configuration.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::Config;
-use super::value::{Accel, Channel, Expected, Mode, Share};
-use crate::{Error, ErrorKind, Result};
+use super::env::Env;
+use super::value::{Accel, Channel, Expected, Share};
+use crate::Result;
 
 /// What the environment asks for. A variable that is unset or empty asks for nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,18 +24,10 @@ pub struct Overrides {
     pub share: Option<Share>,
     /// `LVH_OFFLINE=1`.
     pub offline: Option<bool>,
-    /// `LVH_MODE=vm|host`.
-    pub mode: Option<Mode>,
     /// `LVH_DEBIAN_MIRROR=URL`.
     pub debian_mirror: Option<String>,
     /// `LVH_WARM_START=1` or `0`.
     pub warm_start: Option<bool>,
-    /// `LVH_KEEP=1`.
-    pub keep: Option<bool>,
-    /// `LVH_GDB=1`.
-    pub gdb: Option<bool>,
-    /// `LVH_JUNIT=PATH`, relative to the workspace.
-    pub junit: Option<PathBuf>,
 }
 
 impl Overrides {
@@ -53,38 +46,16 @@ impl Overrides {
     ///
     /// Where a value is not one of those allowed; the message names the variable and them.
     pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
-        let env = Env(&lookup);
+        let env = Env::new(&lookup);
         Ok(Self {
             kernels: env.parse("LVH_KERNELS", parse_kernels)?,
             data_dir: env.raw("LVH_DATA_DIR").map(PathBuf::from),
             accel: env.parse("LVH_ACCEL", Accel::from_str)?,
             channel: env.parse("LVH_CHANNEL", Channel::from_str)?,
             share: env.parse("LVH_SHARE", Share::from_str)?,
-            offline: env.parse("LVH_OFFLINE", parse_switch)?,
-            mode: env.parse("LVH_MODE", Mode::from_str)?,
+            offline: env.switch("LVH_OFFLINE")?,
             debian_mirror: env.raw("LVH_DEBIAN_MIRROR").map(|url| url.to_string_lossy().into_owned()),
-            warm_start: env.parse("LVH_WARM_START", parse_switch)?,
-            keep: env.parse("LVH_KEEP", parse_switch)?,
-            gdb: env.parse("LVH_GDB", parse_switch)?,
-            junit: env.raw("LVH_JUNIT").map(PathBuf::from),
-        })
-    }
-}
-
-/// The variables as one can ask for them.
-struct Env<'l>(&'l dyn Fn(&str) -> Option<OsString>);
-
-impl Env<'_> {
-    fn raw(&self, name: &str) -> Option<OsString> {
-        (self.0)(name).filter(|value| !value.is_empty())
-    }
-
-    fn parse<T>(&self, name: &str, parse: fn(&str) -> std::result::Result<T, Expected>) -> Result<Option<T>> {
-        let Some(value) = self.raw(name) else { return Ok(None) };
-        // What is not UTF-8 is no value of ours either: its lossy form goes into the error.
-        let value = value.to_string_lossy();
-        parse(&value).map(Some).map_err(|expected| {
-            Error::new(ErrorKind::Usage, format!("the environment variable `{name}` is `{value}` ({expected})"))
+            warm_start: env.switch("LVH_WARM_START")?,
         })
     }
 }
@@ -94,14 +65,6 @@ fn parse_kernels(text: &str) -> std::result::Result<Vec<String>, Expected> {
     match names.iter().any(String::is_empty) {
         true => Err(Expected("kernels with commas between them, such as `5.10,6.1`".to_owned())),
         false => Ok(names),
-    }
-}
-
-fn parse_switch(text: &str) -> std::result::Result<bool, Expected> {
-    match text {
-        "1" => Ok(true),
-        "0" => Ok(false),
-        _ => Err(Expected("`1` or `0`".to_owned())),
     }
 }
 
@@ -123,20 +86,7 @@ impl Config {
     ///
     /// Where `LVH_KERNELS` names a kernel that nothing knows.
     pub fn override_with(&mut self, overrides: Overrides) -> Result<()> {
-        let Overrides {
-            kernels,
-            data_dir,
-            accel,
-            channel,
-            share,
-            offline,
-            mode,
-            debian_mirror,
-            warm_start,
-            keep,
-            gdb,
-            junit,
-        } = overrides;
+        let Overrides { kernels, data_dir, accel, channel, share, offline, debian_mirror, warm_start } = overrides;
         if let Some(kernels) = kernels {
             for name in &kernels {
                 self.check_name(name).map_err(|error| error.without_line(Some("LVH_KERNELS")))?;
@@ -148,12 +98,8 @@ impl Config {
         self.channel = channel.or(self.channel);
         self.share = share.or(self.share);
         self.offline = offline.unwrap_or(self.offline);
-        self.mode = mode.unwrap_or(self.mode);
         self.debian_mirror = debian_mirror.or(self.debian_mirror.take());
         self.vm.warm_start = warm_start.unwrap_or(self.vm.warm_start);
-        self.keep = keep.unwrap_or(self.keep);
-        self.gdb = gdb.unwrap_or(self.gdb);
-        self.junit = junit.or(self.junit.take());
         Ok(())
     }
 }

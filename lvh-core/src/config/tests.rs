@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Accel, Channel, Config, KernelEventKind, Memory, Mode, Overrides, Share, VmDefaults};
+use super::{Accel, Channel, Config, KernelEventKind, Memory, Overrides, Share, VmDefaults};
 use crate::kernel::{DebSource, KernelSource};
 
 fn read(text: &str) -> Config {
@@ -265,20 +265,14 @@ fn the_environment_wins() {
         ("LVH_CHANNEL", "virtio-serial"),
         ("LVH_SHARE", "9p"),
         ("LVH_OFFLINE", "1"),
-        ("LVH_MODE", "host"),
         ("LVH_WARM_START", "0"),
-        ("LVH_KEEP", "1"),
-        ("LVH_GDB", "0"),
-        ("LVH_JUNIT", "reports/"),
     ];
     config.override_with(overrides(&vars).unwrap()).unwrap();
     assert_eq!(config.default_kernels, ["5.10", "6.1"]);
     assert_eq!(config.data_dir().unwrap(), Path::new("/data"));
     assert_eq!(config.vm.accel, Accel::Kvm);
     assert_eq!((config.channel, config.share), (Some(Channel::VirtioSerial), Some(Share::NineP)));
-    assert_eq!((config.offline, config.mode), (true, Mode::Host));
-    assert_eq!((config.vm.warm_start, config.keep, config.gdb), (false, true, false));
-    assert_eq!(config.junit.as_deref(), Some(Path::new("reports/")));
+    assert_eq!((config.offline, config.vm.warm_start), (true, false));
 }
 
 #[test]
@@ -298,7 +292,6 @@ fn a_bad_variable_is_named_with_what_it_may_be() {
     check("LVH_CHANNEL", "x", &format!("{} (expected {channels})", is("LVH_CHANNEL", "x")));
     check("LVH_SHARE", "x", &format!("{} (expected `virtiofs`, `9p` or `packed`)", is("LVH_SHARE", "x")));
     check("LVH_OFFLINE", "yes", &format!("{} (expected `1` or `0`)", is("LVH_OFFLINE", "yes")));
-    check("LVH_MODE", "x", &format!("{} (expected `vm` or `host`)", is("LVH_MODE", "x")));
     let kernels = "kernels with commas between them, such as `5.10,6.1`";
     check("LVH_KERNELS", "6.1,", &format!("{} (expected {kernels})", is("LVH_KERNELS", "6.1,")));
     check("LVH_KERNELS", "6.7", "LVH_KERNELS: kernel `6.7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12)");

@@ -9,6 +9,13 @@ use std::time::Duration;
 #[error("expected {0}")]
 pub struct Expected(pub(crate) String);
 
+impl Expected {
+    /// Only these would be.
+    pub fn one_of(names: &[&str]) -> Self {
+        Self(alternatives(names))
+    }
+}
+
 /// Defines an enum whose variants have one spelling each, with `FromStr`, `Display` and `NAMES`.
 macro_rules! keywords {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -35,7 +42,7 @@ macro_rules! keywords {
             fn from_str(text: &str) -> Result<Self, Expected> {
                 match text {
                     $($text => Ok(Self::$variant),)*
-                    _ => Err(Expected(alternatives(Self::NAMES))),
+                    _ => Err(Expected::one_of(Self::NAMES)),
                 }
             }
         }
@@ -83,16 +90,6 @@ keywords! {
         NineP = "9p",
         /// Copies in a second initramfs segment.
         Packed = "packed",
-    }
-}
-
-keywords! {
-    /// Where test bodies run.
-    Mode {
-        /// In a VM.
-        Vm = "vm",
-        /// In this process, on the host.
-        Host = "host",
     }
 }
 

@@ -8,7 +8,7 @@
 //! The VMs of a process are served by one thread that lives as long as it does, so they are gone when libtest exits,
 //! however it exits.
 
-mod afterwards;
+mod at_exit;
 mod guest;
 mod service;
 mod shadow;

@@ -11,8 +11,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::guest_mode::Launch;
-use crate::harness::{Ending, Event as Report, Instance, Job, Outcome, Reports, Stream, judge, lifeline, room};
-use crate::session::{Kept, Session, Shared, Wish, in_short};
+use crate::job::{Instance, Job, Outcome};
+use crate::run::{end_with_cargo, room};
+use crate::session::{Retained, Session, Shared, VmKey, in_short};
+use crate::settings::Setup;
+use crate::test_events::{OutputStream, TestEvent, TestEvents};
+use crate::verdict::{Ending, judge};
 
 /// A test to run.
 struct Order {
@@ -26,82 +30,84 @@ struct Order {
 /// # Errors
 /// The service has died, which only a bug of ours makes it do.
 pub(super) fn run(
-    instance: Arc<Instance>,
+    instance: Instance,
     launch: Launch,
-    config: &'static Config,
+    setup: &'static Setup,
     nocapture: bool,
 ) -> Result<Outcome, oneshot::error::RecvError> {
     static SERVICE: OnceLock<mpsc::UnboundedSender<Order>> = OnceLock::new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let (answer, outcome) = oneshot::channel();
     let job = Job { index: NEXT.fetch_add(1, Ordering::Relaxed), instance };
-    let service = SERVICE.get_or_init(|| start(config, nocapture));
+    let service = SERVICE.get_or_init(|| start(setup, nocapture));
     // A service that is gone drops the order, and with it the way to answer.
     let _ = service.send(Order { job, launch, answer });
     outcome.blocking_recv()
 }
 
 /// Starts the thread that all VMs live in.
-fn start(config: &'static Config, nocapture: bool) -> mpsc::UnboundedSender<Order> {
-    lifeline::hold();
+fn start(setup: &'static Setup, nocapture: bool) -> mpsc::UnboundedSender<Order> {
+    end_with_cargo();
     let (orders, queue) = mpsc::unbounded_channel();
     let serve = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a current-thread runtime needs nothing but an epoll descriptor");
-        LocalSet::new().block_on(&runtime, dispatch(queue, config, nocapture));
+        LocalSet::new().block_on(&runtime, dispatch(queue, setup, nocapture));
     };
     thread::Builder::new().name("lvh-vms".to_owned()).spawn(serve).expect("a process that runs can start a thread");
     orders
 }
 
-/// Gives every wish a keeper, and every keeper its orders.
-async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, config: &'static Config, nocapture: bool) {
-    let shared: &'static Shared<'static> = match shared(config, nocapture) {
+/// Gives every VM key a task of its own, and every task its orders.
+async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, setup: &'static Setup, nocapture: bool) {
+    let shared: &'static Shared<'static> = match shared(setup, nocapture) {
         Ok(shared) => Box::leak(Box::new(shared)),
         Err(error) => return refuse_all(orders, &error).await,
     };
     wait_at_exit(shared);
-    let slots = Rc::new(Slots::new(config));
-    let mut keepers: Vec<(Wish, mpsc::UnboundedSender<Order>)> = Vec::new();
+    let slots = Rc::new(Slots::new(&setup.config));
+    let mut tasks: Vec<(VmKey, mpsc::UnboundedSender<Order>)> = Vec::new();
     while let Some(order) = orders.recv().await {
-        let wish = Wish::of(&order.job, config);
-        let keeper = match keepers.iter().find(|(kept, _)| *kept == wish) {
-            Some((_, keeper)) => keeper,
+        let key = VmKey::of(&order.job, &setup.config);
+        let task = match tasks.iter().find(|(known, _)| *known == key) {
+            Some((_, task)) => task,
             None => {
-                let (keeper, queue) = mpsc::unbounded_channel();
-                spawn_local(keep(wish.clone(), queue, shared, Rc::clone(&slots)));
-                keepers.push((wish, keeper));
-                &keepers[keepers.len() - 1].1
+                let (task, queue) = mpsc::unbounded_channel();
+                spawn_local(serve_key(key.clone(), queue, shared, Rc::clone(&slots)));
+                tasks.push((key, task));
+                &tasks[tasks.len() - 1].1
             }
         };
-        let _ = keeper.send(order);
+        let _ = task.send(order);
     }
 }
 
-fn shared(config: &'static Config, nocapture: bool) -> lvh_core::Result<Shared<'static>> {
-    let reports: &'static Reports = Box::leak(Box::new(show_in_background()));
+fn shared(setup: &'static Setup, nocapture: bool) -> lvh_core::Result<Shared<'static>> {
+    let Setup { config, settings } = setup;
+    let test_events: &'static TestEvents = Box::leak(Box::new(show_in_background()));
     Ok(Shared {
         config,
+        settings,
         store: config.store()?,
-        events: Events::new(move |event| reports.progress(event)),
+        events: Events::new(move |event| test_events.progress(event)),
         context: HostContext::here().map_err(|error| Error::io("find out where this test binary is", error))?,
         nocapture,
-        reports,
-        kept: Kept::default(),
+        test_events,
+        retained: Retained::default(),
     })
 }
 
-/// Has this process wait at its end while VMs are kept.
+/// Has this process wait at its end while there are retained VMs.
 fn wait_at_exit(shared: &'static Shared<'static>) {
     static SHARED: OnceLock<&'static Shared<'static>> = OnceLock::new();
     extern "C" fn wait() {
-        let kept = SHARED.get().map(|shared| &shared.kept);
-        if let Some((kept, invitation)) = kept.and_then(|kept| Some((kept, kept.invitation()?))) {
+        let retained = SHARED.get().map(|shared| &shared.retained);
+        if let Some((retained, invitation)) = retained.and_then(|retained| Some((retained, retained.invitation()?))) {
             let _ = io::stderr().write_all(invitation.as_bytes());
-            kept.wait_until_all_ended();
+            retained.wait_until_all_ended();
         }
     }
-    if shared.config.keep && SHARED.set(shared).is_ok() {
+    if shared.settings.retain && SHARED.set(shared).is_ok() {
         // SAFETY: a function that lives as long as the process. libtest ends it by `exit`; our threads go on meanwhile.
         unsafe { libc::atexit(wait) };
     }
@@ -122,7 +128,7 @@ struct Slots {
 
 impl Slots {
     fn new(config: &Config) -> Self {
-        // libtest's threads bound how many work; memory bounds how many may be kept.
+        // libtest's threads bound how many work; memory bounds how many may exist.
         let count = room([config.vm.memory.mib()]).min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(count)), wanted: Notify::new() }
     }
@@ -137,9 +143,9 @@ impl Slots {
     }
 }
 
-/// Keeps one wish's VM: it runs orders, and ends while it has none when its room is wanted.
-async fn keep(
-    wish: Wish,
+/// Runs the orders of one key in its VM, which ends when its room is wanted and no order is there.
+async fn serve_key(
+    key: VmKey,
     mut orders: mpsc::UnboundedReceiver<Order>,
     shared: &'static Shared<'static>,
     slots: Rc<Slots>,
@@ -147,7 +153,7 @@ async fn keep(
     let mut refusal = None;
     while let Some(first) = orders.recv().await {
         let _slot = slots.take().await;
-        let mut session = Session::new(shared, wish.clone());
+        let mut session = Session::new(shared, key.clone());
         let mut next = Some(first);
         while let Some(order) = next {
             serve(&mut session, order, &mut refusal).await;
@@ -155,7 +161,7 @@ async fn keep(
                 order = orders.recv() => order,
                 () = slots.wanted.notified() => None,
             };
-            if wish.is_alone() {
+            if key.is_alone() {
                 break;
             }
         }
@@ -163,7 +169,7 @@ async fn keep(
     }
 }
 
-/// Runs one test. What keeps it from running keeps the others of its wish too, at once and in the same words.
+/// Runs one test. What keeps it from running keeps the others of its key too, at once and in the same words.
 async fn serve(session: &mut Session<'_>, order: Order, refusal: &mut Option<String>) {
     if refusal.is_none()
         && let Err(error) = session.ready().await
@@ -180,22 +186,22 @@ async fn serve(session: &mut Session<'_>, order: Order, refusal: &mut Option<Str
 }
 
 /// Shows progress and live output on a thread of its own.
-fn show_in_background() -> Reports {
-    let (reports, events) = Reports::new(false);
+fn show_in_background() -> TestEvents {
+    let (test_events, received) = TestEvents::new(false);
     thread::spawn(move || {
         let mut progress = Progress::for_stderr();
-        for event in events {
+        for event in received {
             show(event, &mut progress);
         }
     });
-    reports
+    test_events
 }
 
-fn show(event: Report, progress: &mut Progress) {
+fn show(event: TestEvent, progress: &mut Progress) {
     let _ = match event {
-        Report::Progress(event) => io::stderr().write_all(progress.render(&event).as_bytes()),
-        Report::Wrote(Stream::Stdout, bytes, _room) => io::stdout().write_all(&bytes),
-        Report::Wrote(Stream::Stderr, bytes, _room) => io::stderr().write_all(&bytes),
-        Report::Started(..) | Report::Ended(..) | Report::Kept(..) => Ok(()),
+        TestEvent::Progress(event) => io::stderr().write_all(progress.render(&event).as_bytes()),
+        TestEvent::Wrote(OutputStream::Stdout, bytes, _room) => io::stdout().write_all(&bytes),
+        TestEvent::Wrote(OutputStream::Stderr, bytes, _room) => io::stderr().write_all(&bytes),
+        TestEvent::Started(..) | TestEvent::Ended(..) | TestEvent::Retained(..) => Ok(()),
     };
 }

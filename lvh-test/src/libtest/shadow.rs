@@ -5,17 +5,16 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::panic;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use lvh_core::Config;
-
-use super::{afterwards, guest, service};
+use super::{at_exit, guest, service};
 use crate::case::TestCase;
 use crate::guest_mode::Launch;
-use crate::harness::{
-    Ending, HostRun, Instance, Outcome, TestResult, Verdict, block, config, expand_case, judge, target,
-};
+use crate::job::{Instance, Outcome, TestResult, Verdict};
+use crate::run::{HostRun, Target, expand_case};
 use crate::session::in_short;
+use crate::settings::Setup;
+use crate::verdict::{Ending, judge};
 
 /// Runs the test of the shadow at `path` (the crate's name first), on one kernel where the attribute names several:
 /// in the guest the function itself, on the host a guest that does.
@@ -24,8 +23,8 @@ use crate::session::in_short;
 /// If the test fails.
 pub fn run(path: &str, kernel: Option<&str>) {
     guest::run();
-    let config = CONFIG.as_ref().unwrap_or_else(|why| fail(why));
-    let instances = expand_case(case(path, kernel), &target(config));
+    let setup = SETUP.as_ref().unwrap_or_else(|why| fail(why));
+    let instances = expand_case(case(path, kernel), &Target::of(setup));
     let wanted =
         |instance: &Instance| kernel.is_none() || instance.kernel.is_none() || instance.kernel.as_deref() == kernel;
     let mut instances: Vec<_> = instances.into_iter().filter(wanted).collect();
@@ -33,25 +32,23 @@ pub fn run(path: &str, kernel: Option<&str>) {
         // The name that libtest knows.
         instances.iter_mut().for_each(|instance| without_crate(path).clone_into(&mut instance.name));
     }
-    let instances: Vec<_> = instances.into_iter().map(Arc::new).collect();
-    if !run_all(&instances, path, config) {
+    if !run_all(instances, path, setup) {
         panic::resume_unwind(failed())
     }
 }
 
 /// libtest has one test for all kernels of `lvh.toml`: they run one after the other, and all must pass.
-fn run_all(instances: &[Arc<Instance>], path: &str, config: &'static Config) -> bool {
+fn run_all(instances: Vec<Instance>, path: &str, setup: &'static Setup) -> bool {
     let several = instances.len() > 1;
     let (mut failed, mut others) = (Vec::new(), Vec::new());
     for instance in instances {
-        let outcome = run_instance(instance, path, config);
-        let has_failed = matches!(outcome.verdict, Verdict::Failed { .. });
-        let heading = (several && has_failed).then(|| format!("---- {} ----\n", instance.name));
+        let outcome = run_instance(&instance, path, setup);
+        let heading = (several && outcome.failed()).then(|| format!("---- {} ----\n", instance.name));
         // libtest shows it only for a test that fails.
-        print(&(heading.unwrap_or_default() + &block(&outcome)));
-        let list = if has_failed { &mut failed } else { &mut others };
+        print(&(heading.unwrap_or_default() + &outcome.block()));
+        let list = if outcome.failed() { &mut failed } else { &mut others };
         list.push(instance.kernel.clone().unwrap_or_default());
-        afterwards::keep(TestResult { index: 0, instance: Arc::clone(instance), outcome }, config);
+        at_exit::keep(TestResult { index: 0, instance, outcome }, &setup.settings, nocapture());
     }
     if several && !failed.is_empty() {
         let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
@@ -72,17 +69,17 @@ fn case(path: &str, kernel: Option<&str>) -> &'static TestCase {
 }
 
 /// The configuration, or why there is none in a line for each test; the whole of it is told once.
-static CONFIG: LazyLock<Result<Config, String>> = LazyLock::new(|| {
-    config().map_err(|error| {
+static SETUP: LazyLock<Result<Setup, String>> = LazyLock::new(|| {
+    Setup::of_process().map_err(|error| {
         let _ = writeln!(io::stderr(), "error: {}", error.report());
         in_short(&error)
     })
 });
 
-fn run_instance(instance: &Arc<Instance>, path: &str, config: &'static Config) -> Outcome {
+fn run_instance(instance: &Instance, path: &str, setup: &'static Setup) -> Outcome {
     let outcome = match instance.kernel {
-        None => judge(instance, HostRun::new(config, nocapture()).run(instance, &launch(path))),
-        Some(_) => service::run(Arc::clone(instance), launch(path), config, nocapture())
+        None => judge(instance, HostRun::new(&setup.config, nocapture()).run(instance, &launch(path))),
+        Some(_) => service::run(instance.clone(), launch(path), setup, nocapture())
             .unwrap_or_else(|gone| judge(instance, Ending::lost(gone.to_string()))),
     };
     if let Some(remark) = &outcome.remark {
@@ -124,8 +121,7 @@ fn without_crate(path: &str) -> &str {
 }
 
 /// Whether what tests write is to be seen at once.
-pub(super) fn nocapture() -> bool {
-    let asked = |argument: &OsString| argument == "--nocapture" || argument == "--no-capture";
-    env::args_os().any(|argument| asked(&argument))
+fn nocapture() -> bool {
+    env::args_os().any(|argument| argument == "--nocapture" || argument == "--no-capture")
         || env::var_os("RUST_TEST_NOCAPTURE").is_some_and(|value| value != "0")
 }

@@ -10,8 +10,10 @@ use lvh_core::{Error, HostContext};
 
 use super::log_dir::LogDir;
 use crate::guest_mode::{KERNEL_LOG_VARIABLE, Launch};
-use crate::harness::{Ending, Instance, KernelLog, Ran, Reports, Status, Stream};
+use crate::job::Instance;
 use crate::record::Record;
+use crate::test_events::{OutputStream, TestEvents};
+use crate::verdict::{Ending, KernelLog, Ran, Status};
 
 /// How long a killed test may take to be gone; then the guest hangs.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -59,7 +61,7 @@ pub(super) async fn run(
     instance: &Instance,
     command: &Command,
     timeout: Duration,
-    live: Option<&Reports>,
+    live: Option<&TestEvents>,
     logs: Option<&LogDir>,
 ) -> Run {
     let started = Instant::now();
@@ -137,7 +139,7 @@ struct Collected {
 }
 
 impl Collected {
-    async fn until_end(&mut self, process: &mut Process, timeout: Duration, live: Option<&Reports>) -> End {
+    async fn until_end(&mut self, process: &mut Process, timeout: Duration, live: Option<&TestEvents>) -> End {
         if let Ok(end) = tokio::time::timeout(timeout, self.follow(process, live)).await {
             return end;
         }
@@ -151,13 +153,13 @@ impl Collected {
         }
     }
 
-    async fn follow(&mut self, process: &mut Process, live: Option<&Reports>) -> End {
+    async fn follow(&mut self, process: &mut Process, live: Option<&TestEvents>) -> End {
         loop {
             match process.next().await {
                 Some(ProcessEvent::Started) => self.started = Some(Instant::now()),
                 Some(ProcessEvent::Output(GuestStream::Report, data)) => append(&mut self.report, &data, REPORT_LIMIT),
                 Some(ProcessEvent::Output(stream, data)) => match live {
-                    Some(reports) => reports.wrote(live_stream(stream), data).await,
+                    Some(test_events) => test_events.wrote(live_stream(stream), data).await,
                     None => append(&mut self.output, &data, OUTPUT_LIMIT),
                 },
                 Some(ProcessEvent::Kernel(record)) => self.kernel_log.push(&self.path, record),
@@ -170,8 +172,8 @@ impl Collected {
     }
 }
 
-fn live_stream(stream: GuestStream) -> Stream {
-    if stream == GuestStream::Stderr { Stream::Stderr } else { Stream::Stdout }
+fn live_stream(stream: GuestStream) -> OutputStream {
+    if stream == GuestStream::Stderr { OutputStream::Stderr } else { OutputStream::Stdout }
 }
 
 /// Appends what there is room for, and says once where it cut.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use lvh_core::HostContext;
 
-use crate::harness::{Surroundings, file_word};
+use crate::test_binary::{TestBinary, file_word};
 
 /// The directory of one VM: `target/lvh/BINARY/KERNEL`, with a number behind it where another VM has that. It stays
-/// where somebody will look into it, until a later run takes its context.
+/// where somebody will look into it, until a later run takes its place.
 #[derive(Debug)]
 pub(crate) struct LogDir {
     path: PathBuf,
@@ -27,7 +27,7 @@ impl LogDir {
     /// Those of the operating system.
     pub(crate) fn claim(context: &HostContext, kernel: &str) -> io::Result<Option<Self>> {
         let Some(target) = context.target_dir() else { return Ok(None) };
-        let dir = target.join("lvh").join(Surroundings::of_process().run_id());
+        let dir = target.join("lvh").join(TestBinary::of_process().run_id());
         fs::create_dir_all(&dir)?;
         for number in 1.. {
             let suffix = if number == 1 { String::new() } else { format!("-{number}") };

@@ -1,15 +1,15 @@
-//! Tests in VMs: which VM a test wants, and one VM that runs tests one after the other.
+//! Tests in VMs: what a test's VM must be, and one VM that runs tests one after the other.
 //!
 //! ```text
-//! Wish (instance + lvh.toml) ─► Session ─► VM ─► one guest process per test ─► Ending
+//! VmKey (instance + lvh.toml) ─► Session ─► VM ─► one guest process per test ─► Ending ─► Outcome
 //! ```
 
 mod guest_run;
-mod kept;
 mod log_dir;
+mod retained;
+mod vm_key;
 mod vm_session;
-mod wish;
 
-pub(crate) use kept::Kept;
+pub(crate) use retained::Retained;
+pub(crate) use vm_key::VmKey;
 pub(crate) use vm_session::{Session, Shared, in_short};
-pub(crate) use wish::Wish;

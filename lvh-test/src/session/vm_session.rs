@@ -9,29 +9,33 @@ use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
 use lvh_core::{Config, Error, ErrorKind, Events, HostContext, kernel};
 
 use super::guest_run;
-use super::kept::Kept;
 use super::log_dir::LogDir;
-use super::wish::Wish;
+use super::retained::Retained;
+use super::vm_key::VmKey;
 use crate::guest_mode::Launch;
-use crate::harness::{Ending, Instance, Outcome, Reports, Verdict, judge};
+use crate::job::{Instance, Outcome};
+use crate::settings::HarnessSettings;
+use crate::test_events::TestEvents;
+use crate::verdict::{Ending, judge};
 
 /// What all sessions of a run share.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
     pub(crate) config: &'a Config,
+    pub(crate) settings: &'a HarnessSettings,
     pub(crate) store: Store,
     pub(crate) events: Events,
     pub(crate) context: HostContext,
     pub(crate) nocapture: bool,
-    pub(crate) reports: &'a Reports,
-    pub(crate) kept: Kept,
+    pub(crate) test_events: &'a TestEvents,
+    pub(crate) retained: Retained,
 }
 
-/// The VM that one wish is granted by, started when it is first needed and again when it died.
+/// The VM of one key, started when it is first needed and again when it died.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     shared: &'a Shared<'a>,
-    wish: Wish,
+    key: VmKey,
     spec: Option<VmSpec>,
     vm: Option<Booted>,
 }
@@ -45,8 +49,8 @@ struct Booted {
 
 impl<'a> Session<'a> {
     /// A session without a VM yet.
-    pub(crate) fn new(shared: &'a Shared<'a>, wish: Wish) -> Self {
-        Self { shared, wish, spec: None, vm: None }
+    pub(crate) fn new(shared: &'a Shared<'a>, key: VmKey) -> Self {
+        Self { shared, key, spec: None, vm: None }
     }
 
     /// Makes sure that a VM runs.
@@ -63,7 +67,7 @@ impl<'a> Session<'a> {
         };
         let mut logs = self.claim_logs();
         let log_dir = logs.as_ref().map(|logs| logs.path().to_owned());
-        let gdb = log_dir.as_ref().filter(|_| self.shared.config.gdb).map(|dir| dir.join("gdb"));
+        let gdb = log_dir.as_ref().filter(|_| self.shared.settings.gdb).map(|dir| dir.join("gdb"));
         let spec = spec.log_dir(log_dir).gdb(gdb);
         let booted = Vm::boot(&spec, &self.shared.store, &self.shared.events).await;
         self.spec = Some(spec);
@@ -77,7 +81,7 @@ impl<'a> Session<'a> {
 
     /// Tests run without logs too.
     fn claim_logs(&self) -> Option<LogDir> {
-        LogDir::claim(&self.shared.context, &self.wish.kernel).unwrap_or_else(|error| {
+        LogDir::claim(&self.shared.context, &self.key.kernel).unwrap_or_else(|error| {
             self.shared.events.note(format!("VMs leave no logs in the target directory: {error}"));
             None
         })
@@ -99,11 +103,11 @@ impl<'a> Session<'a> {
 
     /// Runs one test; also tells the bug of QEMU's that killed the guest, where one did.
     async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Outcome, Option<&'static str>) {
-        let Shared { config, context, nocapture, reports, .. } = self.shared;
+        let Shared { config, settings, context, nocapture, test_events, .. } = self.shared;
         let Booted { vm, logs } = self.vm.as_mut().expect("the session is ready");
         let command = guest_run::command(instance, launch, context, context.guest_env(&config.vm.env), !nocapture);
-        let live = nocapture.then_some(*reports);
-        let timeout = timeout(config, instance, vm);
+        let live = nocapture.then_some(*test_events);
+        let timeout = timeout(config, settings, instance, vm);
         let mut run = guest_run::run(vm, instance, &command, timeout, live, logs.as_ref()).await;
         run.ending.fail_on = fail_on(config, instance);
         if let Err(error) = vm.write_back().await
@@ -112,13 +116,12 @@ impl<'a> Session<'a> {
             self.shared.events.note(format!("files of `{}` may be missing on the host: {error}", instance.name));
         }
         let outcome = judge(instance, run.ending);
-        let failed = matches!(outcome.verdict, Verdict::Failed { .. });
-        if failed {
+        if outcome.failed() {
             logs.iter_mut().for_each(LogDir::keep);
         }
         let bug = if run.vm_usable { None } else { vm.bug_of_qemu() };
         match run.vm_usable {
-            true if failed && config.keep => self.keep(instance),
+            true if outcome.failed() && settings.retain => self.retain(instance),
             true => {}
             // Killed when dropped.
             false => self.vm = None,
@@ -127,13 +130,13 @@ impl<'a> Session<'a> {
     }
 
     /// Leaves the VM to whoever wants to look into it; the next test gets another.
-    fn keep(&mut self, instance: &Instance) {
-        let Shared { config, context, kept, events, .. } = self.shared;
+    fn retain(&mut self, instance: &Instance) {
+        let Shared { config, context, retained, events, .. } = self.shared;
         let Some(Booted { vm, .. }) = self.vm.take() else { return };
         let title = format!("{} on {}", instance.name, vm.info().summary());
         let shell = guest_run::shell(context, context.guest_env(&config.vm.env));
-        if let Err(error) = kept.keep(vm, Offer { title, shell }) {
-            events.note(format!("the VM of `{}` cannot be kept: {error}", instance.name));
+        if let Err(error) = retained.retain(vm, Offer { title, shell }) {
+            events.note(format!("the VM of `{}` cannot be retained: {error}", instance.name));
         }
     }
 
@@ -153,28 +156,28 @@ impl<'a> Session<'a> {
     }
 
     async fn specify(&self) -> lvh_core::Result<VmSpec> {
-        let Self { shared: Shared { config, store, events, context, .. }, wish, .. } = self;
-        if let Some(image) = wish.image {
+        let Self { shared: Shared { config, settings, store, events, context, .. }, key, .. } = self;
+        if let Some(image) = &key.image {
             return Err(config.no_image(image));
         }
-        let source = config.kernel(&wish.kernel)?;
-        let kernel = kernel::resolve(&wish.kernel, &source, store, events).await?;
+        let source = config.kernel(&key.kernel)?;
+        let kernel = kernel::resolve(&key.kernel, &source, store, events).await?;
         let writable =
             context.writable().map_err(|error| Error::io("make a directory that tests may write to", error))?;
         let mut spec = VmSpec::new(kernel, config)
-            .memory(wish.memory)
-            .accel(wish.accel)
-            .modules(wish.modules.clone())
-            .kernel_args(wish.kernel_args.clone())
-            .warm_start(wish.warm_start)
+            .memory(key.memory)
+            .accel(key.accel)
+            .modules(key.modules.clone())
+            .kernel_args(key.kernel_args.clone())
+            .warm_start(key.warm_start)
             .visible(context.visible(&writable))
             .writable(writable)
             .packed(vec![context.exe.clone()])
             .packed_directories(vec![context.cwd.clone()]);
-        if let Some(cpus) = wish.cpus {
+        if let Some(cpus) = key.cpus {
             spec = spec.cpus(cpus);
         }
-        let boot_timeout = if config.gdb { Some(UNLIMITED) } else { wish.boot_timeout };
+        let boot_timeout = if settings.gdb { Some(UNLIMITED) } else { key.boot_timeout };
         Ok(match boot_timeout {
             Some(boot_timeout) => spec.boot_timeout(boot_timeout),
             None => spec,
@@ -185,24 +188,20 @@ impl<'a> Session<'a> {
 /// Who works with gdb takes the time that it takes.
 const UNLIMITED: Duration = Duration::MAX;
 
-fn timeout(config: &Config, instance: &Instance, vm: &Vm) -> Duration {
-    if config.gdb {
+fn timeout(config: &Config, settings: &HarnessSettings, instance: &Instance, vm: &Vm) -> Duration {
+    if settings.gdb {
         return UNLIMITED;
     }
-    let explicit = instance.case.options.timeout_ms.map(Duration::from_millis).or(config.vm.test_timeout);
+    let explicit = instance.timeout.or(config.vm.test_timeout);
     explicit.unwrap_or_else(|| match vm.info().hypervisor {
         Hypervisor::Tcg { .. } => VmDefaults::TIMEOUT * TCG_FACTOR,
-        Hypervisor::Kvm => VmDefaults::TIMEOUT,
+        _ => VmDefaults::TIMEOUT,
     })
 }
 
 /// The attribute's list replaces that of `lvh.toml`.
 fn fail_on(config: &Config, instance: &Instance) -> Vec<KernelEventKind> {
-    let kind = |name: &&str| name.parse().expect("the attribute takes the names of `KernelEventKind` alone");
-    match instance.case.options.fail_on {
-        Some(names) => names.iter().map(kind).collect(),
-        None => config.vm.fail_on.clone(),
-    }
+    instance.fail_on.as_ref().unwrap_or(&config.vm.fail_on).clone()
 }
 
 /// One line for the tests that cannot run because of `error`; the whole of it is reported once.

@@ -1,0 +1,141 @@
+//! A run as a table: a row per test, a column per kernel.
+
+use std::fmt::Write;
+
+use crate::job::{TestResult, Verdict};
+
+/// The results by test and kernel.
+#[derive(Debug)]
+pub(crate) struct Table<'r> {
+    /// The kernels, oldest version first; `None`, in front, is the host.
+    pub(crate) kernels: Vec<Option<&'r str>>,
+    /// Each test with its result on each of the kernels, if it ran there.
+    pub(crate) rows: Vec<(&'r str, Vec<Option<&'r TestResult>>)>,
+}
+
+impl<'r> Table<'r> {
+    /// All `results`, rows in their order.
+    pub(crate) fn of(results: impl IntoIterator<Item = &'r TestResult>) -> Self {
+        let results: Vec<&TestResult> = results.into_iter().collect();
+        let mut kernels: Vec<Option<&str>> = results.iter().map(|result| result.kernel()).collect();
+        kernels.sort_by_cached_key(|kernel| kernel.map(natural));
+        kernels.dedup();
+        let mut rows: Vec<(&str, Vec<Option<&TestResult>>)> = Vec::new();
+        for result in results {
+            let path = result.instance.path.as_str();
+            if rows.last().is_none_or(|(last, _)| *last != path) {
+                rows.push((path, vec![None; kernels.len()]));
+            }
+            let column = kernels.iter().position(|kernel| *kernel == result.kernel());
+            let (row, column) = (rows.last_mut().expect("one was pushed"), column.expect("every kernel is there"));
+            row.1[column] = Some(result);
+        }
+        Self { kernels, rows }
+    }
+
+    /// The table for a terminal of the tests that ran on several kernels; empty where there is none.
+    pub(crate) fn compact(results: &'r [TestResult]) -> String {
+        let runs = |path: &str| results.iter().filter(|result| result.instance.path == path).count();
+        let table = Self::of(results.iter().filter(|result| runs(&result.instance.path) > 1));
+        if table.rows.is_empty() { String::new() } else { table.to_text() }
+    }
+
+    fn to_text(&self) -> String {
+        let head = self.kernels.iter().map(|kernel| kernel.unwrap_or("host").to_owned());
+        let mut lines = vec![std::iter::once("test".to_owned()).chain(head).collect::<Vec<_>>()];
+        for (path, results) in &self.rows {
+            let words = results.iter().map(|result| result.map_or("-", word).to_owned());
+            lines.push(std::iter::once((*path).to_owned()).chain(words).collect());
+        }
+        align(&lines)
+    }
+}
+
+fn word(result: &TestResult) -> &'static str {
+    match result.outcome.verdict {
+        Verdict::Passed => "ok",
+        Verdict::Failed { .. } => "FAILED",
+        Verdict::Ignored { .. } => "skip",
+    }
+}
+
+/// Columns two spaces apart, nothing behind the last word of a line.
+fn align(lines: &[Vec<String>]) -> String {
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells: String = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        let _ = writeln!(text, "{}", cells.trim_end());
+    }
+    text
+}
+
+/// A sort key that puts `6.2` before `6.12`: numbers by value, before words.
+fn natural(name: &str) -> Vec<(u64, String)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let digits = first.is_ascii_digit();
+        let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        parts.push((part.parse().unwrap_or(u64::MAX), part.to_owned()));
+        rest = after;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Table, natural};
+    use crate::job::TestResult;
+    use crate::job::Verdict::Passed;
+    use crate::job::examples::{failed, ignored, result};
+
+    #[track_caller]
+    fn check(results: &[TestResult], expected: &[&str]) {
+        let text = Table::compact(results);
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn tests_by_kernels() {
+        let results = [
+            result("a_long::name", Some("6.12"), Passed),
+            result("a_long::name", Some("6.2"), failed("x", "")),
+            result("a_long::name", Some("bpf-next"), ignored("y")),
+            result("alone", Some("5.10"), Passed),
+            result("short", Some("6.12"), Passed),
+            result("short", Some("bpf-next"), Passed),
+        ];
+        let expected = [
+            "test          6.2     6.12  bpf-next",
+            "a_long::name  FAILED  ok    skip",
+            "short         -       ok    ok",
+        ];
+        check(&results, &expected);
+    }
+
+    #[test]
+    fn one_kernel_makes_no_table() {
+        check(&[result("a", Some("6.1"), Passed), result("b", Some("6.12"), Passed), result("c", None, Passed)], &[]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn the_host_is_a_column_of_its_own() {
+        let results = [result("a", Some("host"), Passed), result("b", None, Passed)];
+        let table = Table::of(&results);
+        assert_eq!(table.kernels, [None, Some("host")]);
+        let known: Vec<Vec<bool>> =
+            table.rows.iter().map(|(_, row)| row.iter().map(Option::is_some).collect()).collect();
+        assert_eq!(known, [[false, true], [true, false]]);
+    }
+
+    #[test]
+    fn versions_sort_by_number() {
+        let mut names = ["bpf-next", "7.x", "6.12", "6.2", "6.12-rt", "../linux"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["6.2", "6.12", "6.12-rt", "7.x", "../linux", "bpf-next"]);
+    }
+}

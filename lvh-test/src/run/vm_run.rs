@@ -1,0 +1,173 @@
+//! Runs tests in VMs: those that want the same VM one after the other, different VMs side by side.
+
+use lvh_core::{Config, Error, Events, HostContext};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+
+use crate::guest_mode::Launch;
+use crate::job::Job;
+use crate::libtest_ui::Args;
+use crate::session::{Retained, Session, Shared, VmKey, in_short};
+use crate::settings::Setup;
+use crate::test_events::TestEvents;
+use crate::verdict::{Ending, judge};
+
+/// What a VM costs beside the memory it gives its guest, in MiB.
+const OVERHEAD_MIB: u64 = 150;
+
+/// Runs `jobs`, at least one, all of which name a kernel. Returns when no VM is left; retained ones outlast the events.
+pub(super) fn run(jobs: &[Job], args: &Args, setup: &Setup, test_events: TestEvents) {
+    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ran = started.map_err(|error| Error::io("start a runtime", error)).and_then(|runtime| {
+        let retained = run_all(jobs, args, setup, &test_events, &runtime)?;
+        Ok((runtime, retained))
+    });
+    match ran {
+        Ok((runtime, retained)) => {
+            retained.invitation().into_iter().for_each(|text| test_events.retained(text));
+            drop(test_events);
+            runtime.block_on(retained.all_ended());
+        }
+        Err(error) => fail(jobs, &error, &test_events),
+    }
+}
+
+fn run_all(
+    jobs: &[Job],
+    args: &Args,
+    setup: &Setup,
+    test_events: &TestEvents,
+    runtime: &Runtime,
+) -> lvh_core::Result<Retained> {
+    let events = {
+        let test_events = test_events.clone();
+        Events::new(move |event| test_events.progress(event))
+    };
+    let Setup { config, settings } = setup;
+    let shared = Shared {
+        config,
+        settings,
+        store: config.store()?,
+        events,
+        context: HostContext::here().map_err(|error| Error::io("find out where this test binary is", error))?,
+        nocapture: args.nocapture,
+        test_events,
+        retained: Retained::default(),
+    };
+    runtime.block_on(run_groups(group(jobs, config), args.test_threads, &shared));
+    Ok(shared.retained)
+}
+
+/// A VM, and the tests that run in it.
+struct Group {
+    key: VmKey,
+    jobs: Vec<Job>,
+}
+
+/// Tests that want the same VM stand together, in the order of the plan.
+fn group(jobs: &[Job], config: &Config) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for job in jobs {
+        let key = VmKey::of(job, config);
+        match groups.iter_mut().find(|group| group.key == key) {
+            Some(group) => group.jobs.push(job.clone()),
+            None => groups.push(Group { key, jobs: vec![job.clone()] }),
+        }
+    }
+    groups
+}
+
+/// Runs as many groups at a time as the user's threads and the machine's memory allow.
+async fn run_groups(groups: Vec<Group>, threads: usize, shared: &Shared<'_>) {
+    let slots = Semaphore::new(threads.min(room(groups.iter().map(|group| group.key.memory.mib()))));
+    let mut running: Vec<_> = groups.into_iter().map(|group| Box::pin(run_group(group, shared, &slots))).collect();
+    // A handful of futures: polling all of them whenever one wakes is cheaper than a task each.
+    std::future::poll_fn(|context| {
+        running.retain_mut(|group| group.as_mut().poll(context).is_pending());
+        if running.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+async fn run_group(group: Group, shared: &Shared<'_>, slots: &Semaphore) {
+    let _slot = slots.acquire().await.expect("the semaphore is never closed");
+    let Group { key, jobs } = group;
+    let mut session = Session::new(shared, key);
+    for (index, job) in jobs.iter().enumerate() {
+        if shared.test_events.stopped() {
+            break;
+        }
+        if let Err(error) = session.ready().await {
+            fail(&jobs[index..], &error, shared.test_events);
+            break;
+        }
+        shared.test_events.started(job);
+        let outcome = session.run(&job.instance, &Launch::as_we_are()).await;
+        shared.test_events.ended(job, outcome);
+    }
+    session.end().await;
+}
+
+/// What keeps tests from running is reported once in full, and by each of them in a line.
+fn fail(jobs: &[Job], error: &Error, test_events: &TestEvents) {
+    test_events.progress(lvh_core::Event::Note(format!("error: {}", error.report())));
+    for job in jobs {
+        test_events.started(job);
+        test_events.ended(job, judge(&job.instance, Ending::lost(in_short(error))));
+    }
+}
+
+/// How many VMs of at most the given memory (in MiB) the machine has room for: one at least.
+pub(crate) fn room(memory: impl IntoIterator<Item = u32>) -> usize {
+    let needed = memory.into_iter().map(|mib| u64::from(mib) + OVERHEAD_MIB).max().unwrap_or(1);
+    usize::try_from(free_memory_mib() / needed).unwrap_or(usize::MAX).max(1)
+}
+
+/// What the machine can give without swapping; nothing where it does not tell.
+fn free_memory_mib() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    available.and_then(|kib| kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib >> 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use lvh_core::Config;
+
+    use super::{group, room};
+    use crate::case::Options;
+    use crate::job::{Job, examples};
+
+    /// The places of the tests of each group, given their kernels and options.
+    #[track_caller]
+    fn check(tests: &[(&str, Options)], expected: &[&[usize]]) {
+        let job = |(index, (kernel, options)): (usize, &(&str, Options))| {
+            let name = format!("t{index}");
+            Job { index, instance: examples::instance(&name, &name, Some(kernel), *options) }
+        };
+        let jobs: Vec<Job> = tests.iter().enumerate().map(job).collect();
+        let places = |jobs: &[Job]| jobs.iter().map(|job| job.index).collect::<Vec<_>>();
+        let groups: Vec<_> = group(&jobs, &Config::default()).iter().map(|group| places(&group.jobs)).collect();
+        assert_eq!(groups, expected);
+    }
+
+    #[test]
+    fn a_group_is_a_vm() {
+        let (plain, small) = (Options::DEFAULT, Options { memory_mib: Some(256), ..Options::DEFAULT });
+        check(&[], &[]);
+        check(&[("6.1", plain), ("6.12", plain), ("6.1", plain)], &[&[0, 2], &[1]]);
+        check(&[("6.1", small), ("6.1", plain), ("6.1", plain), ("6.1", small)], &[&[0, 3], &[1, 2]]);
+    }
+
+    #[test]
+    fn who_wants_a_vm_to_itself_gets_one() {
+        let (plain, alone) = (Options::DEFAULT, Options { fresh_vm: true, ..Options::DEFAULT });
+        check(&[("6.1", plain), ("6.1", alone), ("6.1", alone), ("6.1", plain)], &[&[0, 3], &[1], &[2]]);
+    }
+
+    #[test]
+    fn there_is_room_for_one_in_any_case() {
+        assert_eq!(room([u32::MAX]), 1);
+        assert!(room([]) >= 1);
+    }
+}

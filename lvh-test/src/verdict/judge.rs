@@ -1,0 +1,265 @@
+//! The one place that judges how a test ended.
+
+use lvh_core::vm::KernelEvent;
+
+use super::ending::{Ending, Status};
+use super::failure_details::{failure_details, kernel_reported};
+use super::kernel_log::KernelLog;
+use super::panic::panic_of;
+use crate::job::{Instance, Outcome, Verdict};
+use crate::record::{Payload, Record};
+
+/// Whether a panic ends the process at once. The guest runs the same binary, so it holds there too.
+const PANIC_ABORTS: bool = cfg!(panic = "abort");
+
+/// Judges `ending` by what `instance`'s attribute promises.
+pub(crate) fn judge(instance: &Instance, ending: Ending) -> Outcome {
+    let verdict = match (verdict_of(instance, &ending, PANIC_ABORTS), fatal_event(&ending)) {
+        (Verdict::Passed, Some(event)) => {
+            let details = failure_details(instance, &ending, Some(event));
+            Verdict::Failed { message: Some(kernel_reported(event)), details }
+        }
+        (Verdict::Failed { message, .. }, _) => {
+            Verdict::Failed { message, details: failure_details(instance, &ending, None) }
+        }
+        (verdict, _) => verdict,
+    };
+    let (panic, remark) = (panic_of(&ending.records), remark(&verdict, &ending.kernel_log));
+    Outcome { verdict, output: ending.output, duration: ending.duration, panic, remark }
+}
+
+/// What the kernel reported first of what the test must not bring about.
+fn fatal_event(ending: &Ending) -> Option<&KernelEvent> {
+    ending.kernel_log.events().iter().find(|event| ending.fail_on.contains(&event.kind))
+}
+
+/// A failure says it in its block.
+fn remark(verdict: &Verdict, log: &KernelLog) -> Option<String> {
+    let ended = match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Ignored { .. } => "skipped itself",
+        Verdict::Failed { .. } => return None,
+    };
+    let (first, rest) = log.events().split_first()?;
+    let more = rest.len() + log.more_events();
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    Some(format!("{ended}, but the kernel reported: {}{more}", first.line))
+}
+
+/// How the body ended, as far as the process' ending agrees with what it reported.
+enum BodyEnd<'a> {
+    Returned,
+    ReturnedFailure,
+    Panicked(Thrown<'a>),
+    Skipped(&'a str),
+    Broken(String),
+}
+
+enum Thrown<'a> {
+    Text(&'a str),
+    Other(&'a str),
+}
+
+fn verdict_of(instance: &Instance, ending: &Ending, panic_aborts: bool) -> Verdict {
+    match (body_end(ending, panic_aborts), instance.should_panic.as_deref()) {
+        (BodyEnd::Skipped(reason), _) => Verdict::Ignored { reason: reason.to_owned() },
+        (BodyEnd::Broken(why), _) => failed(Some(why)),
+        (BodyEnd::Returned, None) | (BodyEnd::Panicked(_), Some("")) => Verdict::Passed,
+        (BodyEnd::ReturnedFailure | BodyEnd::Panicked(_), None) => failed(None),
+        (BodyEnd::Panicked(thrown), Some(expected)) => panicked_as_expected(&thrown, expected),
+        (BodyEnd::Returned | BodyEnd::ReturnedFailure, Some(_)) => failed(Some(did_not_panic(instance))),
+    }
+}
+
+fn failed(message: Option<String>) -> Verdict {
+    Verdict::Failed { message, details: String::new() }
+}
+
+fn body_end(ending: &Ending, panic_aborts: bool) -> BodyEnd<'_> {
+    let reported = ending.records.iter().rev().find(|record| record.is_final());
+    match (&ending.status, reported) {
+        (Status::Exited(0), Some(Record::Passed)) => BodyEnd::Returned,
+        (Status::Exited(0), Some(Record::Skip { reason })) => BodyEnd::Skipped(reason),
+        (Status::Exited(101), Some(Record::Failed)) => BodyEnd::ReturnedFailure,
+        (Status::Exited(101), Some(Record::Unwound(payload))) => BodyEnd::Panicked(payload.into()),
+        (Status::Signaled(libc::SIGABRT), None) if panic_aborts => aborted(&ending.records),
+        (status, reported) => BodyEnd::Broken(status.describe(reported.is_some())),
+    }
+}
+
+/// Under `panic = "abort"` a panic is the hook's record and then SIGABRT.
+fn aborted(records: &[Record]) -> BodyEnd<'_> {
+    let panic = records.iter().rev().find_map(|record| match record {
+        Record::Panic { message, .. } => Some(message),
+        _ => None,
+    });
+    match panic {
+        Some(message) => BodyEnd::Panicked(Thrown::Text(message)),
+        None => BodyEnd::Broken(Status::Signaled(libc::SIGABRT).describe(false)),
+    }
+}
+
+impl<'a> From<&'a Payload> for Thrown<'a> {
+    fn from(payload: &'a Payload) -> Self {
+        match payload {
+            Payload::Text(text) => Self::Text(text),
+            Payload::Other(type_id) => Self::Other(type_id),
+        }
+    }
+}
+
+/// libtest's words; nextest looks for the first line.
+fn did_not_panic(instance: &Instance) -> String {
+    format!("test did not panic as expected at {}:{}", instance.file, instance.line)
+}
+
+fn panicked_as_expected(thrown: &Thrown<'_>, expected: &str) -> Verdict {
+    match thrown {
+        Thrown::Text(text) if text.contains(expected) => Verdict::Passed,
+        Thrown::Text(text) => failed(Some(format!(
+            "panic did not contain expected string\n      panic message: {text:?}\n expected substring: {expected:?}"
+        ))),
+        Thrown::Other(type_id) => failed(Some(format!(
+            "expected panic with string value,\n found non-string value: `{type_id}`\n     expected substring: \
+             {expected:?}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lvh_core::config::KernelEventKind;
+
+    use super::{Ending, Instance, Outcome, Status, Verdict, judge, verdict_of};
+    use crate::case::Options;
+    use crate::job::examples;
+    use crate::record::{Payload, Record};
+    use crate::verdict::kernel_log::tests::log;
+
+    /// What `#[should_panic]` says.
+    type Case = Option<&'static str>;
+
+    const PLAIN: Case = None;
+    const PANICS: Case = Some("");
+    const PANICS_WITH: Case = Some("boom");
+
+    fn instance(should_panic: Case) -> Instance {
+        examples::instance("t", "t::6.1", Some("6.1"), Options { should_panic, ..Options::DEFAULT })
+    }
+
+    fn ending(status: Status, records: &[Record]) -> Ending {
+        Ending { status, records: records.to_vec(), ..Ending::lost("") }
+    }
+
+    /// Checks the message of a failure, or that there is none; `Err` is for other verdicts.
+    #[track_caller]
+    fn check(case: Case, status: Status, records: &[Record], expected: Result<Option<&str>, &str>) {
+        let verdict = verdict_of(&instance(case), &ending(status, records), true);
+        let got = match &verdict {
+            Verdict::Failed { message, .. } => Ok(message.as_deref()),
+            Verdict::Passed => Err("passed"),
+            Verdict::Ignored { reason } => Err(reason.as_str()),
+        };
+        assert_eq!(got, expected);
+    }
+
+    fn thrown(text: &str) -> Record {
+        Record::Unwound(Payload::Text(text.into()))
+    }
+
+    fn hook(text: &str) -> Record {
+        Record::Panic { message: text.into(), location: "f.rs:4:5".into() }
+    }
+
+    #[test]
+    fn record_and_exit_code_must_agree() {
+        let (zero, failure) = (Status::Exited(0), Status::Exited(101));
+        check(PLAIN, zero.clone(), &[hook("caught"), Record::Passed], Err("passed"));
+        check(PLAIN, zero.clone(), &[], Ok(Some("exited with code 0 before the test returned")));
+        check(PLAIN, failure.clone(), &[], Ok(Some("exited with code 101 before the test returned")));
+        check(PLAIN, failure.clone(), &[Record::Passed], Ok(Some("exited with code 101 after the test had ended")));
+        check(PLAIN, failure.clone(), &[Record::Failed], Ok(None));
+        check(PLAIN, failure, &[hook("x"), thrown("x")], Ok(None));
+        check(PLAIN, zero, &[Record::Skip { reason: "why".into() }], Err("why"));
+    }
+
+    #[test]
+    fn other_ends_are_named() {
+        check(PLAIN, Status::Signaled(libc::SIGSEGV), &[], Ok(Some("killed by SIGSEGV")));
+        let after = "killed by SIGBUS after the test had ended";
+        check(PLAIN, Status::Signaled(libc::SIGBUS), &[Record::Passed], Ok(Some(after)));
+        check(PLAIN, Status::Signaled(64), &[], Ok(Some("killed by SIGRTMIN+30")));
+        let limit = std::time::Duration::from_millis(1500);
+        check(PLAIN, Status::TimedOut(limit), &[Record::Passed], Ok(Some("timed out after 1.5s")));
+        check(PANICS, Status::Lost("the VM died".into()), &[hook("x")], Ok(Some("the VM died")));
+    }
+
+    #[test]
+    fn should_panic_wants_a_panic() {
+        let did_not = Ok(Some("test did not panic as expected at tests/it.rs:3"));
+        check(PANICS, Status::Exited(0), &[Record::Passed], did_not);
+        check(PANICS_WITH, Status::Exited(101), &[Record::Failed], did_not);
+        check(PANICS, Status::Exited(101), &[thrown("any")], Err("passed"));
+        check(PANICS_WITH, Status::Exited(101), &[thrown("a boom.")], Err("passed"));
+        let other =
+            "panic did not contain expected string\n      panic message: \"bang\"\n expected substring: \"boom\"";
+        check(PANICS_WITH, Status::Exited(101), &[thrown("bang")], Ok(Some(other)));
+    }
+
+    #[test]
+    fn an_aborting_panic_is_a_panic() {
+        let abort = Status::Signaled(libc::SIGABRT);
+        check(PANICS_WITH, abort.clone(), &[hook("boom")], Err("passed"));
+        check(PLAIN, abort.clone(), &[hook("boom")], Ok(None));
+        check(PANICS, abort.clone(), &[], Ok(Some("killed by SIGABRT")));
+        let unwinding = verdict_of(&instance(PANICS), &ending(abort, &[hook("boom")]), false);
+        assert!(matches!(unwinding, Verdict::Failed { message: Some(text), .. } if text == "killed by SIGABRT"));
+    }
+
+    /// Judges `case`, which did what it should, and what the kernel said, given that warnings fail it.
+    fn judged(case: Case, record: Record, kernel: &str) -> Outcome {
+        let code = if record == Record::Passed { 0 } else { 101 };
+        let ending = Ending {
+            kernel_log: log(kernel),
+            fail_on: vec![KernelEventKind::Warn],
+            ..ending(Status::Exited(code), &[record])
+        };
+        judge(&instance(case), ending)
+    }
+
+    const WARNING: &str = "4,1,1,-;WARNING: CPU: 0 PID: 9 at f.c:1 g+0x1/0x2\n";
+    const STALL: &str = "3,1,1,-;rcu: INFO: rcu_sched self-detected stall on CPU\n";
+
+    #[test]
+    fn what_the_kernel_reports_fails_a_test_that_would_pass() {
+        let warned = "the kernel reported a warning (WARNING: CPU: 0 PID: 9 at f.c:1 g+0x1/0x2)";
+        for (case, record) in [(PLAIN, Record::Passed), (PANICS, thrown("x"))] {
+            let outcome = judged(case, record, &format!("{STALL}{WARNING}"));
+            let Verdict::Failed { message, details } = &outcome.verdict else { panic!("{outcome:?}") };
+            assert_eq!(message.as_deref(), Some(warned));
+            let rest =
+                "note: the kernel reported an RCU stall (rcu: INFO: rcu_sched self-detected stall on CPU)\n\n----";
+            assert!(details.starts_with(rest) && !details.contains(warned), "{details}");
+            assert_eq!(outcome.remark, None);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fail_a_test_is_seen() {
+        let outcome = judged(PLAIN, Record::Passed, &STALL.repeat(3));
+        assert_eq!(outcome.verdict, Verdict::Passed);
+        let expected = "passed, but the kernel reported: rcu: INFO: rcu_sched self-detected stall on CPU (and 2 more)";
+        assert_eq!(outcome.remark.as_deref(), Some(expected));
+        assert_eq!(judged(PLAIN, Record::Passed, "6,1,1,-;fine\n").remark, None);
+    }
+
+    #[test]
+    fn a_failure_keeps_its_own_reason() {
+        let Verdict::Failed { message, details } = judged(PANICS, Record::Passed, &WARNING.repeat(7)).verdict else {
+            panic!("a test that does not panic fails");
+        };
+        assert_eq!(message.as_deref(), Some("test did not panic as expected at tests/it.rs:3"));
+        assert_eq!(details.matches("note: the kernel reported a warning (").count(), 5);
+        assert!(details.contains("note: and 2 more of such\n"), "{details}");
+    }
+}
