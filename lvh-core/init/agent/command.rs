@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::agent::channel::Sender;
-use crate::agent::serve::Host;
+use crate::agent::host::Host;
 use crate::agent::window::Window;
 use crate::agent::{cores, terminal};
 use crate::guest::protocol::{Command, Exit, MAX_CHUNK, REPORT_FD, Stream, TerminalSize, ToHost};

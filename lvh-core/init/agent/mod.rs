@@ -5,6 +5,7 @@ pub mod channel;
 mod collect;
 mod command;
 mod cores;
+mod host;
 pub mod kernel_log;
 pub mod serve;
 mod terminal;

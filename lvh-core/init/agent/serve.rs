@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::agent::channel::Sender;
 use crate::agent::collect::Collector;
 use crate::agent::command::Running;
+use crate::agent::host::Host;
 use crate::agent::kernel_log::Log;
 use crate::agent::window::Windows;
 use crate::guest::protocol::{self, Command, Exit, ToGuest, ToHost};
@@ -20,14 +21,6 @@ use crate::sys;
 const STUBBORN: Duration = Duration::from_secs(3);
 
 type Commands = Arc<Mutex<HashMap<u32, Running>>>;
-
-/// What a command needs to report.
-#[derive(Clone)]
-pub struct Host {
-    pub sender: Sender,
-    pub log: Log,
-    pub windows: Windows,
-}
 
 /// Does what the host asks until it says `Shutdown` or closes the channel.
 pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {

@@ -9,11 +9,12 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::flow::{Control, Flow, request};
 use super::framing::send;
 use super::log_file::LogFile;
 use super::process::Process;
 use super::protocol::{Command, ToGuest, ToHost, WINDOW};
-use super::routes::{Closed, Control, Flow, SharedRoutes, ToCollector, ToProcess, dispatch, lock, request};
+use super::routes::{Closed, Routes, SharedRoutes, ToCollector, ToProcess, dispatch, lock};
 use super::wire::Bytes;
 
 /// How many messages of standard input may wait for the channel.
@@ -116,7 +117,7 @@ impl Guest {
     /// What is asked after the channel has closed is answered by nobody: the routes are gone by then, or go with it.
     fn request(&self, message: &ToGuest) -> io::Result<()> {
         if self.closed.borrow().is_some() {
-            *lock(&self.routes) = super::routes::Routes::default();
+            *lock(&self.routes) = Routes::default();
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         request(&self.control, message)

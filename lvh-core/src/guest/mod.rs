@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod command;
 mod cpio;
+mod flow;
 pub(crate) mod framing;
 pub(crate) mod handshake;
 pub(crate) mod initramfs;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::flow::{Control, Flow, request};
 use super::kernel_log::KernelRecord;
 use super::protocol::{self, STDIN_WINDOW, TerminalSize, ToGuest, ToHost, WINDOW};
-use super::routes::{Control, Flow, request};
 use super::wire::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 

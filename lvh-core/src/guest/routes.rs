@@ -5,96 +5,17 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{mpsc, watch};
 
+use super::flow::Flow;
 use super::framing::receive;
 use super::kernel_log::KernelRecord;
 use super::log_file::LogFile;
 use super::process::ProcessEvent;
-use super::protocol::{self, MAX_ANSWER, STDIN_WINDOW, ToGuest, ToHost, WINDOW};
-use super::wire::malformed;
-
-/// How much of the kernel's log may wait for one consumer, in bytes; the rest is counted.
-const KERNEL_QUEUE: usize = 16 << 20;
-
-/// What is sent to the guest before all else: requests, which are short.
-pub(crate) type Control = mpsc::UnboundedSender<Vec<u8>>;
-
-/// Sends a request.
-///
-/// # Errors
-/// The channel is closed.
-pub(crate) fn request(control: &Control, message: &ToGuest) -> io::Result<()> {
-    control.send(protocol::encode(message)).map_err(|_closed| io::ErrorKind::BrokenPipe.into())
-}
-
-/// How much of one sender's is on its way or in our queue: the guest sends at most [`WINDOW`] bytes that it has not been
-/// told were consumed.
-#[derive(Debug)]
-pub(crate) struct Flow {
-    id: u32,
-    control: Control,
-    /// Sent and not yet credited, in bytes.
-    outstanding: AtomicU32,
-    /// What waits of the kernel's log, in bytes.
-    kernel: AtomicUsize,
-    /// What waits of the news that input was taken, in bytes of input.
-    taken: AtomicU32,
-}
-
-impl Flow {
-    pub(crate) fn new(id: u32, control: Control) -> Arc<Self> {
-        Arc::new(Self { id, control, outstanding: 0.into(), kernel: 0.into(), taken: 0.into() })
-    }
-
-    /// The guest has sent as much.
-    fn arrived(&self, cost: u32) -> io::Result<()> {
-        match self.outstanding.fetch_add(cost, Ordering::Relaxed).checked_add(cost) {
-            Some(outstanding) if outstanding <= WINDOW => Ok(()),
-            _ => Err(malformed("more output than was asked for")),
-        }
-    }
-
-    /// Lets the guest send as much again. That the channel is closed is seen elsewhere.
-    pub(crate) fn credit(&self, bytes: u32) {
-        if bytes > 0 {
-            let bytes = bytes.min(self.outstanding.load(Ordering::Relaxed));
-            self.outstanding.fetch_sub(bytes, Ordering::Relaxed);
-            let _ = request(&self.control, &ToGuest::Consumed { id: self.id, bytes });
-        }
-    }
-
-    /// Lets the guest send without end to a consumer that is gone.
-    pub(crate) fn credit_all(&self) {
-        self.credit(self.outstanding.load(Ordering::Relaxed));
-    }
-
-    /// A record of the kernel's log was consumed.
-    pub(crate) fn kernel_consumed(&self, record: &KernelRecord) {
-        self.kernel.fetch_sub(cost_of(record), Ordering::Relaxed);
-    }
-
-    /// News of input were consumed.
-    pub(crate) fn taken_consumed(&self, bytes: u32) {
-        self.taken.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn taken_arrived(&self, bytes: u32) -> io::Result<()> {
-        match self.taken.fetch_add(bytes, Ordering::Relaxed).checked_add(bytes) {
-            Some(waiting) if bytes > 0 && waiting <= STDIN_WINDOW => Ok(()),
-            _ => Err(malformed("more input taken than was sent")),
-        }
-    }
-}
-
-/// What a record takes in a queue, in bytes, about.
-fn cost_of(record: &KernelRecord) -> usize {
-    record.text.len() + size_of::<ProcessEvent>()
-}
+use super::protocol::{MAX_ANSWER, ToHost};
 
 /// Where a command's events go.
 #[derive(Debug)]
@@ -118,15 +39,13 @@ impl ToProcess {
     }
 
     fn tell_kernel(&mut self, record: &KernelRecord) {
-        let cost = cost_of(record);
-        if self.flow.kernel.load(Ordering::Relaxed) + cost > KERNEL_QUEUE {
+        if !self.flow.kernel_arrived(record) {
             self.lost += 1;
             return;
         }
         if let lost @ 1.. = std::mem::take(&mut self.lost) {
             self.tell(ProcessEvent::KernelLost(lost));
         }
-        self.flow.kernel.fetch_add(cost, Ordering::Relaxed);
         self.tell(ProcessEvent::Kernel(record.clone()));
     }
 }
