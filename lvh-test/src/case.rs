@@ -52,6 +52,8 @@ pub struct Options {
     pub ignore: Option<&'static str>,
     /// `#[should_panic]`: `Some("")` where it expects no text.
     pub should_panic: Option<&'static str>,
+    /// The harness panics when the test has run: for the tests of what it leaves behind. No attribute sets it.
+    pub breaks_harness: bool,
 }
 
 impl Options {
@@ -72,6 +74,7 @@ impl Options {
         host: false,
         ignore: None,
         should_panic: None,
+        breaks_harness: false,
     };
 }
 

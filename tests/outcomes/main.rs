@@ -376,7 +376,7 @@ mod killed {
 /// Not what the attribute lets through: the harness panics over it, while the VM runs.
 mod broken_harness {
     lvh_tests::register! {
-        #[options(fail_on = Some(&["nonsense"]))]
+        #[options(breaks_harness = true)]
         fn a_has_an_impossible_option() {}
     }
 

@@ -6,7 +6,7 @@ use lvh_core::config::{Accel, KernelEventKind};
 use serde::{Deserialize, Serialize};
 
 use super::keywords;
-use crate::case::TestCase;
+use crate::case::{Options, TestCase};
 
 /// One test as the harness lists and runs it: a case on one kernel. The function itself is found by its path, in the
 /// process that runs it.
@@ -31,6 +31,8 @@ pub(crate) struct Instance {
     /// What fails it if the kernel reports it; `None`: as the configuration has it.
     #[serde(with = "keywords::many")]
     pub(crate) fail_on: Option<Vec<KernelEventKind>>,
+    /// See [`Options::breaks_harness`].
+    pub(crate) breaks_harness: bool,
     /// What it asks of its VM.
     pub(crate) vm: VmOptions,
 }
@@ -73,7 +75,8 @@ impl Instance {
             should_panic: options.should_panic.map(str::to_owned),
             timeout: options.timeout_ms.map(Duration::from_millis),
             fail_on: options.fail_on.map(<[_]>::to_vec),
-            vm: VmOptions::of(case),
+            breaks_harness: options.breaks_harness,
+            vm: VmOptions::of(options),
         }
     }
 
@@ -86,8 +89,7 @@ impl Instance {
 }
 
 impl VmOptions {
-    fn of(case: &TestCase) -> Self {
-        let options = &case.options;
+    fn of(options: &Options) -> Self {
         Self {
             image: options.image.map(str::to_owned),
             cpus: options.cpus,

@@ -109,6 +109,7 @@ impl<'a> Session<'a> {
         let live = nocapture.then_some(*test_events);
         let timeout = timeout(config, settings, instance, vm);
         let mut run = guest_run::run(vm, instance, &command, timeout, live, logs.as_ref()).await;
+        assert!(!instance.breaks_harness, "`{}` breaks the harness", instance.name);
         run.ending.fail_on = fail_on(config, instance);
         if let Err(error) = vm.write_back().await
             && run.vm_usable

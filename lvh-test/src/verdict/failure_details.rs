@@ -1,5 +1,6 @@
 //! What helps with a failure, below its message: what the kernel said, what the test ran on, how to run it again.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 
 use lvh_core::vm::KernelEvent;
@@ -86,26 +87,30 @@ fn closing_lines(name: &str, ran: Option<&Ran>) -> Option<String> {
         let exe = std::env::current_exe().unwrap_or_default();
         let _ = writeln!(text, "core: gdb {} {}", exe.display(), core.display());
     }
-    let again = rerun_command(name, TestBinary::of_process().cargo_arguments(), std::env::vars());
+    let again = rerun_command(name, TestBinary::of_process().cargo_arguments(), std::env::vars_os());
     let _ = writeln!(text, "run it again: {again}");
     Some(text)
 }
 
 /// Cargo and nextest name the package; else the binary itself is the shortest way. What the user set for lvh belongs to
 /// the command: it may choose the kernel.
-fn rerun_command(name: &str, cargo: Option<String>, variables: impl Iterator<Item = (String, String)>) -> String {
+fn rerun_command(name: &str, cargo: Option<String>, variables: impl Iterator<Item = (OsString, OsString)>) -> String {
     let mut settings = Vec::new();
     for (variable, value) in variables {
-        match variable.as_str() {
+        let variable = variable.to_string_lossy();
+        match &*variable {
             // Another run would replace this one's report, and who runs it once more may want something else of it.
             "LVH_JUNIT" | "LVH_KEEP" | "LVH_GDB" => {}
-            _ if variable.starts_with("LVH_") => settings.push(format!("{variable}={} ", shell_word(&value))),
+            _ if variable.starts_with("LVH_") => {
+                settings.push(format!("{variable}={} ", shell_word(&value.to_string_lossy())));
+            }
             _ => {}
         }
     }
     settings.sort();
     let program = cargo.map(|arguments| format!("cargo test {arguments} --"));
-    let program = program.unwrap_or_else(|| shell_word(&std::env::args().next().unwrap_or_default()));
+    let program =
+        program.unwrap_or_else(|| shell_word(&std::env::args_os().next().unwrap_or_default().to_string_lossy()));
     format!("{}{program} --exact {}", settings.concat(), shell_word(name))
 }
 
@@ -125,6 +130,9 @@ pub(super) fn kernel_reported(event: &KernelEvent) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
     use super::{failure_details, kernel_reported, rerun_command};
     use crate::case::Options;
     use crate::job::examples::instance;
@@ -223,12 +231,20 @@ mod tests {
     #[test]
     fn the_command_carries_what_chose_the_kernel() {
         let command = |cargo: Option<&str>, variables: &[(&str, &str)]| {
-            let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
             rerun_command("t::6.1", cargo.map(str::to_owned), variables)
         };
         let set = [("LVH_SHARE", "9p"), ("LVH_KEEP", "1"), ("LVH_KERNELS", "../a b"), ("LVH_JUNIT", "j/")];
         let maps = Some("-p maps");
         assert_eq!(command(maps, &set), "LVH_KERNELS='../a b' LVH_SHARE=9p cargo test -p maps -- --exact t::6.1");
         assert!(command(None, &[]).ends_with(" --exact t::6.1"));
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_does_no_harm() {
+        let odd = OsString::from_vec(vec![b'a', 0xff]);
+        let variables = [(odd.clone(), odd.clone()), ("LVH_KERNELS".into(), odd)];
+        let command = rerun_command("t", Some("-p maps".into()), variables.into_iter());
+        assert_eq!(command, "LVH_KERNELS='a\u{fffd}' cargo test -p maps -- --exact t");
     }
 }
