@@ -64,9 +64,10 @@ pub mod event;
 pub mod guest;
 pub mod kernel;
 pub mod place;
+#[doc(hidden)]
+pub mod process;
 pub mod progress;
 pub mod store;
-mod tool;
 #[cfg(all(feature = "vhost", target_os = "linux"))]
 pub mod vhost;
 pub mod vm;

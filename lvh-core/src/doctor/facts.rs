@@ -6,17 +6,13 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::install::{Thing, install};
 use super::{Family, trial};
 use crate::config::{Accel, Config};
 use crate::kernel::deb::{KEYRINGS, mirror_in};
-use crate::tool::Tool;
+use crate::vm::qemu::version::{said, version};
 use crate::{Result, vm};
 
-/// How long a program may take to tell its version or its devices.
-const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 /// Where administrators' programs live; users' PATH on Debian does not name these.
 const SBIN: &[&str] = &["usr/local/sbin", "usr/sbin", "sbin"];
 /// What container engines make in their containers: Docker, Podman.
@@ -138,7 +134,7 @@ impl Facts {
         let kvm = Device::open(&root.join("dev/kvm"), root);
         Ok(Self {
             arch: arch.to_owned(),
-            family: family(root),
+            family: Family::of_machine(root),
             accel: config.vm.accel,
             kvm_trial: Kvm::find_out(&kvm, qemu.as_ref(), &data_dir),
             virtualisation: Virtualisation::of(root),
@@ -157,18 +153,6 @@ impl Facts {
     }
 }
 
-/// The distribution's family, as os-release(5) tells it.
-fn family(root: &Path) -> Family {
-    let os_release = std::fs::read_to_string(root.join("etc/os-release"))
-        .or_else(|_| std::fs::read_to_string(root.join("usr/lib/os-release")));
-    Family::of(&os_release.unwrap_or_default())
-}
-
-/// The command that installs QEMU on this machine.
-pub(crate) fn install_qemu() -> String {
-    install(family(Path::new("/")), Thing::Qemu, std::env::consts::ARCH)
-}
-
 /// The first executable file of that name in `path`, then in the `sbin` directories.
 fn find_program(root: &Path, path: &OsStr, name: &str) -> Option<PathBuf> {
     let sbin = SBIN.iter().map(|dir| root.join(dir));
@@ -185,7 +169,7 @@ impl Qemu {
         let unknown =
             |device: &&str| devices.as_ref().is_some_and(|devices| !devices.contains(&format!("name \"{device}\"")));
         Self {
-            version: qemu_version(&path),
+            version: version(&path),
             failure: trial_is_known().then(|| trial::run(&path, "tcg").err()).flatten(),
             lacks: OWN_DEVICES.into_iter().filter(unknown).collect(),
             path,
@@ -225,23 +209,6 @@ impl Virtualisation {
             None => Self::Hidden,
         }
     }
-}
-
-/// The first two numbers of a QEMU's version, where it tells them.
-pub(crate) fn qemu_version(program: impl AsRef<Path>) -> Option<(u32, u32)> {
-    said(program.as_ref(), &["--version"]).as_deref().and_then(parse_version)
-}
-
-/// What the program prints, unless it fails or takes too long.
-fn said(program: &Path, args: &[&str]) -> Option<String> {
-    Tool::at(program).args(args).deadline(VERSION_DEADLINE).run().ok()
-}
-
-/// Reads `QEMU emulator version 7.2.22 (…)`.
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let version = text.split_once("version ")?.1;
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 impl Device {
@@ -394,14 +361,5 @@ mod tests {
         let broken = "echo \"$(basename $0): cannot open shared object file\" >&2; exit 127";
         check_qemu(broken, None, Some("cannot open shared object file"), &[]);
         check_qemu("exit 0", None, Some("ended with exit code 0"), &OWN_DEVICES);
-    }
-
-    #[test]
-    fn versions_are_read() {
-        let check = |text: &str, expected| assert_eq!(parse_version(text), expected, "{text}");
-        check("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright", Some((7, 2)));
-        check("QEMU emulator version 10.0.2", Some((10, 0)));
-        check("QEMU emulator version x", None);
-        check("", None);
     }
 }

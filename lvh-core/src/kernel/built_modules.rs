@@ -93,7 +93,7 @@ mod tests {
         {
             assert_eq!(modules.availability(name), availability, "{name}");
         }
-        if crate::tool::find("depmod").is_some() {
+        if crate::process::find("depmod").is_some() {
             let list = fs::read_to_string(tree.join("modules.dep")).unwrap();
             assert_eq!(list.lines().count(), 3, "depmod did not follow the links: {list}");
         }

@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Share;
-use crate::doctor::install_qemu;
 use crate::error::{Error, ErrorKind};
 use crate::guest::client::{Greeted, Guest};
 use crate::guest::initramfs;
@@ -20,6 +19,7 @@ use crate::guest::log_file::{self, LogFile};
 use crate::guest::protocol::{Mount, MountSource, Setup};
 use crate::guest::wire::Bytes;
 use crate::kernel::KernelRelease;
+use crate::process::install::install_qemu;
 use crate::vm::failure::Failure;
 use crate::vm::info::Facts;
 use crate::vm::qemu::command_line::{self, Hypervisor, Invocation, Memory};

@@ -14,7 +14,7 @@ mod boot;
 mod failure;
 mod info;
 mod plan;
-mod qemu;
+pub(crate) mod qemu;
 mod root;
 mod running;
 mod snapshot;

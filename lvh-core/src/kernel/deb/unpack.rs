@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::kernel::depmod::depmod;
-use crate::tool::Tool;
+use crate::process::Tool;
 use crate::{Error, ErrorKind, KernelRelease, Result};
 
 /// Unpacks the `.deb` files in `scratch` and keeps what makes a kernel:

@@ -4,11 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use crate::config::Accel;
-use crate::doctor::qemu_version;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::vm::qemu::command_line::Hypervisor;
 use crate::vm::qemu::machine::Arch;
+use crate::vm::qemu::version::version;
 
 /// What KVM on this machine turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +121,7 @@ const PATCHED_CODE_IS_SAFE: (u32, u32) = (8, 1);
 pub(crate) fn for_cpus(hypervisor: Hypervisor, cpus: u32, arch: Arch) -> Hypervisor {
     match hypervisor {
         Hypervisor::Tcg { .. } if cpus > 1 => {
-            let safe = qemu_version(arch.qemu()).is_some_and(|version| version >= PATCHED_CODE_IS_SAFE);
+            let safe = version(arch.qemu()).is_some_and(|version| version >= PATCHED_CODE_IS_SAFE);
             Hypervisor::Tcg { single_thread: !safe }
         }
         other => other,

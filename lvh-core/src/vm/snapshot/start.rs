@@ -12,8 +12,8 @@ use crate::config::{Channel, Share};
 use crate::error::{Error, ErrorKind};
 use crate::event::Events;
 use crate::kernel::KernelRelease;
+use crate::process;
 use crate::store::{Entry, Key, Store};
-use crate::tool;
 use crate::vm::boot::Attempt;
 use crate::vm::failure::Failure;
 use crate::vm::qemu::command_line::{self, Hypervisor};
@@ -137,7 +137,7 @@ async fn find_or_make(attempt: &Attempt<'_>, store: &Store, key: &Key) -> std::r
 /// What VMs have in common that can go on from the same state: QEMU itself, everything that it is told but what is only
 /// connected later, and the initramfs. None where there is no QEMU.
 fn key(attempt: &Attempt<'_>) -> Option<Key> {
-    let program = tool::find(attempt.arch.qemu())?.canonicalize().ok()?;
+    let program = process::find(attempt.arch.qemu())?.canonicalize().ok()?;
     let machine = attempt.unconnected();
     let arguments = command_line::arguments(&machine);
     let processor = match attempt.hypervisor {
