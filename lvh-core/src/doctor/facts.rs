@@ -268,40 +268,36 @@ fn free_bytes(dir: &std::ffi::CStr) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A directory tree that is removed at the end.
-    struct Root(PathBuf);
+    /// A directory tree that goes with the test.
+    struct Root(tempfile::TempDir);
 
     impl Root {
-        fn new(name: &str) -> Self {
-            let dir = std::env::temp_dir().join(format!("lvh-doctor-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&dir).unwrap();
-            Self(dir)
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+            self.0.path().join(path)
         }
 
         /// What is found here, with `bin` as PATH.
         fn facts(&self, data_dir: &str) -> Facts {
             let mut config = Config::default();
-            config.data_dir = Some(self.0.join(data_dir));
-            Facts::gather(&self.0, self.0.join("bin").as_os_str(), &config).unwrap()
+            config.data_dir = Some(self.join(data_dir));
+            Facts::gather(self.0.path(), self.join("bin").as_os_str(), &config).unwrap()
         }
 
         fn write(&self, path: &str, text: &str, mode: u32) {
-            let file = self.0.join(path);
+            let file = self.join(path);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(&file, text).unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         }
     }
 
-    impl Drop for Root {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
     fn an_empty_machine_has_nothing() {
-        let root = Root::new("empty");
+        let root = Root::new();
         let facts = root.facts("data/lvh");
         assert_eq!((facts.qemu, facts.kvm, facts.vhost_vsock), (None, Device::Absent, Device::Absent));
         assert_eq!((facts.apt_get, facts.dpkg_deb, facts.keyring, facts.depmod), (None, None, None, None));
@@ -310,12 +306,12 @@ mod tests {
         assert!(!facts.container && !facts.data_dir.exists);
         assert!(facts.data_dir.writable, "its parent is");
         assert!(facts.data_dir.free.is_some());
-        assert!(!root.0.join("data").exists(), "looking makes nothing");
+        assert!(!root.join("data").exists(), "looking makes nothing");
     }
 
     #[test]
     fn programs_and_files_are_found() {
-        let root = Root::new("full");
+        let root = Root::new();
         root.write("etc/os-release", "ID=arch\n", 0o644);
         root.write("bin/apt-get", "not executable", 0o644);
         root.write("usr/sbin/depmod", "", 0o755);
@@ -329,20 +325,20 @@ mod tests {
         assert_eq!(facts.mirror.as_deref(), Some("https://mirror.example/debian"));
         assert_eq!(facts.family, Family::Arch);
         assert_eq!(facts.apt_get, None);
-        assert_eq!(facts.depmod, Some(root.0.join("usr/sbin/depmod")));
-        assert_eq!(facts.keyring, Some(root.0.join(KEYRINGS[1])));
+        assert_eq!(facts.depmod, Some(root.join("usr/sbin/depmod")));
+        assert_eq!(facts.keyring, Some(root.join(KEYRINGS[1])));
         assert!(!facts.data_dir.writable, "a file is no directory");
     }
 
     /// A QEMU that is a script of the shell.
     fn check_qemu(script: &str, version: Option<(u32, u32)>, failure: Option<&str>, lacks: &[&str]) {
-        let root = Root::new("qemu");
+        let root = Root::new();
         root.write("script", &format!("#!/bin/sh\n{script}\n"), 0o755);
         root.write("bin/other", "", 0o644);
         // Written by another process: while ours has a program open for writing, the child of any test's thread may
         // have so too for a moment, and exec(2) would refuse it (ETXTBSY).
-        let qemu = root.0.join(format!("bin/qemu-system-{}", std::env::consts::ARCH));
-        let copied = std::process::Command::new("cp").arg(root.0.join("script")).arg(&qemu).status().unwrap();
+        let qemu = root.join(format!("bin/qemu-system-{}", std::env::consts::ARCH));
+        let copied = std::process::Command::new("cp").arg(root.join("script")).arg(&qemu).status().unwrap();
         assert!(copied.success());
         let qemu = root.facts("data").qemu.unwrap();
         assert_eq!((qemu.version, qemu.lacks.as_slice()), (version, lacks), "{script}");

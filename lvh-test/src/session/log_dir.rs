@@ -102,12 +102,16 @@ fn empty(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
-    fn place(name: &str) -> Place {
-        let target = std::env::temp_dir().join(format!("lvh-log-dir-{name}-{}", std::process::id()));
-        fs::create_dir_all(target.join("tmp")).unwrap();
-        Place { exe: target.join("debug/deps/it-0123456789abcdef"), cwd: "/".into(), env: Vec::new() }
+    /// A target directory, and what runs in it.
+    fn place() -> (TempDir, Place) {
+        let target = tempfile::tempdir().unwrap();
+        fs::create_dir(target.path().join("tmp")).unwrap();
+        let exe = target.path().join("debug/deps/it-0123456789abcdef");
+        (target, Place { exe, cwd: "/".into(), env: Vec::new() })
     }
 
     fn name(dir: &LogDir) -> &str {
@@ -116,19 +120,17 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_gone() {
-        let place = place("gone");
+        let (target, place) = place();
         let (first, second) =
             (LogDir::claim(&place, "../6.1").unwrap().unwrap(), LogDir::claim(&place, "../6.1").unwrap().unwrap());
         assert_eq!((name(&first), name(&second)), ("..-6.1", "..-6.1-2"));
         drop((first, second));
-        let target = place.target_dir().unwrap();
-        assert!(!target.join("lvh").exists());
-        fs::remove_dir_all(target).unwrap();
+        assert!(!target.path().join("lvh").exists());
     }
 
     #[test]
     fn what_stays_is_replaced_by_a_later_run() {
-        let place = place("stays");
+        let (_target, place) = place();
         let mut first = LogDir::claim(&place, "6.1").unwrap().unwrap();
         fs::write(first.path().join("console.log"), "x").unwrap();
         first.keep();
@@ -139,7 +141,5 @@ mod tests {
         assert_eq!(fs::read_to_string(old.join("console.log")).unwrap(), "x");
         // As a later run finds it: without our lock.
         empty(&old).unwrap();
-        drop(second);
-        fs::remove_dir_all(place.target_dir().unwrap()).unwrap();
     }
 }

@@ -132,13 +132,13 @@ mod tests {
 
     /// What `in_configuration` finds where `/etc/apt` has these files.
     fn check(test: &str, files: &[(&str, &str)], expected: Option<&str>) {
-        let etc = std::env::temp_dir().join(format!("lvh-mirror-{test}-{}", std::process::id()));
-        fs::create_dir_all(etc.join("sources.list.d")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let etc = dir.path();
+        fs::create_dir(etc.join("sources.list.d")).unwrap();
         for (name, text) in files {
             fs::write(etc.join(name), text).unwrap();
         }
-        let found = in_configuration(&etc);
-        fs::remove_dir_all(&etc).unwrap();
+        let found = in_configuration(etc);
         match expected {
             Some(expected) => assert_eq!(found.unwrap(), expected, "{test}"),
             None => assert!(found.unwrap_err().hint().unwrap().contains("mirror"), "{test}"),

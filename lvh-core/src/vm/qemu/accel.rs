@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_verdict_is_remembered() {
-        let dir = std::env::temp_dir().join(format!("lvh-accel-{}", std::process::id()));
-        let memory = Memory::open(&dir);
+        let dir = tempfile::tempdir().unwrap();
+        let memory = Memory::open(&dir.path().join("new"));
         assert_eq!(memory.recall(), None);
         for verdict in [Verdict::Broken("KVM is not usable: internal\nerror".to_owned()), Verdict::Works] {
             memory.keep(&verdict);
@@ -158,7 +158,6 @@ mod tests {
                 other => assert_eq!(other, Some(verdict)),
             }
         }
-        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
