@@ -1,11 +1,12 @@
 //! Looking at the machine, without changing it.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access, statvfs};
 
 use super::{Family, trial};
 use crate::config::{Accel, Config};
@@ -239,29 +240,15 @@ fn group_that_may_open(path: &Path, root: &Path) -> Option<String> {
 impl DataDir {
     fn look(path: &Path) -> Self {
         let nearest = path.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
-        let name = CString::new(nearest.as_os_str().as_bytes()).ok();
-        let writable = nearest.is_dir() && name.as_deref().is_some_and(may_write);
-        Self { path: path.to_owned(), exists: path.is_dir(), writable, free: name.as_deref().and_then(free_bytes) }
+        let writable = nearest.is_dir() && access(nearest, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        Self { path: path.to_owned(), exists: path.is_dir(), writable, free: free_bytes(nearest) }
     }
-}
-
-fn may_write(dir: &std::ffi::CStr) -> bool {
-    // SAFETY: the pointer is to a NUL-terminated string that outlives the call.
-    unsafe { libc::access(dir.as_ptr(), libc::W_OK | libc::X_OK) == 0 }
 }
 
 /// Bytes that an ordinary user may still write to the file system of `dir`.
-#[allow(clippy::unnecessary_cast, reason = "the fields are narrower on other systems than on 64-bit Linux")]
-fn free_bytes(dir: &std::ffi::CStr) -> Option<u64> {
-    let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the string is NUL-terminated, and the pointer is to writable memory of the structure's size.
-    let result = unsafe { libc::statvfs(dir.as_ptr(), stat.as_mut_ptr()) };
-    if result != 0 {
-        return None;
-    }
-    // SAFETY: statvfs(3) returned 0, so that it has filled the structure.
-    let stat = unsafe { stat.assume_init() };
-    Some(stat.f_bavail as u64 * stat.f_frsize as u64)
+fn free_bytes(dir: &Path) -> Option<u64> {
+    let stat = statvfs(dir).ok()?;
+    Some(stat.f_bavail * stat.f_frsize)
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use fuse_backend_rs::abi::fuse_abi::{CreateIn, InHeader};
 use fuse_backend_rs::api::filesystem::{Context, FileSystem, SetattrValid};
-use libc::stat64;
 use tempfile::TempDir;
 
+use super::calls;
 use super::exports::FsExports;
 use super::files::Cache;
 use super::handler::Fs;
@@ -131,8 +131,7 @@ fn a_read_only_tree_cannot_be_changed() {
     let share = scratch.read_only();
     let file = find(&share, TOP, "f").unwrap();
     let context = context();
-    // SAFETY: all zero is a valid stat64.
-    let stat: stat64 = unsafe { std::mem::zeroed() };
+    let stat = calls::no_attributes();
     let refused = [
         code(share.open(&context, file, libc::O_RDWR as u32, 0)),
         code(share.open(&context, file, libc::O_TRUNC as u32, 0)),
@@ -155,7 +154,7 @@ fn special_files_are_never_opened() {
     let scratch = Scratch::new();
     let path = CString::new(scratch.0.path().join("fifo").to_str().unwrap()).unwrap();
     // SAFETY: the path ends with zero.
-    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     for share in [scratch.read_only(), scratch.writable()] {
         let top = if share.writable { find(&share, TOP, "0").unwrap() } else { TOP };
         let fifo = find(&share, top, "fifo").unwrap();
@@ -176,8 +175,7 @@ fn a_writable_directory_can_be_worked_in() {
     share.rename(&context, top, c"f", directory, c"g", 0).unwrap();
     assert_eq!(find(&share, directory, "g").unwrap(), file, "the file keeps its node");
     assert_eq!(share.getattr(&context, file, None).unwrap().0.st_ino, fs::metadata(path("d/g")).unwrap().ino());
-    // SAFETY: all zero is a valid stat64.
-    let mut wanted: stat64 = unsafe { std::mem::zeroed() };
+    let mut wanted = calls::no_attributes();
     wanted.st_size = 5;
     wanted.st_uid = 12345;
     share.setattr(&context, file, wanted, Some(handle), SetattrValid::SIZE).unwrap();
