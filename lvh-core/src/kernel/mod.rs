@@ -22,6 +22,7 @@ mod source;
 
 pub use config::{KernelConfig, Value};
 pub use deb::DebArch;
+pub(crate) use elf::Elf;
 pub use modules::{Availability, LoadableModule, ModuleTree};
 pub(crate) use resolve::stamp;
 pub use resolve::{forget, resolve, resolve_blocking};
