@@ -67,6 +67,8 @@ pub mod place;
 #[doc(hidden)]
 pub mod process;
 pub mod progress;
+#[cfg(test)]
+mod property;
 pub mod store;
 #[cfg(all(feature = "vhost", target_os = "linux"))]
 pub mod vhost;

@@ -7,6 +7,8 @@ pub mod kernel_event;
 pub mod kernel_log;
 pub(crate) mod log_file;
 pub(crate) mod packed;
+#[cfg(test)]
+mod properties;
 pub mod protocol;
 pub mod wire;
 pub(crate) mod write_back;

@@ -16,6 +16,8 @@ mod elf;
 mod local;
 mod modules;
 pub mod payload;
+#[cfg(test)]
+mod properties;
 mod resolve;
 mod search;
 mod source;

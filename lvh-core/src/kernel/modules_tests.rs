@@ -2,6 +2,7 @@ use tempfile::TempDir;
 
 use super::super::elf::tests::sample;
 use super::*;
+use crate::property::check_reader;
 
 /// A module tree that goes with the test.
 struct Tree(TempDir);
@@ -90,4 +91,28 @@ fn a_missing_dependency_is_named() {
     let error = ModuleTree::open(tree.0.path()).unwrap().closure(&["odd"]).unwrap_err().to_string();
     assert!(error.contains("`odd` needs `nowhere`"), "{error}");
     assert!(ModuleTree::open(Path::new("/nonexistent")).is_err());
+}
+
+#[test]
+fn information_of_any_module_is_read() {
+    let info = b"license=GPL\0softdep=pre: crypto-crc32c post: x\0depends=mbcache,jbd2\0alias=a-b\0";
+    check_reader(50_000, &[&sample(".modinfo", info, "x", 0)], (4096, 100), |bytes| {
+        let info = ModInfo::parse(bytes);
+        let _ = (info.dependencies(), info.soft_dependencies(), info.values("alias").count());
+    });
+}
+
+#[test]
+fn any_lists_make_a_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let lists = ["modules.dep", "modules.builtin", "modules.alias", "modules.builtin.modinfo"];
+    let samples: [&[u8]; 3] =
+        [b"kernel/a-b.ko.xz: kernel/c.ko\nkernel/c.ko:\n", b"alias a-b c\nalias x\n", b"a.alias=b\0c\0"];
+    check_reader(500, &samples, (64 << 10, 500), |bytes| {
+        for list in lists {
+            fs::write(dir.path().join(list), bytes).unwrap();
+        }
+        let tree = ModuleTree::open(dir.path()).unwrap();
+        let _ = (tree.availability("c"), tree.aliases().unwrap());
+    });
 }

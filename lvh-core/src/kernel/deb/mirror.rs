@@ -129,6 +129,7 @@ fn stanza(lines: &[&str]) -> Option<SourceEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::property::check_reader;
 
     /// What `in_configuration` finds where `/etc/apt` has these files.
     fn check(test: &str, files: &[(&str, &str)], expected: Option<&str>) {
@@ -196,5 +197,15 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
         let text = DEB822.replace("http://m.example/debian/", "mirror+file:/etc/apt/mirrors/debian.list");
         let expected = Some("mirror+file:/etc/apt/mirrors/debian.list");
         check("mirror-list", &[("sources.list.d/debian.sources", &text)], expected);
+    }
+
+    #[test]
+    fn any_configuration_is_read() {
+        let list = b"deb [arch=amd64,arm64 trusted=no] http://m.example/debian trixie main contrib # here\n";
+        check_reader(20_000, &[DEB822.as_bytes(), list], (4096, 100), |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let found = text.lines().filter_map(one_line).chain(deb822(&text));
+            let _ = found.filter_map(|entry| entry.rank()).count();
+        });
     }
 }
