@@ -5,11 +5,15 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::cpio::Archive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Elf;
 use crate::process::Tool;
+
+/// How long a loader may take to list the libraries of a program.
+const LISTING: Duration = Duration::from_secs(60);
 
 /// The initramfs segment that holds `files`, what those of them that are programs need to run, the empty
 /// `directories`, and what is to be at another path than on the host: `renamed`, from and to.
@@ -56,7 +60,7 @@ fn needs(file: &Path) -> Result<Vec<PathBuf>> {
         let message = format!("failed to list the libraries of `{}`", file.display());
         Error::new(ErrorKind::Boot, message).with_output(text)
     };
-    let text = match Tool::at(&loader).args([OsStr::new("--list"), file.as_os_str()]).run() {
+    let text = match Tool::at(&loader).args([OsStr::new("--list"), file.as_os_str()]).deadline(LISTING).run() {
         Ok(text) if text.contains("not found") => return Err(failed(&text)),
         Ok(text) => text,
         Err(error) => return Err(failed(error.output().unwrap_or_default()).with_source(error)),
