@@ -140,26 +140,24 @@ mod tests {
         Recipe::new("sh", "/").args(["-c", script]).expecting("said")
     }
 
-    fn measure(name: &str, script: &str) -> Result<Sample, String> {
-        let log = std::env::temp_dir().join(format!("lvh-bench-{}-{name}", std::process::id()));
-        let result = run(&shell(script), &log);
-        fs::remove_file(log).unwrap();
-        result
+    fn measure(script: &str) -> Result<Sample, String> {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        run(&shell(script), log.path())
     }
 
     /// One test, for it waits for every child of this process.
     #[test]
     fn a_tree_of_processes_is_measured_whole() {
         let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
-        let sample = measure("tree", &format!("sh -c '{busy}' & wait; echo said")).unwrap();
+        let sample = measure(&format!("sh -c '{busy}' & wait; echo said")).unwrap();
         assert!(sample.cpu > 0.02 && sample.wall > 0.02 && sample.peak_mib > 0.5, "{sample:?}");
 
         let start = Instant::now();
-        let left = measure("orphan", "setsid sleep 1000 & echo said").unwrap();
+        let left = measure("setsid sleep 1000 & echo said").unwrap();
         assert!(left.wall < 2.0 && start.elapsed() < Duration::from_secs(60), "{left:?}");
         assert!(children().is_empty(), "{:?}", children());
 
-        assert_eq!(measure("silent", "echo other").unwrap_err(), "did not print `said`: other");
-        assert_eq!(measure("failed", "echo said; exit 3").unwrap_err(), "exit status: 3: said");
+        assert_eq!(measure("echo other").unwrap_err(), "did not print `said`: other");
+        assert_eq!(measure("echo said; exit 3").unwrap_err(), "exit status: 3: said");
     }
 }

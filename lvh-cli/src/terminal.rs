@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use lvh_core::vm::TerminalSize;
 use lvh_core::{Events, Progress};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Events that show on stderr.
 pub(crate) fn events() -> Events {
@@ -32,7 +33,7 @@ pub(crate) fn output(text: &str) -> io::Result<()> {
 #[derive(Debug)]
 #[must_use = "dropped, the terminal is as before"]
 pub(crate) struct RawTerminal {
-    before: libc::termios,
+    before: Termios,
 }
 
 impl RawTerminal {
@@ -41,15 +42,9 @@ impl RawTerminal {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(None);
         }
-        // SAFETY: all zeros is a valid termios, and the call fills it.
-        let mut before: libc::termios = unsafe { std::mem::zeroed() };
-        // SAFETY: the pointer is to a live termios.
-        if unsafe { libc::tcgetattr(libc::STDIN_FILENO, &raw mut before) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let mut raw = before;
-        // SAFETY: as above.
-        unsafe { libc::cfmakeraw(&raw mut raw) };
+        let before = tcgetattr(io::stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
         set(&raw)?;
         Ok(Some(Self { before }))
     }
@@ -67,19 +62,12 @@ impl Drop for RawTerminal {
     }
 }
 
-fn set(settings: &libc::termios) -> io::Result<()> {
-    // SAFETY: the pointer is to a live termios.
-    match unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSADRAIN, settings) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+fn set(settings: &Termios) -> io::Result<()> {
+    Ok(tcsetattr(io::stdin(), OptionalActions::Drain, settings)?)
 }
 
 /// The size of the window that standard output is shown in, where it is one that tells.
 pub(crate) fn window_size() -> Option<TerminalSize> {
-    // SAFETY: all zeros is a valid winsize.
-    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    // SAFETY: TIOCGWINSZ (ioctl_tty(2)) writes one winsize.
-    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
-    (result == 0 && size.ws_col > 0).then(|| TerminalSize { rows: size.ws_row.into(), columns: size.ws_col.into() })
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| TerminalSize { rows: size.ws_row.into(), columns: size.ws_col.into() })
 }

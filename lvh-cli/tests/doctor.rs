@@ -19,8 +19,8 @@ fn stdout(output: &Output, code: i32) -> String {
 
 /// Puts a QEMU into the project that is a script.
 fn write_qemu(project: &Project, script: &str) {
-    let qemu = project.0.join(format!("qemu-system-{}", std::env::consts::ARCH));
-    let file = project.0.join("script");
+    let qemu = project.dir().join(format!("qemu-system-{}", std::env::consts::ARCH));
+    let file = project.dir().join("script");
     fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     // Written by another process: while ours has a program open for writing, the child of any test's thread may have
@@ -39,8 +39,8 @@ esac";
 
 #[test]
 fn doctor_says_what_is_missing_and_how_to_mend_it() {
-    let project = Project::new("doctor", "data-dir = 'data'");
-    let doctor = |code| stdout(&project.lvh(&["doctor"], &[("PATH", project.0.to_str().unwrap())]), code);
+    let project = Project::new("data-dir = 'data'");
+    let doctor = |code| stdout(&project.lvh(&["doctor"], &[("PATH", project.dir().to_str().unwrap())]), code);
     let text = doctor(1);
     assert!(text.starts_with("MISSING  QEMU"), "{text}");
     assert!(text.contains("cost: no VM can start"), "{text}");
@@ -50,7 +50,7 @@ fn doctor_says_what_is_missing_and_how_to_mend_it() {
     let text = doctor(0);
     assert!(text.contains("(version 10.0)"), "{text}");
     assert!(text.contains("\nok       virtiofs  "), "{text}");
-    assert!(!project.0.join("data").exists(), "doctor changes nothing");
+    assert!(!project.dir().join("data").exists(), "doctor changes nothing");
 
     write_qemu(&project, &QEMU_10.replace("vhost-user-fs-pci", "another"));
     let text = doctor(1);
@@ -67,7 +67,7 @@ fn doctor_says_what_is_missing_and_how_to_mend_it() {
 /// The QEMU of this machine, if any, runs the trial's code under TCG.
 #[test]
 fn the_qemu_of_this_machine_is_tried() {
-    let project = Project::new("trial", "data-dir = 'data'");
+    let project = Project::new("data-dir = 'data'");
     let path = std::env::var("PATH").unwrap();
     let vars = [("PATH", path.as_str()), ("LVH_ACCEL", "tcg")];
     let text = stdout(&project.lvh(&["doctor"], &vars), 0);
@@ -79,7 +79,7 @@ fn the_qemu_of_this_machine_is_tried() {
 #[test]
 fn debian_kernels_show_their_transport() {
     let cloud = "[kernels.\"6.12-cloud\"]\ndeb = 'linux-image-cloud-amd64'\nsuite = 'trixie'\n";
-    let project = Project::new("debian", cloud);
+    let project = Project::new(cloud);
     let config = lvh_core::Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     let data_dir = config.data_dir().unwrap().into_os_string().into_string().unwrap();
     let mirror = config.debian_mirror.unwrap_or_default();
@@ -118,7 +118,7 @@ fn debian_kernels_show_their_transport() {
     assert!(text.contains("\nwarning  LSM bpf                   `bpf` is not in CONFIG_LSM (`lockdown,"), "{text}");
     assert!(text.contains("kernel-args = \"lsm=bpf\""), "{text}");
     assert!(!text.contains("FPROBE"), "Linux 5.10 cannot have it: {text}");
-    fs::write(project.0.join("lvh.toml"), "vm.kernel-args = 'lsm=bpf'").unwrap();
+    fs::write(project.dir().join("lvh.toml"), "vm.kernel-args = 'lsm=bpf'").unwrap();
     let (_, text) = doctor(&[], &["-k", "5.10"]);
     assert!(text.ends_with("with share 9p\n"), "{text}");
 }
@@ -150,9 +150,9 @@ const BARE: &[&str] = &[
 ];
 
 /// A project with an installed tree `tree` whose configuration has these lines and `BARE`, without the options `off`.
-fn project_with_tree(name: &str, off: &[&str], lines: &str) -> Project {
-    let project = Project::new(name, "data-dir = 'data'");
-    let boot = project.0.join("tree/boot");
+fn project_with_tree(off: &[&str], lines: &str) -> Project {
+    let project = Project::new("data-dir = 'data'");
+    let boot = project.dir().join("tree/boot");
     fs::create_dir_all(&boot).unwrap();
     fs::write(boot.join("vmlinuz-6.5.0-x"), bzimage()).unwrap();
     let bare = BARE.iter().filter(|option| !off.contains(option)).map(|option| format!("CONFIG_{option}=y\n"));
@@ -163,16 +163,15 @@ fn project_with_tree(name: &str, off: &[&str], lines: &str) -> Project {
 
 /// What doctor says of `kernel`, with the project's path as `DIR` and without the channel that depends on the host.
 fn kernel_report(project: &Project, kernel: &str, code: i32) -> String {
-    let output = project.lvh(&["doctor", "-k", kernel], &[("PATH", project.0.to_str().unwrap())]);
-    let text = stdout(&output, code).replace(project.0.to_str().unwrap(), "DIR");
+    let output = project.lvh(&["doctor", "-k", kernel], &[("PATH", project.dir().to_str().unwrap())]);
+    let text = stdout(&output, code).replace(project.dir().to_str().unwrap(), "DIR");
     text.lines().filter(|line| !line.contains(" channel vhost-vsock ")).map(|line| format!("{line}\n")).collect()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_kernel_for_nothing_but_a_serial_line() {
-    let project =
-        project_with_tree("serial", &["CGROUPS"], "CONFIG_VIRTIO_PCI=y\nCONFIG_MODULES=y\nCONFIG_VIRTIO_FS=m\n");
+    let project = project_with_tree(&["CGROUPS"], "CONFIG_VIRTIO_PCI=y\nCONFIG_MODULES=y\nCONFIG_VIRTIO_FS=m\n");
     let text = kernel_report(&project, "./tree", 0);
     let (files_and_transport, options) = text.split_once("ok       lvh's needs").unwrap();
     let expected = "\
@@ -215,14 +214,14 @@ taken    share packed                      what a VM uses; nothing to load
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn kernels_that_cannot_be_booted() {
-    let project = project_with_tree("no-devtmpfs", &["DEVTMPFS"], "");
+    let project = project_with_tree(&["DEVTMPFS"], "");
     let text = kernel_report(&project, "./tree", 1);
     assert!(text.contains("MISSING  DEVTMPFS  "), "{text}");
     assert!(text.contains("cost: lvh-init finds no devices, and no guest comes up\n"), "{text}");
     assert!(text.contains("fix:  build the kernel with CONFIG_DEVTMPFS=y\n"), "{text}");
     assert!(text.ends_with("\nlvh cannot boot this kernel: 1 thing missing\n"), "{text}");
 
-    let project = project_with_tree("no-channel", &["SERIAL_8250", "SERIAL_8250_CONSOLE"], "");
+    let project = project_with_tree(&["SERIAL_8250", "SERIAL_8250_CONSOLE"], "");
     let text = kernel_report(&project, "./tree", 1);
     assert!(text.contains("no       channel serial  "), "{text}");
     assert!(
@@ -230,7 +229,7 @@ fn kernels_that_cannot_be_booted() {
         "{text}"
     );
 
-    fs::write(project.0.join("text"), "no kernel").unwrap();
+    fs::write(project.dir().join("text"), "no kernel").unwrap();
     let text = kernel_report(&project, "./text", 1);
     let why = "`DIR/text` is no kernel that lvh knows: neither bzImage, ELF nor arm64 Image";
     assert_eq!(text, format!("kernel `DIR/text`: {why}\n\nlvh cannot boot this kernel\n"));
@@ -244,8 +243,8 @@ fn kernels_that_cannot_be_booted() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_kernel_of_which_nothing_is_known() {
-    let project = project_with_tree("bare", &[], "");
-    fs::copy(project.0.join("tree/boot/vmlinuz-6.5.0-x"), project.0.join("bzImage")).unwrap();
+    let project = project_with_tree(&[], "");
+    fs::copy(project.dir().join("tree/boot/vmlinuz-6.5.0-x"), project.dir().join("bzImage")).unwrap();
     let text = kernel_report(&project, "./bzImage", 0);
     assert!(text.contains("\nwarning  config                    not known\n"), "{text}");
     assert!(text.contains("put its .config beside it as `config-6.5.0-x`, or build it with CONFIG_IKCONFIG=y\n"));
@@ -259,7 +258,7 @@ fn a_kernel_of_which_nothing_is_known() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_machine_without_qemu_boots_no_kernel() {
-    let project = project_with_tree("no-qemu", &[], "");
+    let project = project_with_tree(&[], "");
     let text = stdout(&project.lvh(&["doctor", "-k", "./tree"], &[("PATH", "/nonexistent")]), 1);
     assert!(text.starts_with("this machine boots no kernel as it is:\n\nMISSING  QEMU  "), "{text}");
     assert!(text.contains("\n\nkernel `"), "{text}");

@@ -59,9 +59,12 @@ pub mod event;
 mod guest;
 mod host_context;
 pub mod kernel;
+#[doc(hidden)]
+pub mod process;
 pub mod progress;
+#[cfg(test)]
+mod property;
 pub mod store;
-mod tool;
 #[cfg(all(feature = "vhost", target_os = "linux"))]
 mod vhost;
 pub mod vm;

@@ -123,12 +123,8 @@ impl Progress {
 
 /// The width of the terminal behind stderr, where it is one and tells.
 fn columns_of_stderr() -> Option<usize> {
-    let mut size = std::mem::MaybeUninit::<libc::winsize>::zeroed();
-    // SAFETY: TIOCGWINSZ (ioctl_tty(2)) writes one `winsize`, for which the pointer has room.
-    let result = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, size.as_mut_ptr()) };
-    // SAFETY: all zeros is a valid `winsize`, whatever the call has written.
-    let size = unsafe { size.assume_init() };
-    (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
 /// Such as ``lvh: kernel `6.12`: downloading 12.5/98.0 MiB (12%)``.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use lvh_core::kernel::{Availability, DebSource, KernelConfig, ModuleTree, forget, resolve, resolve_blocking};
 use lvh_core::{Error, Event, Events, Kernel, KernelSource, Result, Store};
+use tempfile::TempDir;
 
 fn deb(package: &str, suite: &str) -> DebSource {
     DebSource {
@@ -27,18 +28,16 @@ fn shared() -> Store {
     Store::open(Store::default_root().unwrap()).unwrap()
 }
 
-/// A store for one test, removed with it.
-struct Fresh(PathBuf);
+/// A store that goes with the test.
+struct Fresh(TempDir);
 
 impl Fresh {
-    fn new(test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("lvh-deb-{test}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        Self(dir)
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn store(&self) -> Store {
-        Store::open(self.0.join("data")).unwrap()
+        Store::open(self.0.path().join("data")).unwrap()
     }
 
     fn resolve(&self, source: DebSource) -> Result<Kernel> {
@@ -47,14 +46,8 @@ impl Fresh {
 
     fn refuse(&self, source: DebSource) -> Error {
         let error = self.resolve(source).unwrap_err();
-        assert!(!self.0.join("data/store/deb-kernel").exists(), "something was kept of a refused package");
+        assert!(!self.0.path().join("data/store/deb-kernel").exists(), "something was kept of a refused package");
         error
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -91,12 +84,11 @@ fn check_modules(dir: &Path, closures: &[Closure<'_>]) {
 
 /// The closure in the tree as the package has it, on a host that has no depmod.
 fn names_without_depmod(dir: &Path, wanted: &[&str]) -> Vec<String> {
-    let bare = Fresh::new(&format!("bare-{}", dir.file_name().unwrap().display()));
-    fs::create_dir_all(&bare.0).unwrap();
+    let bare = tempfile::tempdir().unwrap();
     for part in ["kernel", "modules.order", "modules.builtin", "modules.builtin.modinfo"] {
-        symlink(dir.join(part), bare.0.join(part)).unwrap();
+        symlink(dir.join(part), bare.path().join(part)).unwrap();
     }
-    let modules = ModuleTree::open(&bare.0).unwrap().closure(wanted).unwrap();
+    let modules = ModuleTree::open(bare.path()).unwrap().closure(wanted).unwrap();
     modules.into_iter().map(|module| module.name).collect()
 }
 
@@ -179,7 +171,7 @@ fn recording(asker: usize, progress: &Progress) -> Events {
 
 #[test]
 fn many_ask_and_one_fetches() {
-    let (fresh, progress) = (Fresh::new("many"), Progress::default());
+    let (fresh, progress) = (Fresh::new(), Progress::default());
     let source = KernelSource::Deb(deb("linux-image-cloud-amd64", "bookworm"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let ask = |asker| {
@@ -210,7 +202,7 @@ fn names_that_do_not_exist() {
         (|s| s.package = "-o=Dir::Etc=/".into(), "cannot be the `deb`"),
         (|s| s.mirror = Some("http://127.0.0.1:9/debian".into()), "check the network and `mirror`"),
     ];
-    let fresh = Fresh::new("names");
+    let fresh = Fresh::new();
     for (change, message) in cases {
         let mut source = deb("linux-image-cloud-amd64", "bookworm");
         change(&mut source);
@@ -222,7 +214,7 @@ fn names_that_do_not_exist() {
 /// Debian's security team signs with other keys than the archive does.
 #[test]
 fn a_foreign_key_is_refused() {
-    let fresh = Fresh::new("keyring");
+    let fresh = Fresh::new();
     let keyring = Path::new("/usr/share/keyrings/debian-archive-bullseye-security-automatic.gpg");
     let source = DebSource { keyring: Some(keyring.into()), ..deb("linux-image-amd64", "trixie") };
     let report = fresh.refuse(source).report();
@@ -237,7 +229,7 @@ struct Archive {
 
 impl Archive {
     fn new(fresh: &Fresh, valid_until: &str) -> Self {
-        let dir = fresh.0.join("archive");
+        let dir = fresh.0.path().join("archive");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/make-archive.sh");
         let made = Command::new("sh").arg(script).arg(&dir).arg(valid_until).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -259,7 +251,7 @@ const FUTURE: &str = "+10 days";
 
 #[test]
 fn an_archive_of_ones_own_is_used() {
-    let fresh = Fresh::new("own");
+    let fresh = Fresh::new();
     let archive = Archive::new(&fresh, FUTURE);
     let kernel = fresh.resolve(archive.source(false)).unwrap_or_else(|e| panic!("{}", e.report()));
     assert_eq!(kernel.release.as_str(), "1.2.3-amd64");
@@ -271,7 +263,7 @@ fn an_archive_of_ones_own_is_used() {
 
 #[test]
 fn changed_packages_are_refused() {
-    let fresh = Fresh::new("package");
+    let fresh = Fresh::new();
     let archive = Archive::new(&fresh, FUTURE);
     archive.change("linux-image-1.2.3-amd64_1.2.3-1_amd64.deb", |deb| [&deb[..deb.len() - 1], b"x"].concat());
     let report = fresh.refuse(archive.source(false)).report();
@@ -280,7 +272,7 @@ fn changed_packages_are_refused() {
 
 #[test]
 fn changed_indexes_are_refused() {
-    let fresh = Fresh::new("index");
+    let fresh = Fresh::new();
     let archive = Archive::new(&fresh, FUTURE);
     archive.change("dists/stable/main/binary-amd64/Packages", |index| [index, b"\n"].concat());
     let report = fresh.refuse(archive.source(false)).report();
@@ -290,7 +282,7 @@ fn changed_indexes_are_refused() {
 /// apt-get itself is content with an older index here.
 #[test]
 fn a_bad_signature_is_refused_even_after_a_good_one() {
-    let fresh = Fresh::new("signature");
+    let fresh = Fresh::new();
     let archive = Archive::new(&fresh, FUTURE);
     let source = archive.source(false);
     fresh.resolve(source.clone()).unwrap();
@@ -305,7 +297,7 @@ fn a_bad_signature_is_refused_even_after_a_good_one() {
 
 #[test]
 fn expired_indexes_are_refused_unless_allowed() {
-    let fresh = Fresh::new("expired");
+    let fresh = Fresh::new();
     let archive = Archive::new(&fresh, "-1 day");
     let report = fresh.refuse(archive.source(false)).report();
     assert!(report.contains("expired") && report.contains("allow-expired"), "{report}");

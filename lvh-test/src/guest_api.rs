@@ -1,7 +1,6 @@
 //! What the body of a test may ask of lvh.
 
-use std::ffi::CStr;
-use std::{fmt, io, mem};
+use std::fmt;
 
 use crate::guest_mode;
 use crate::kernel_requirement::KernelRequirement;
@@ -12,18 +11,8 @@ use crate::kernel_requirement::KernelRequirement;
 /// let release = lvh::kernel_release();
 /// assert!(release.contains('.'), "{release}");
 /// ```
-///
-/// # Panics
-/// If the system cannot tell, which no Linux does.
 pub fn kernel_release() -> String {
-    // SAFETY: all zeros is a valid `utsname`: it is arrays of characters.
-    let mut names: libc::utsname = unsafe { mem::zeroed() };
-    // SAFETY: the pointer is to a live `utsname`.
-    let result = unsafe { libc::uname(&raw mut names) };
-    assert!(result == 0, "failed to read the kernel's release: {}", io::Error::last_os_error());
-    // SAFETY: uname ends each of its strings with a zero byte within the array.
-    let release = unsafe { CStr::from_ptr(names.release.as_ptr()) };
-    release.to_string_lossy().into_owned()
+    rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
 /// Ends the test as skipped, with a reason; it counts as ignored, not as passed.

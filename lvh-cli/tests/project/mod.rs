@@ -1,32 +1,29 @@
 //! A directory to run `lvh` in.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-/// A directory with an `lvh.toml`, removed at the end.
-pub(crate) struct Project(pub(crate) PathBuf);
+use tempfile::TempDir;
+
+/// A directory with an `lvh.toml` that goes with the test.
+pub(crate) struct Project(TempDir);
 
 impl Project {
-    /// `name` is the test's own.
-    pub(crate) fn new(name: &str, config: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("lvh.toml"), config).unwrap();
+    pub(crate) fn new(config: &str) -> Self {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        std::fs::write(dir.path().join("lvh.toml"), config).unwrap();
         Self(dir)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.0.path()
     }
 
     /// Runs `lvh` here with an environment of its own.
     pub(crate) fn lvh(&self, args: &[&str], vars: &[(&str, &str)]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
-        command.args(args).current_dir(&self.0).env_clear().env("HOME", &self.0);
+        command.args(args).current_dir(self.dir()).env_clear().env("HOME", self.dir());
         command.envs(vars.iter().copied()).output().unwrap()
-    }
-}
-
-impl Drop for Project {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -299,12 +299,11 @@ fn a_bad_variable_is_named_with_what_it_may_be() {
 
 #[test]
 fn the_nearest_file_upward_is_found() {
-    let dir = std::env::temp_dir().join(format!("lvh-config-{}", std::process::id()));
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
     let deep = dir.join("a/b");
     std::fs::create_dir_all(&deep).unwrap();
     std::fs::write(dir.join("lvh.toml"), "[vm]\ncpus = 3").unwrap();
-    let found = Config::discover(&deep);
-    std::fs::remove_dir_all(&dir).unwrap();
-    let found = found.unwrap();
-    assert_eq!((found.vm.cpus, found.file, found.base_dir), (Some(3), Some(dir.join("lvh.toml")), dir));
+    let found = Config::discover(&deep).unwrap();
+    assert_eq!((found.vm.cpus, found.file, found.base_dir), (Some(3), Some(dir.join("lvh.toml")), dir.to_owned()));
 }

@@ -1,22 +1,19 @@
 //! Looking at the machine, without changing it.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::install::{Thing, install};
+use rustix::fs::{Access, access, statvfs};
+
 use super::{Family, trial};
 use crate::config::{Accel, Config};
 use crate::kernel::deb::{KEYRINGS, mirror_in};
-use crate::tool::Tool;
+use crate::vm::qemu::version::{said, version};
 use crate::{Result, vm};
 
-/// How long a program may take to tell its version or its devices.
-const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 /// Where administrators' programs live; users' PATH on Debian does not name these.
 const SBIN: &[&str] = &["usr/local/sbin", "usr/sbin", "sbin"];
 /// What container engines make in their containers: Docker, Podman.
@@ -138,7 +135,7 @@ impl Facts {
         let kvm = Device::open(&root.join("dev/kvm"), root);
         Ok(Self {
             arch: arch.to_owned(),
-            family: family(root),
+            family: Family::of_machine(root),
             accel: config.vm.accel,
             kvm_trial: Kvm::find_out(&kvm, qemu.as_ref(), &data_dir),
             virtualisation: Virtualisation::of(root),
@@ -157,18 +154,6 @@ impl Facts {
     }
 }
 
-/// The distribution's family, as os-release(5) tells it.
-fn family(root: &Path) -> Family {
-    let os_release = std::fs::read_to_string(root.join("etc/os-release"))
-        .or_else(|_| std::fs::read_to_string(root.join("usr/lib/os-release")));
-    Family::of(&os_release.unwrap_or_default())
-}
-
-/// The command that installs QEMU on this machine.
-pub(crate) fn install_qemu() -> String {
-    install(family(Path::new("/")), Thing::Qemu, std::env::consts::ARCH)
-}
-
 /// The first executable file of that name in `path`, then in the `sbin` directories.
 fn find_program(root: &Path, path: &OsStr, name: &str) -> Option<PathBuf> {
     let sbin = SBIN.iter().map(|dir| root.join(dir));
@@ -185,7 +170,7 @@ impl Qemu {
         let unknown =
             |device: &&str| devices.as_ref().is_some_and(|devices| !devices.contains(&format!("name \"{device}\"")));
         Self {
-            version: qemu_version(&path),
+            version: version(&path),
             failure: trial_is_known().then(|| trial::run(&path, "tcg").err()).flatten(),
             lacks: OWN_DEVICES.into_iter().filter(unknown).collect(),
             path,
@@ -227,23 +212,6 @@ impl Virtualisation {
     }
 }
 
-/// The first two numbers of a QEMU's version, where it tells them.
-pub(crate) fn qemu_version(program: impl AsRef<Path>) -> Option<(u32, u32)> {
-    said(program.as_ref(), &["--version"]).as_deref().and_then(parse_version)
-}
-
-/// What the program prints, unless it fails or takes too long.
-fn said(program: &Path, args: &[&str]) -> Option<String> {
-    Tool::at(program).args(args).deadline(VERSION_DEADLINE).run().ok()
-}
-
-/// Reads `QEMU emulator version 7.2.22 (…)`.
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let version = text.split_once("version ")?.1;
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 impl Device {
     /// Opens `path`; the names of groups are those of the machine below `root`.
     fn open(path: &Path, root: &Path) -> Self {
@@ -272,69 +240,51 @@ fn group_that_may_open(path: &Path, root: &Path) -> Option<String> {
 impl DataDir {
     fn look(path: &Path) -> Self {
         let nearest = path.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("."));
-        let name = CString::new(nearest.as_os_str().as_bytes()).ok();
-        let writable = nearest.is_dir() && name.as_deref().is_some_and(may_write);
-        Self { path: path.to_owned(), exists: path.is_dir(), writable, free: name.as_deref().and_then(free_bytes) }
+        let writable = nearest.is_dir() && access(nearest, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        Self { path: path.to_owned(), exists: path.is_dir(), writable, free: free_bytes(nearest) }
     }
-}
-
-fn may_write(dir: &std::ffi::CStr) -> bool {
-    // SAFETY: the pointer is to a NUL-terminated string that outlives the call.
-    unsafe { libc::access(dir.as_ptr(), libc::W_OK | libc::X_OK) == 0 }
 }
 
 /// Bytes that an ordinary user may still write to the file system of `dir`.
-#[allow(clippy::unnecessary_cast, reason = "the fields are narrower on other systems than on 64-bit Linux")]
-fn free_bytes(dir: &std::ffi::CStr) -> Option<u64> {
-    let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the string is NUL-terminated, and the pointer is to writable memory of the structure's size.
-    let result = unsafe { libc::statvfs(dir.as_ptr(), stat.as_mut_ptr()) };
-    if result != 0 {
-        return None;
-    }
-    // SAFETY: statvfs(3) returned 0, so that it has filled the structure.
-    let stat = unsafe { stat.assume_init() };
-    Some(stat.f_bavail as u64 * stat.f_frsize as u64)
+fn free_bytes(dir: &Path) -> Option<u64> {
+    let stat = statvfs(dir).ok()?;
+    Some(stat.f_bavail * stat.f_frsize)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A directory tree that is removed at the end.
-    struct Root(PathBuf);
+    /// A directory tree that goes with the test.
+    struct Root(tempfile::TempDir);
 
     impl Root {
-        fn new(name: &str) -> Self {
-            let dir = std::env::temp_dir().join(format!("lvh-doctor-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&dir).unwrap();
-            Self(dir)
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+            self.0.path().join(path)
         }
 
         /// What is found here, with `bin` as PATH.
         fn facts(&self, data_dir: &str) -> Facts {
             let mut config = Config::default();
-            config.data_dir = Some(self.0.join(data_dir));
-            Facts::gather(&self.0, self.0.join("bin").as_os_str(), &config).unwrap()
+            config.data_dir = Some(self.join(data_dir));
+            Facts::gather(self.0.path(), self.join("bin").as_os_str(), &config).unwrap()
         }
 
         fn write(&self, path: &str, text: &str, mode: u32) {
-            let file = self.0.join(path);
+            let file = self.join(path);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(&file, text).unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         }
     }
 
-    impl Drop for Root {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
     fn an_empty_machine_has_nothing() {
-        let root = Root::new("empty");
+        let root = Root::new();
         let facts = root.facts("data/lvh");
         assert_eq!((facts.qemu, facts.kvm, facts.vhost_vsock), (None, Device::Absent, Device::Absent));
         assert_eq!((facts.apt_get, facts.dpkg_deb, facts.keyring, facts.depmod), (None, None, None, None));
@@ -343,12 +293,12 @@ mod tests {
         assert!(!facts.container && !facts.data_dir.exists);
         assert!(facts.data_dir.writable, "its parent is");
         assert!(facts.data_dir.free.is_some());
-        assert!(!root.0.join("data").exists(), "looking makes nothing");
+        assert!(!root.join("data").exists(), "looking makes nothing");
     }
 
     #[test]
     fn programs_and_files_are_found() {
-        let root = Root::new("full");
+        let root = Root::new();
         root.write("etc/os-release", "ID=arch\n", 0o644);
         root.write("bin/apt-get", "not executable", 0o644);
         root.write("usr/sbin/depmod", "", 0o755);
@@ -362,20 +312,20 @@ mod tests {
         assert_eq!(facts.mirror.as_deref(), Some("https://mirror.example/debian"));
         assert_eq!(facts.family, Family::Arch);
         assert_eq!(facts.apt_get, None);
-        assert_eq!(facts.depmod, Some(root.0.join("usr/sbin/depmod")));
-        assert_eq!(facts.keyring, Some(root.0.join(KEYRINGS[1])));
+        assert_eq!(facts.depmod, Some(root.join("usr/sbin/depmod")));
+        assert_eq!(facts.keyring, Some(root.join(KEYRINGS[1])));
         assert!(!facts.data_dir.writable, "a file is no directory");
     }
 
     /// A QEMU that is a script of the shell.
     fn check_qemu(script: &str, version: Option<(u32, u32)>, failure: Option<&str>, lacks: &[&str]) {
-        let root = Root::new("qemu");
+        let root = Root::new();
         root.write("script", &format!("#!/bin/sh\n{script}\n"), 0o755);
         root.write("bin/other", "", 0o644);
         // Written by another process: while ours has a program open for writing, the child of any test's thread may
         // have so too for a moment, and exec(2) would refuse it (ETXTBSY).
-        let qemu = root.0.join(format!("bin/qemu-system-{}", std::env::consts::ARCH));
-        let copied = std::process::Command::new("cp").arg(root.0.join("script")).arg(&qemu).status().unwrap();
+        let qemu = root.join(format!("bin/qemu-system-{}", std::env::consts::ARCH));
+        let copied = std::process::Command::new("cp").arg(root.join("script")).arg(&qemu).status().unwrap();
         assert!(copied.success());
         let qemu = root.facts("data").qemu.unwrap();
         assert_eq!((qemu.version, qemu.lacks.as_slice()), (version, lacks), "{script}");
@@ -394,14 +344,5 @@ mod tests {
         let broken = "echo \"$(basename $0): cannot open shared object file\" >&2; exit 127";
         check_qemu(broken, None, Some("cannot open shared object file"), &[]);
         check_qemu("exit 0", None, Some("ended with exit code 0"), &OWN_DEVICES);
-    }
-
-    #[test]
-    fn versions_are_read() {
-        let check = |text: &str, expected| assert_eq!(parse_version(text), expected, "{text}");
-        check("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright", Some((7, 2)));
-        check("QEMU emulator version 10.0.2", Some((10, 0)));
-        check("QEMU emulator version x", None);
-        check("", None);
     }
 }

@@ -1,8 +1,8 @@
 //! From facts to verdicts.
 
-use super::install::{Thing, install};
 use super::{Check, Device, Facts, Kvm, Qemu, State, Virtualisation};
 use crate::config::Accel;
+use crate::process::install::{Thing, install};
 
 /// The first QEMU whose TCG runs a guest that patches its own code on several threads.
 const QEMU_TCG_THREADS: (u32, u32) = (8, 1);

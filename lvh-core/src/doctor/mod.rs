@@ -5,7 +5,6 @@
 
 mod check;
 mod facts;
-mod install;
 mod judge;
 mod kernel;
 mod needs;
@@ -13,7 +12,7 @@ mod trial;
 
 pub use check::{Check, State, can_run};
 pub use facts::{DataDir, Device, Facts, Kvm, Qemu, Virtualisation};
-pub(crate) use facts::{install_qemu, qemu_version};
-pub use install::Family;
 pub use judge::judge;
 pub use kernel::KernelReport;
+
+pub use crate::process::install::Family;

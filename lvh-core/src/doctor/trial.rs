@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::guest::initramfs::memory_file;
-use crate::tool::Tool;
+use crate::process::Tool;
 
 /// How long a QEMU may take to start and to run a handful of instructions; idle machines need less than a second.
 const DEADLINE: Duration = Duration::from_secs(20);

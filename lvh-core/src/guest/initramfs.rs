@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::cpio::Archive;
 use crate::kernel::LoadableModule;
@@ -41,14 +43,7 @@ fn add_modules(archive: &mut Archive, directory: &str, modules: &[LoadableModule
 
 /// Puts segments behind each other in a file without a name, for QEMU to inherit.
 pub(crate) fn memory_file(segments: &[Vec<u8>]) -> io::Result<OwnedFd> {
-    // SAFETY: a NUL-terminated string; the descriptor is checked before it is owned.
-    let fd = unsafe { libc::memfd_create(c"lvh-initramfs".as_ptr(), libc::MFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel just gave us this descriptor.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut file = File::from(fd.try_clone()?);
+    let mut file = File::from(memfd_create("lvh-initramfs", MemfdFlags::CLOEXEC)?);
     segments.iter().try_for_each(|segment| file.write_all(segment))?;
-    Ok(fd)
+    Ok(file.into())
 }

@@ -12,6 +12,8 @@ pub(crate) mod kernel_log;
 pub(crate) mod log_file;
 pub(crate) mod packed;
 pub(crate) mod process;
+#[cfg(test)]
+mod properties;
 #[expect(dead_code, reason = "the same file is a part of lvh-init, which uses the rest")]
 #[expect(unreachable_pub, reason = "lvh-init declares it otherwise")]
 pub(crate) mod protocol;

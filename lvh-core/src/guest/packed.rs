@@ -1,13 +1,19 @@
 //! Programs for a guest that cannot see the host's files: each with its loader and libraries, at their host paths.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::cpio::Archive;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Elf;
+use crate::process::Tool;
+
+/// How long a loader may take to list the libraries of a program.
+const LISTING: Duration = Duration::from_secs(60);
 
 /// The initramfs segment that holds `files`, what those of them that are programs need to run, the empty
 /// `directories`, and what is to be at another path than on the host: `renamed`, from and to.
@@ -50,13 +56,15 @@ pub(crate) fn libraries_of_init() -> Result<Vec<u8>> {
 fn needs(file: &Path) -> Result<Vec<PathBuf>> {
     let content = fs::read(file).map_err(|error| Error::path("read", file, error))?;
     let Some(loader) = interpreter(&content) else { return Ok(Vec::new()) };
-    let output = Command::new(&loader).arg("--list").arg(file).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| Error::path("run", &loader, error))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() || text.contains("not found") {
+    let failed = |text: &str| {
         let message = format!("failed to list the libraries of `{}`", file.display());
-        return Err(Error::new(ErrorKind::Boot, message).with_output(text));
-    }
+        Error::new(ErrorKind::Boot, message).with_output(text)
+    };
+    let text = match Tool::at(&loader).args([OsStr::new("--list"), file.as_os_str()]).deadline(LISTING).run() {
+        Ok(text) if text.contains("not found") => return Err(failed(&text)),
+        Ok(text) => text,
+        Err(error) => return Err(failed(error.output().unwrap_or_default()).with_source(error)),
+    };
     Ok(std::iter::once(loader).chain(listed(&text)).collect())
 }
 
@@ -71,20 +79,7 @@ fn listed(text: &str) -> impl Iterator<Item = PathBuf> {
 
 /// The loader that a 64-bit little-endian ELF file asks for.
 fn interpreter(elf: &[u8]) -> Option<PathBuf> {
-    const PT_INTERP: u64 = 3;
-    let number = |at: usize, len: usize| {
-        let mut bytes = [0; 8];
-        bytes[..len].copy_from_slice(elf.get(at..at.checked_add(len)?)?);
-        Some(u64::from_le_bytes(bytes))
-    };
-    if !elf.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let (table, entry, count) = (number(32, 8)? as usize, number(54, 2)? as usize, number(56, 2)? as usize);
-    let header =
-        (0..count).map(|index| table.saturating_add(index * entry)).find(|&at| number(at, 4) == Some(PT_INTERP))?;
-    let (offset, len) = (number(header + 8, 8)? as usize, number(header + 32, 8)? as usize);
-    let path = elf.get(offset..offset.checked_add(len)?)?.strip_suffix(b"\0")?;
+    let path = Elf::parse(elf)?.interpreter()?;
     Some(PathBuf::from(str::from_utf8(path).ok()?))
 }
 

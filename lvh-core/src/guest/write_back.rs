@@ -72,8 +72,9 @@ mod tests {
 
     #[test]
     fn files_stay_below_their_directory() {
-        let dir = std::env::temp_dir().join(format!("lvh-write-back-{}", std::process::id()));
-        fs::create_dir_all(dir.join("in")).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path();
+        fs::create_dir(dir.join("in")).unwrap();
         std::os::unix::fs::symlink("/tmp", dir.join("in/link")).unwrap();
         std::os::unix::fs::symlink("/tmp/x", dir.join("in/file-link")).unwrap();
         let mut files = WriteBack::into(&dir.join("in"));
@@ -83,6 +84,5 @@ mod tests {
         for path in ["", "/etc/x", "../x", "a/../../x", "link/x", "file-link", "a/b/c", "."] {
             assert!(files.take(part(path, "", true)).is_err(), "{path}");
         }
-        fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -71,8 +71,8 @@ mod tests {
 
     #[test]
     fn a_build_tree_becomes_a_module_tree() {
-        let dir = std::env::temp_dir().join(format!("lvh-built-{}", std::process::id()));
-        let root = dir.join("linux");
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("linux");
         for module in ["fs/a.ko", "fs/b.ko", "drivers/c.ko"] {
             let file = root.join(module);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -81,7 +81,7 @@ mod tests {
         fs::write(root.join("modules.order"), "kernel/fs/a.ko\nfs/b.o\ndrivers/c.ko\nfs/not_built.o\nfs/../fs/a.o\n")
             .unwrap();
         fs::write(root.join("modules.builtin"), "kernel/fs/d.ko\n").unwrap();
-        let store = Store::open(dir.join("data")).unwrap();
+        let store = Store::open(dir.path().join("data")).unwrap();
         let release = KernelRelease::new("6.1-x");
 
         let (key, tree) = gather(&root, &release, &store).unwrap().unwrap();
@@ -93,7 +93,7 @@ mod tests {
         {
             assert_eq!(modules.availability(name), availability, "{name}");
         }
-        if crate::tool::find("depmod").is_some() {
+        if crate::process::find("depmod").is_some() {
             let list = fs::read_to_string(tree.join("modules.dep")).unwrap();
             assert_eq!(list.lines().count(), 3, "depmod did not follow the links: {list}");
         }
@@ -102,6 +102,5 @@ mod tests {
         assert_eq!(gather(&root, &release, &store).unwrap().unwrap().0, key);
         fs::write(root.join("fs/a.ko"), "changed").unwrap();
         assert_ne!(gather(&root, &release, &store).unwrap().unwrap().0, key);
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

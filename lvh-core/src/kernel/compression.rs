@@ -5,7 +5,7 @@ use std::io::{self, Read};
 /// The most that a kernel or a module may unpack to; a larger one is a bomb, not a kernel.
 const LIMIT: u64 = 1 << 30;
 
-/// The largest dictionary of an lzma stream: four times what `xz -9` uses.
+/// The largest dictionary of an lzma or xz stream: four times what `xz -9` uses.
 const DICTIONARY_KIB: u32 = 256 << 10;
 
 /// A compressed format, told by its first bytes.
@@ -41,7 +41,7 @@ impl Compression {
     pub(super) fn decompress(self, data: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => read(flate2::read::GzDecoder::new(data)),
-            Self::Xz => read(lzma_rust2::XzReader::new(data, false)),
+            Self::Xz => read(lzma_rust2::XzReader::new_mem_limit(data, false, DICTIONARY_KIB)),
             Self::Zstd => read(ruzstd::decoding::StreamingDecoder::new(data).map_err(io::Error::other)?),
             Self::Lz4 => lz4(data),
             Self::Lzma => read(lzma_rust2::LzmaReader::new_mem_limit(data, DICTIONARY_KIB, None)?),
@@ -121,7 +121,7 @@ fn bad(why: &str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// What each tool makes of the text in the test below.
@@ -136,6 +136,11 @@ mod tests {
         (Compression::Lz4, "02214c18100000006f68656c6c6f2006000050656c6c6f0a"),
         (Compression::Lzma, "5d00008000ffffffffffffffff00341949ee8de9573ac70db003fffffdd1c000"),
     ];
+
+    /// A stream of each format.
+    pub(in crate::kernel) fn samples() -> Vec<Vec<u8>> {
+        SAMPLES.iter().map(|(_, sample)| bytes(sample)).collect()
+    }
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();

@@ -1,13 +1,13 @@
 use std::path::Path;
 
-use crate::tool::{self, Tool};
+use crate::process::{self, Tool};
 use crate::{KernelRelease, Result};
 
 /// Writes `modules.dep` and its kin below `root/lib/modules/RELEASE`, so that modprobe works in the guest.
 ///
 /// Debian's packages come without them. Where the host has no depmod, they stay away: lvh itself reads the modules.
 pub(super) fn depmod(root: &Path, release: &KernelRelease) -> Result<()> {
-    if tool::find("depmod").is_none() || !root.join("lib/modules").join(release.as_str()).is_dir() {
+    if process::find("depmod").is_none() || !root.join("lib/modules").join(release.as_str()).is_dir() {
         return Ok(());
     }
     let args = [Path::new("-b"), root, Path::new(release.as_str())];

@@ -1,97 +1,57 @@
-//! The little of ELF that kernels and their modules need: 64-bit, little-endian, every offset checked.
+//! The little of ELF that kernels, their modules and programs need: 64-bit, little-endian.
 
-/// A section's file range, or a segment's.
-type Bytes<'a> = &'a [u8];
+use object::LittleEndian;
+use object::elf::FileHeader64;
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
-const PT_NOTE: u32 = 4;
+type Header = FileHeader64<LittleEndian>;
 
-/// The bytes of an ELF file.
+/// The bytes of an ELF file, and its header. They may be any: what they do not hold is not found.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Elf<'a>(&'a [u8]);
+pub(crate) struct Elf<'a> {
+    data: &'a [u8],
+    header: &'a Header,
+}
 
 impl<'a> Elf<'a> {
     /// `None` if `data` is no 64-bit little-endian ELF file.
-    pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
-        // e_ident: magic, ELFCLASS64, ELFDATA2LSB. The rest of the header has 64 bytes in all.
-        (data.len() >= 64 && data.starts_with(b"\x7fELF\x02\x01")).then_some(Self(data))
+    pub(crate) fn parse(data: &'a [u8]) -> Option<Self> {
+        let header = Header::parse(data).ok()?;
+        header.endian().ok()?;
+        Some(Self { data, header })
     }
 
     /// The contents of the first section called `name`.
-    pub(super) fn section(&self, name: &str) -> Option<Bytes<'a>> {
-        let names = self.section_bytes(self.section_header(usize::from(self.u16(62)?))?)?;
-        (0..usize::from(self.u16(60)?)).map_while(|index| self.section_header(index)).find_map(|header| {
-            let start = usize::try_from(self.u32(header)?).ok()?;
-            let found = names.get(start..)?.split(|&byte| byte == 0).next()?;
-            (found == name.as_bytes()).then(|| self.section_bytes(header))?
-        })
+    pub(super) fn section(&self, name: &str) -> Option<&'a [u8]> {
+        let sections = self.header.sections(LittleEndian, self.data).ok()?;
+        let (_, section) = sections.section_by_name(LittleEndian, name.as_bytes())?;
+        section.data(LittleEndian, self.data).ok()
     }
 
     /// Whether a note of this owner and type is in one of the note segments.
     pub(super) fn has_note(&self, owner: &str, kind: u32) -> bool {
-        self.note_segments().any(|notes| find_note(notes, owner, kind).is_some())
+        let found = |segment: &<Header as FileHeader>::ProgramHeader| {
+            let mut notes = segment.notes(LittleEndian, self.data).ok()??;
+            let mut notes = std::iter::from_fn(|| notes.next().ok()?);
+            notes.find(|note| note.n_type(LittleEndian) == kind && note.name() == owner.as_bytes())
+        };
+        self.segments().iter().any(|segment| found(segment).is_some())
     }
 
-    fn note_segments(&self) -> impl Iterator<Item = Bytes<'a>> {
-        let count = self.u16(56).unwrap_or(0);
-        (0..usize::from(count)).filter_map(move |index| {
-            let header = self.table_entry(32, 54, index)?;
-            (self.u32(header)? == PT_NOTE).then(|| self.range(self.u64(header + 8)?, self.u64(header + 32)?))?
-        })
+    /// The program that has to load this one.
+    pub(crate) fn interpreter(&self) -> Option<&'a [u8]> {
+        self.segments().iter().find_map(|segment| segment.interpreter(LittleEndian, self.data).ok()?)
     }
 
-    fn section_header(&self, index: usize) -> Option<usize> {
-        self.table_entry(40, 58, index)
-    }
-
-    /// The offset of an entry in the table whose offset is at `table` and whose entries' size is at `size`.
-    fn table_entry(&self, table: usize, size: usize, index: usize) -> Option<usize> {
-        let start = usize::try_from(self.u64(table)?).ok()?;
-        start.checked_add(usize::from(self.u16(size)?).checked_mul(index)?)
-    }
-
-    fn section_bytes(&self, header: usize) -> Option<Bytes<'a>> {
-        self.range(self.u64(header.checked_add(24)?)?, self.u64(header.checked_add(32)?)?)
-    }
-
-    fn range(&self, start: u64, length: u64) -> Option<Bytes<'a>> {
-        let (start, length) = (usize::try_from(start).ok()?, usize::try_from(length).ok()?);
-        self.0.get(start..start.checked_add(length)?)
-    }
-
-    fn u16(&self, at: usize) -> Option<u16> {
-        array(self.0, at).map(u16::from_le_bytes)
-    }
-
-    fn u32(&self, at: usize) -> Option<u32> {
-        array(self.0, at).map(u32::from_le_bytes)
-    }
-
-    fn u64(&self, at: usize) -> Option<u64> {
-        array(self.0, at).map(u64::from_le_bytes)
-    }
-}
-
-fn array<const N: usize>(data: &[u8], at: usize) -> Option<[u8; N]> {
-    data.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-/// The contents of a note: three words, then name and contents, each padded to four bytes.
-fn find_note<'a>(mut notes: &'a [u8], owner: &str, kind: u32) -> Option<&'a [u8]> {
-    loop {
-        let word = |at| array(notes, at).map(u32::from_le_bytes);
-        let (name, contents, found) = (usize::try_from(word(0)?).ok()?, usize::try_from(word(4)?).ok()?, word(8)?);
-        let start = 12_usize.checked_add(name.checked_next_multiple_of(4)?)?;
-        let end = start.checked_add(contents)?;
-        let (name, contents) = (notes.get(12..12 + name)?, notes.get(start..end)?);
-        if found == kind && name.strip_suffix(b"\0") == Some(owner.as_bytes()) {
-            return Some(contents);
-        }
-        notes = notes.get(end.checked_next_multiple_of(4)?..)?;
+    fn segments(&self) -> &'a [<Header as FileHeader>::ProgramHeader] {
+        self.header.program_headers(LittleEndian, self.data).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use object::elf::PT_NOTE;
+
     use super::*;
 
     /// An ELF file with one section and one note segment.
@@ -110,7 +70,7 @@ pub(super) mod tests {
         let sections_at = segments_at + 56;
 
         let mut elf = vec![0; 64];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         put(&mut elf, 32, &(segments_at as u64).to_le_bytes());
         put(&mut elf, 40, &(sections_at as u64).to_le_bytes());
         for (at, value) in [(18, 62_u16), (54, 56), (56, 1), (58, 64), (60, 2), (62, 1)] {

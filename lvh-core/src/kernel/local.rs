@@ -1,9 +1,10 @@
 //! Kernels that lie on this machine: a file, a build tree, an installed tree, the running kernel.
 
-use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use rustix::system::uname;
 
 use super::bzimage::BzImage;
 use super::compression::Compression;
@@ -49,7 +50,7 @@ pub(super) fn at(path: &Path) -> Result<LocalKernel> {
 
 /// The running kernel.
 pub(super) fn running() -> Result<LocalKernel> {
-    let release = running_release()?;
+    let release = running_release();
     let places = [
         format!("/boot/vmlinuz-{release}"),
         format!("/lib/modules/{release}/vmlinuz"),
@@ -72,18 +73,8 @@ pub(super) fn running() -> Result<LocalKernel> {
     Ok(kernel)
 }
 
-fn running_release() -> Result<KernelRelease> {
-    // SAFETY: all-zero bytes are a valid utsname, and uname fills it with NUL-terminated strings.
-    let (result, name) = unsafe {
-        let mut name: libc::utsname = std::mem::zeroed();
-        (libc::uname(&raw mut name), name)
-    };
-    if result != 0 {
-        return Err(Error::io("ask for the running kernel's release", io::Error::last_os_error()));
-    }
-    // SAFETY: as above.
-    let release = unsafe { CStr::from_ptr(name.release.as_ptr()) };
-    Ok(KernelRelease::new(release.to_string_lossy()))
+fn running_release() -> KernelRelease {
+    KernelRelease::new(uname().release().to_string_lossy())
 }
 
 fn is_build_tree(dir: &Path) -> bool {

@@ -1,14 +1,16 @@
+use tempfile::TempDir;
+
 use super::super::{bzimage, elf};
 use super::*;
 
 /// A directory with these files; a `*` in front of a name makes it a bzImage of release `6.1-x`.
-struct Tree(PathBuf);
+struct Tree(TempDir);
 
 impl Tree {
-    fn new(test: &str, files: &[&str]) -> Self {
-        let dir = std::env::temp_dir().canonicalize().unwrap().join(format!("lvh-local-{test}-{}", std::process::id()));
+    fn new(files: &[&str]) -> Self {
+        let dir = tempfile::tempdir_in(std::env::temp_dir().canonicalize().unwrap()).unwrap();
         for name in files {
-            let file = dir.join(name.trim_start_matches('*'));
+            let file = dir.path().join(name.trim_start_matches('*'));
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             let image = bzimage::tests::sample("6.1-x (me) #1", b"");
             fs::write(file, if name.starts_with('*') { image } else { b"6.1-x\n".to_vec() }).unwrap();
@@ -18,21 +20,15 @@ impl Tree {
 
     /// Image, config and modules of what is found at `path`, all relative to this tree.
     fn find(&self, path: &str) -> Result<[String; 3]> {
-        let kernel = at(&self.0.join(path))?;
+        let kernel = at(&self.0.path().join(path))?;
         assert_eq!(kernel.release.as_str(), "6.1-x");
         let modules = match kernel.modules {
             LocalModules::None => None,
             LocalModules::Installed(dir) => Some(dir),
             LocalModules::Built(root) => Some(root.join("(built)")),
         };
-        let relative = |path: PathBuf| path.strip_prefix(&self.0).unwrap().to_str().unwrap().to_owned();
+        let relative = |path: PathBuf| path.strip_prefix(self.0.path()).unwrap().to_str().unwrap().to_owned();
         Ok([Some(kernel.image), kernel.config, modules].map(|path| path.map(relative).unwrap_or_default()))
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -54,7 +50,7 @@ fn every_layout_is_found() {
         ("lone", &["*bzImage"], "bzImage", ["bzImage", "", ""]),
     ];
     for (test, files, path, expected) in cases {
-        assert_eq!(Tree::new(test, files).find(path).unwrap(), *expected, "{test}");
+        assert_eq!(Tree::new(files).find(path).unwrap(), *expected, "{test}");
     }
 }
 
@@ -68,7 +64,7 @@ fn what_is_not_there_is_never_guessed() {
         ("text", &["README"], "README", "is no kernel"),
     ];
     for (test, files, path, message) in cases {
-        let error = Tree::new(test, files).find(path).unwrap_err();
+        let error = Tree::new(files).find(path).unwrap_err();
         assert!(error.to_string().contains(message), "{test}: {error}");
         assert_eq!(error.kind(), ErrorKind::Usage, "{test}");
     }
@@ -76,16 +72,16 @@ fn what_is_not_there_is_never_guessed() {
 
 #[test]
 fn elf_kernels_name_their_release() {
-    let tree = Tree::new("elf", &["x"]);
+    let tree = Tree::new(&["x"]);
     let banner = b"\0Linux version 6.1-x (me@here) (gcc) #1\0";
-    fs::write(tree.0.join("vmlinux"), elf::tests::sample(".rodata", banner, "Xen", 18)).unwrap();
+    fs::write(tree.0.path().join("vmlinux"), elf::tests::sample(".rodata", banner, "Xen", 18)).unwrap();
     assert_eq!(tree.find("vmlinux").unwrap(), ["vmlinux", "", ""]);
 }
 
 #[test]
 fn the_running_kernel_is_found_or_the_error_helps() {
     match running() {
-        Ok(kernel) => assert_eq!(kernel.release, running_release().unwrap()),
+        Ok(kernel) => assert_eq!(kernel.release, running_release()),
         Err(error) => assert!(error.hint().is_some() || error.kind() == ErrorKind::Usage, "{}", error.report()),
     }
 }

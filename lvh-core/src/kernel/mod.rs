@@ -16,12 +16,15 @@ mod elf;
 mod local;
 mod modules;
 pub mod payload;
+#[cfg(test)]
+mod properties;
 mod resolve;
 mod search;
 mod source;
 mod stamp;
 
 pub use config::{KernelConfig, Value};
+pub(crate) use elf::Elf;
 pub use modules::{Availability, LoadableModule, ModuleTree};
 pub use resolve::{forget, resolve, resolve_blocking};
 pub use source::{DebSource, Kernel, KernelRelease, KernelSource};

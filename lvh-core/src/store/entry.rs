@@ -258,28 +258,8 @@ fn publish(temp: &Path, path: &Path) -> Result<()> {
 }
 
 /// One syncfs(2) instead of an fsync(2) for each of the thousands of files of a module tree.
-#[cfg(target_os = "linux")]
 fn sync_tree(dir: &Path) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let dir = File::open(dir)?;
-    // SAFETY: the descriptor is open for as long as `dir` lives.
-    match unsafe { libc::syncfs(dir.as_raw_fd()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sync_tree(dir: &Path) -> io::Result<()> {
-    for found in fs::read_dir(dir)? {
-        let found = found?;
-        match found.file_type()? {
-            kind if kind.is_dir() => sync_tree(&found.path())?,
-            kind if kind.is_file() => File::open(found.path())?.sync_all()?,
-            _ => {}
-        }
-    }
-    File::open(dir)?.sync_all()
+    Ok(rustix::fs::syncfs(File::open(dir)?)?)
 }
 
 #[cfg(test)]

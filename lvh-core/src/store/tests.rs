@@ -1,32 +1,27 @@
+use std::ffi::OsString;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use super::*;
 
 /// A store of its own for one test; removed with it.
-struct Scratch(PathBuf);
+struct Scratch(TempDir);
 
 impl Scratch {
-    fn new(test: &str) -> Self {
-        let dir = env::temp_dir().join(format!("lvh-store-{test}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        Self(dir)
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.0).unwrap()
+        Store::open(self.0.path()).unwrap()
     }
 
     fn staged(&self) -> usize {
-        fs::read_dir(self.0.join("store/tmp")).unwrap().flatten().filter(|e| e.path().is_dir()).count()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        fs::read_dir(self.0.path().join("store/tmp")).unwrap().flatten().filter(|e| e.path().is_dir()).count()
     }
 }
 
@@ -46,7 +41,7 @@ fn assert_complete(entry: &Entry) {
 
 #[test]
 fn many_threads_make_it_once() {
-    let scratch = Scratch::new("threads");
+    let scratch = Scratch::new();
     let key = Key::of(["it"]);
     let made = AtomicU32::new(0);
     thread::scope(|scope| {
@@ -67,7 +62,7 @@ fn many_threads_make_it_once() {
 
 #[test]
 fn a_failure_leaves_nothing_and_the_next_one_succeeds() {
-    let scratch = Scratch::new("failure");
+    let scratch = Scratch::new();
     let (store, key) = (scratch.store(), Key::of(["it"]));
     let fail = |staging: &Staging| {
         fs::write(staging.entry().join("one"), "one").unwrap();
@@ -82,7 +77,7 @@ fn a_failure_leaves_nothing_and_the_next_one_succeeds() {
 
 #[test]
 fn resolutions_are_remembered_until_forgotten() {
-    let scratch = Scratch::new("resolutions");
+    let scratch = Scratch::new();
     let (store, question) = (scratch.store(), Key::of(["trixie"]));
     assert_eq!(store.recall(&question), None);
     store.remember(&question, &Key::of(["6.12.1"])).unwrap();
@@ -95,25 +90,26 @@ fn resolutions_are_remembered_until_forgotten() {
 
 const CHILD_ROOT: &str = "LVH_TEST_STORE_CHILD";
 
-/// Not a test by itself: the body of the process that `a_killed_process_blocks_nobody` kills.
-#[test]
-fn child_that_never_finishes() {
-    let Some(root) = env::var_os(CHILD_ROOT) else { return };
+/// What the process does that is killed.
+fn begin_and_never_finish(root: OsString) {
     let hang = |staging: &Staging| {
         fs::write(staging.entry().join("half"), "").unwrap();
         thread::sleep(Duration::from_secs(60));
-        Ok(())
+        panic!("nobody killed this process");
     };
     let _ = Store::open(root).unwrap().populate("kind", &Key::of(["it"]), &|| {}, hang);
 }
 
 #[test]
 fn a_killed_process_blocks_nobody() {
-    let scratch = Scratch::new("killed");
+    if let Some(root) = env::var_os(CHILD_ROOT) {
+        return begin_and_never_finish(root);
+    }
+    let scratch = Scratch::new();
     let store = scratch.store();
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "store::entry::tests::child_that_never_finishes"])
-        .env(CHILD_ROOT, &scratch.0)
+        .args(["--exact", "store::entry::tests::a_killed_process_blocks_nobody"])
+        .env(CHILD_ROOT, scratch.0.path())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -134,7 +130,7 @@ fn a_killed_process_blocks_nobody() {
 
 #[test]
 fn who_waits_is_told_once() {
-    let scratch = Scratch::new("waiting");
+    let scratch = Scratch::new();
     let (store, key) = (scratch.store(), Key::of(["it"]));
     let told = AtomicU32::new(0);
     let lock = store.lock("turn", &|| {}).unwrap();

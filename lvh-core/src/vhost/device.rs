@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use vhost::vhost_user::Error as ProtocolError;
 use vhost::vhost_user::Listener;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
@@ -238,8 +239,7 @@ impl<H: Handler> VhostUserBackend for Backend<H> {
     fn update_memory(&self, memory: GuestMemoryAtomic<GuestMemoryMmap>) -> io::Result<()> {
         for region in memory.memory().iter() {
             if let Some(file) = region.file_offset() {
-                // SAFETY: `file` is open, and F_SETFD touches no memory.
-                unsafe { libc::fcntl(file.file().as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+                let _ = fcntl_setfd(file.file(), FdFlags::CLOEXEC);
             }
         }
         Ok(())

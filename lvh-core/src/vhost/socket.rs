@@ -2,10 +2,12 @@
 //! file.
 
 use std::io;
-use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Returns a listener in whose queue one peer waits, and that peer.
 ///
@@ -15,21 +17,17 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 pub(super) fn connected_listener() -> io::Result<(UnixListener, OwnedFd)> {
     let name = random_name()?;
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
-    // SAFETY: the socket is open; a second listen(2) only sets the length of the queue (0 leaves room for one,
-    // unix(7)).
-    if unsafe { libc::listen(listener.as_raw_fd(), 0) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    // A second listen(2) only sets the length of the queue (0 leaves room for one, unix(7)).
+    net::listen(&listener, 0)?;
     let peer = connect_at_once(&name)?;
     Ok((listener, peer))
 }
 
 fn random_name() -> io::Result<Vec<u8>> {
     let mut bytes = [0_u8; 16];
-    // SAFETY: the buffer is valid for its length.
-    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if filled != bytes.len() as isize {
-        return Err(io::Error::last_os_error());
+    let filled = getrandom(&mut bytes, GetRandomFlags::empty())?;
+    if filled != bytes.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("lvh-{digits}").into_bytes())
@@ -37,26 +35,9 @@ fn random_name() -> io::Result<Vec<u8>> {
 
 /// Like `UnixStream::connect_addr`, but fails where that would wait for room in the listener's queue.
 fn connect_at_once(name: &[u8]) -> io::Result<OwnedFd> {
-    // SAFETY: all zero is a valid sockaddr_un.
-    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    for (to, &from) in address.sun_path[1..].iter_mut().zip(name) {
-        *to = from.cast_signed();
-    }
-    let length = mem::offset_of!(libc::sockaddr_un, sun_path) + 1 + name.len();
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: plain system calls; a new descriptor is owned by nobody else, the address is valid for `length` bytes.
-    let peer = unsafe {
-        let fd = libc::socket(libc::AF_UNIX, kind, 0);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let peer = OwnedFd::from_raw_fd(fd);
-        if libc::connect(fd, (&raw const address).cast(), length as libc::socklen_t) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        peer
-    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let peer = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::connect(&peer, &SocketAddrUnix::new_abstract_name(name)?)?;
     let peer = UnixStream::from(peer);
     peer.set_nonblocking(false)?;
     Ok(peer.into())
@@ -82,8 +63,7 @@ mod tests {
     fn a_taken_place_is_an_error() {
         let name = random_name().unwrap();
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        // SAFETY: as above.
-        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        net::listen(&listener, 0).unwrap();
         let _stranger = connect_at_once(&name).unwrap();
         assert_eq!(connect_at_once(&name).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }

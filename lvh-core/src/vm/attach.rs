@@ -188,8 +188,7 @@ fn prefix() -> String {
 }
 
 fn user() -> u32 {
-    // SAFETY: no memory is involved.
-    unsafe { libc::geteuid() }
+    rustix::process::geteuid().as_raw()
 }
 
 /// Names in the abstract namespace are anybody's to take: only the kernel's word counts.

@@ -20,10 +20,10 @@ use super::qemu::process::Qemu;
 use super::qemu::qmp::{Monitor, Stop};
 use super::transport::channel::{self, Link};
 use super::transport::share::{self, Shares};
-use crate::doctor::install_qemu;
 use crate::error::{Error, ErrorKind};
 use crate::guest::initramfs;
 use crate::guest::log_file;
+use crate::process::install::install_qemu;
 
 /// How a VM begins.
 #[derive(Clone, Copy)]

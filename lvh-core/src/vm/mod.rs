@@ -17,7 +17,7 @@ mod failure;
 mod info;
 mod launch;
 mod plan;
-mod qemu;
+pub(crate) mod qemu;
 mod root;
 mod running;
 mod snapshot;

@@ -102,12 +102,16 @@ fn empty(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
-    fn context(name: &str) -> HostContext {
-        let target = std::env::temp_dir().join(format!("lvh-log-dir-{name}-{}", std::process::id()));
-        fs::create_dir_all(target.join("tmp")).unwrap();
-        HostContext { exe: target.join("debug/deps/it-0123456789abcdef"), cwd: "/".into(), env: Vec::new() }
+    /// A target directory, and what runs in it.
+    fn project() -> (TempDir, HostContext) {
+        let target = tempfile::tempdir().unwrap();
+        fs::create_dir(target.path().join("tmp")).unwrap();
+        let exe = target.path().join("debug/deps/it-0123456789abcdef");
+        (target, HostContext { exe, cwd: "/".into(), env: Vec::new() })
     }
 
     fn name(dir: &LogDir) -> &str {
@@ -116,19 +120,17 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_gone() {
-        let context = context("gone");
+        let (target, context) = project();
         let (first, second) =
             (LogDir::claim(&context, "../6.1").unwrap().unwrap(), LogDir::claim(&context, "../6.1").unwrap().unwrap());
         assert_eq!((name(&first), name(&second)), ("..-6.1", "..-6.1-2"));
         drop((first, second));
-        let target = context.target_dir().unwrap();
-        assert!(!target.join("lvh").exists());
-        fs::remove_dir_all(target).unwrap();
+        assert!(!target.path().join("lvh").exists());
     }
 
     #[test]
     fn what_stays_is_replaced_by_a_later_run() {
-        let context = context("stays");
+        let (_target, context) = project();
         let mut first = LogDir::claim(&context, "6.1").unwrap().unwrap();
         fs::write(first.path().join("console.log"), "x").unwrap();
         first.keep();
@@ -139,7 +141,5 @@ mod tests {
         assert_eq!(fs::read_to_string(old.join("console.log")).unwrap(), "x");
         // As a later run finds it: without our lock.
         empty(&old).unwrap();
-        drop(second);
-        fs::remove_dir_all(context.target_dir().unwrap()).unwrap();
     }
 }

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::package::Package;
+use crate::process::Tool;
 use crate::store::{Key, Lock, Store};
-use crate::tool::Tool;
 use crate::{Error, ErrorKind, Result};
 
 /// One suite of one archive, for one architecture.

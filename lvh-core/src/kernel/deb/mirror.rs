@@ -129,16 +129,17 @@ fn stanza(lines: &[&str]) -> Option<SourceEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::property::check_reader;
 
     /// What `in_configuration` finds where `/etc/apt` has these files.
     fn check(test: &str, files: &[(&str, &str)], expected: Option<&str>) {
-        let etc = std::env::temp_dir().join(format!("lvh-mirror-{test}-{}", std::process::id()));
-        fs::create_dir_all(etc.join("sources.list.d")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let etc = dir.path();
+        fs::create_dir(etc.join("sources.list.d")).unwrap();
         for (name, text) in files {
             fs::write(etc.join(name), text).unwrap();
         }
-        let found = in_configuration(&etc);
-        fs::remove_dir_all(&etc).unwrap();
+        let found = in_configuration(etc);
         match expected {
             Some(expected) => assert_eq!(found.unwrap(), expected, "{test}"),
             None => assert!(found.unwrap_err().hint().unwrap().contains("mirror"), "{test}"),
@@ -196,5 +197,15 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
         let text = DEB822.replace("http://m.example/debian/", "mirror+file:/etc/apt/mirrors/debian.list");
         let expected = Some("mirror+file:/etc/apt/mirrors/debian.list");
         check("mirror-list", &[("sources.list.d/debian.sources", &text)], expected);
+    }
+
+    #[test]
+    fn any_configuration_is_read() {
+        let list = b"deb [arch=amd64,arm64 trusted=no] http://m.example/debian trixie main contrib # here\n";
+        check_reader(20_000, &[DEB822.as_bytes(), list], (4096, 100), |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let found = text.lines().filter_map(one_line).chain(deb822(&text));
+            let _ = found.filter_map(|entry| entry.rank()).count();
+        });
     }
 }

@@ -94,6 +94,7 @@ pub(super) fn main_package<'a>(packages: &'a [Package], asked: &str) -> Result<&
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::property::check_reader;
 
     const META: &str = "\
 Package: linux-image-amd64
@@ -150,5 +151,13 @@ Description-en: Linux for 64-bit PCs
         assert_eq!(main_package(&all, "linux-image-amd64").unwrap().name, "linux-binary-7.3.4-amd64");
         let error = main_package(&index[..2], "linux-base-amd64").unwrap_err();
         assert!(error.hint().is_some_and(|hint| hint.contains("linux-image-amd64")), "{error}");
+    }
+
+    #[test]
+    fn any_stanza_is_read() {
+        check_reader(50_000, &[META.as_bytes()], (4096, 30), |bytes| {
+            let Some(package) = Package::parse(&String::from_utf8_lossy(bytes)) else { return };
+            let _ = (package.parts().count(), package.holds_image(), package.identity());
+        });
     }
 }

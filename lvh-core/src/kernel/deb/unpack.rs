@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::kernel::depmod::depmod;
-use crate::tool::Tool;
+use crate::process::Tool;
 use crate::{Error, ErrorKind, KernelRelease, Result};
 
 /// Unpacks the `.deb` files in `scratch` and keeps what makes a kernel:
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
 
     fn check(test: &str, files: &[&str]) {
-        let dir = std::env::temp_dir().join(format!("lvh-unpack-{test}-{}", std::process::id()));
-        let (tree, entry) = (dir.join("tree"), dir.join("entry"));
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, entry) = (dir.path().join("tree"), dir.path().join("entry"));
         for file in files {
             let file = tree.join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -105,7 +105,6 @@ mod tests {
         for kept in ["vmlinuz", "config", "lib/modules/6.1-x/kernel/fs/a.ko"] {
             assert!(entry.join(kept).is_file(), "{test}: {kept}");
         }
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -259,8 +259,7 @@ pub(super) fn identity(stat: &stat64) -> Identity {
 
 /// The attributes of a directory that is not the host's.
 fn empty_directory(id: u64) -> stat64 {
-    // SAFETY: all zero is a valid stat64.
-    let mut stat: stat64 = unsafe { std::mem::zeroed() };
+    let mut stat = calls::no_attributes();
     stat.st_ino = id;
     stat.st_mode = libc::S_IFDIR | 0o555;
     stat.st_nlink = 2;

@@ -2,13 +2,13 @@ use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 use fuse_backend_rs::abi::fuse_abi::{CreateIn, InHeader};
 use fuse_backend_rs::api::filesystem::{Context, FileSystem, SetattrValid};
-use libc::stat64;
+use tempfile::TempDir;
 
+use super::calls;
 use super::exports::FsExports;
 use super::files::Cache;
 use super::handler::Fs;
@@ -17,30 +17,21 @@ use super::share::Share;
 use crate::vhost::fake_guest::{DATA, FakeGuest, MEMORY, NEXT, Odd, WRITE};
 
 /// A directory that goes with the test.
-struct Scratch(PathBuf);
+struct Scratch(TempDir);
 
 impl Scratch {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("lvh-fs-test-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn read_only(&self) -> Share {
-        let exports = FsExports::ReadOnly { root: self.0.clone(), hidden: vec!["/proc".into(), "/a/b".into()] };
+        let exports =
+            FsExports::ReadOnly { root: self.0.path().to_owned(), hidden: vec!["/proc".into(), "/a/b".into()] };
         Share::new(&exports).unwrap()
     }
 
     fn writable(&self) -> Share {
-        Share::new(&FsExports::Writable(vec![self.0.clone()])).unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        Share::new(&FsExports::Writable(vec![self.0.path().to_owned()])).unwrap()
     }
 }
 
@@ -80,9 +71,9 @@ fn create(share: &Share, parent: u64, name: &CStr, mode: u32) -> io::Result<(u64
 #[test]
 fn names_stay_in_their_directory() {
     let outside = Scratch::new();
-    let inside = outside.0.join("inside");
+    let inside = outside.0.path().join("inside");
     fs::create_dir(&inside).unwrap();
-    fs::write(outside.0.join("secret"), "s").unwrap();
+    fs::write(outside.0.path().join("secret"), "s").unwrap();
     symlink("../secret", inside.join("link")).unwrap();
     symlink("..", inside.join("up")).unwrap();
     let share = Share::new(&FsExports::Writable(vec![inside])).unwrap();
@@ -98,29 +89,29 @@ fn names_stay_in_their_directory() {
     assert!(code(create(&share, up, c"new", 0o600)).is_some());
     assert_eq!(code(share.unlink(&context(), up, c"secret")), Some(libc::ENOTDIR));
     assert_eq!(code(share.unlink(&context(), top, c"../secret")), Some(libc::EINVAL));
-    assert!(outside.0.join("secret").exists());
+    assert!(outside.0.path().join("secret").exists());
 }
 
 #[test]
 fn a_directory_that_becomes_a_link_is_not_followed() {
     let outside = Scratch::new();
     let inside = Scratch::new();
-    fs::write(outside.0.join("secret"), "s").unwrap();
-    fs::create_dir(inside.0.join("d")).unwrap();
+    fs::write(outside.0.path().join("secret"), "s").unwrap();
+    fs::create_dir(inside.0.path().join("d")).unwrap();
     let share = inside.writable();
     let top = find(&share, TOP, "0").unwrap();
     let directory = find(&share, top, "d").unwrap();
-    fs::remove_dir(inside.0.join("d")).unwrap();
-    symlink(&outside.0, inside.0.join("d")).unwrap();
+    fs::remove_dir(inside.0.path().join("d")).unwrap();
+    symlink(outside.0.path(), inside.0.path().join("d")).unwrap();
     assert!(code(find(&share, directory, "secret")).is_some());
     assert!(code(create(&share, directory, c"new", 0o600)).is_some());
-    assert_eq!(fs::read_dir(&outside.0).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(outside.0.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn hidden_directories_are_empty_and_always_there() {
     let scratch = Scratch::new();
-    fs::create_dir_all(scratch.0.join("a/b/c")).unwrap();
+    fs::create_dir_all(scratch.0.path().join("a/b/c")).unwrap();
     let share = scratch.read_only();
     let proc = find(&share, TOP, "proc").unwrap();
     let hidden = find(&share, find(&share, TOP, "a").unwrap(), "b").unwrap();
@@ -136,12 +127,11 @@ fn hidden_directories_are_empty_and_always_there() {
 #[test]
 fn a_read_only_tree_cannot_be_changed() {
     let scratch = Scratch::new();
-    fs::write(scratch.0.join("f"), "x").unwrap();
+    fs::write(scratch.0.path().join("f"), "x").unwrap();
     let share = scratch.read_only();
     let file = find(&share, TOP, "f").unwrap();
     let context = context();
-    // SAFETY: all zero is a valid stat64.
-    let stat: stat64 = unsafe { std::mem::zeroed() };
+    let stat = calls::no_attributes();
     let refused = [
         code(share.open(&context, file, libc::O_RDWR as u32, 0)),
         code(share.open(&context, file, libc::O_TRUNC as u32, 0)),
@@ -156,15 +146,15 @@ fn a_read_only_tree_cannot_be_changed() {
         code(share.setattr(&context, file, stat, None, SetattrValid::MODE)),
     ];
     assert_eq!(refused, [Some(libc::EROFS); 11]);
-    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn special_files_are_never_opened() {
     let scratch = Scratch::new();
-    let path = CString::new(scratch.0.join("fifo").to_str().unwrap()).unwrap();
+    let path = CString::new(scratch.0.path().join("fifo").to_str().unwrap()).unwrap();
     // SAFETY: the path ends with zero.
-    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     for share in [scratch.read_only(), scratch.writable()] {
         let top = if share.writable { find(&share, TOP, "0").unwrap() } else { TOP };
         let fifo = find(&share, top, "fifo").unwrap();
@@ -179,14 +169,13 @@ fn a_writable_directory_can_be_worked_in() {
     let context = context();
     let top = find(&share, TOP, "0").unwrap();
     let (file, handle) = create(&share, top, c"f", 0o4777).unwrap();
-    let path = |name: &str| scratch.0.join(name);
+    let path = |name: &str| scratch.0.path().join(name);
     assert_eq!(fs::metadata(path("f")).unwrap().permissions().mode() & 0o7777, 0o777, "no set-user-id");
     let directory = share.mkdir(&context, top, c"d", 0o777, 0).unwrap().inode;
     share.rename(&context, top, c"f", directory, c"g", 0).unwrap();
     assert_eq!(find(&share, directory, "g").unwrap(), file, "the file keeps its node");
     assert_eq!(share.getattr(&context, file, None).unwrap().0.st_ino, fs::metadata(path("d/g")).unwrap().ino());
-    // SAFETY: all zero is a valid stat64.
-    let mut wanted: stat64 = unsafe { std::mem::zeroed() };
+    let mut wanted = calls::no_attributes();
     wanted.st_size = 5;
     wanted.st_uid = 12345;
     share.setattr(&context, file, wanted, Some(handle), SetattrValid::SIZE).unwrap();
@@ -204,12 +193,12 @@ fn a_writable_directory_can_be_worked_in() {
 #[test]
 fn what_the_host_replaces_is_a_new_file() {
     let scratch = Scratch::new();
-    fs::write(scratch.0.join("f"), "old").unwrap();
+    fs::write(scratch.0.path().join("f"), "old").unwrap();
     let share = scratch.writable();
     let top = find(&share, TOP, "0").unwrap();
     let old = find(&share, top, "f").unwrap();
-    fs::write(scratch.0.join("g"), "new").unwrap();
-    fs::rename(scratch.0.join("g"), scratch.0.join("f")).unwrap();
+    fs::write(scratch.0.path().join("g"), "new").unwrap();
+    fs::rename(scratch.0.path().join("g"), scratch.0.path().join("f")).unwrap();
     assert_eq!(code(share.open(&context(), old, libc::O_RDONLY as u32, 0)), Some(libc::ESTALE));
     assert_ne!(find(&share, top, "f").unwrap(), old);
 }
@@ -218,7 +207,7 @@ fn what_the_host_replaces_is_a_new_file() {
 fn open_files_are_bounded() {
     let scratch = Scratch::new();
     for number in 0..2 * Cache::SIZE {
-        fs::write(scratch.0.join(number.to_string()), "").unwrap();
+        fs::write(scratch.0.path().join(number.to_string()), "").unwrap();
     }
     let share = scratch.read_only();
     for number in 0..2 * Cache::SIZE {
@@ -307,9 +296,9 @@ fn a_malformed_request_is_answered() {
 #[test]
 fn odd_requests_do_no_harm() {
     let outside = Scratch::new();
-    let inside = outside.0.join("inside");
+    let inside = outside.0.path().join("inside");
     fs::create_dir(&inside).unwrap();
-    fs::write(outside.0.join("secret"), "s").unwrap();
+    fs::write(outside.0.path().join("secret"), "s").unwrap();
     let mut device = Fs::new(Share::new(&FsExports::Writable(vec![inside])).unwrap());
     let mut guest = FakeGuest::new(2);
     let mut odd = Odd(4711);
@@ -328,8 +317,8 @@ fn odd_requests_do_no_harm() {
         }
     }
     assert!(served > 2000, "only {served} requests made sense");
-    assert!(names(&outside.0).iter().eq(["inside", "secret"]));
-    assert_eq!(fs::read(outside.0.join("secret")).unwrap(), b"s");
+    assert!(names(outside.0.path()).iter().eq(["inside", "secret"]));
+    assert_eq!(fs::read(outside.0.path().join("secret")).unwrap(), b"s");
 }
 
 /// A few small numbers, as most requests start with, and names.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use fuse_backend_rs::abi::fuse_abi::CreateIn;
 use fuse_backend_rs::api::filesystem::{Entry, SetattrValid};
 use libc::stat64;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use super::calls;
 use super::names;
@@ -128,7 +129,7 @@ impl Share {
             calls::chmod(file.as_fd(), wanted.st_mode & MODE)?;
         }
         if valid.intersects(SetattrValid::ATIME | SetattrValid::MTIME) {
-            calls::set_times(file.as_fd(), times(wanted, valid))?;
+            calls::set_times(file.as_fd(), &times(wanted, valid))?;
         }
         self.attributes(state, id)
     }
@@ -151,16 +152,17 @@ fn set_size(state: &mut State, file: BorrowedFd<'_>, handle: Option<u64>, size: 
     }
 }
 
-fn times(wanted: &stat64, valid: SetattrValid) -> [libc::timespec; 2] {
-    let time = |set, now, seconds, nanoseconds| match (valid.contains(set), valid.contains(now)) {
-        (false, _) => libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_OMIT },
-        (true, true) => libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_NOW },
-        (true, false) => libc::timespec { tv_sec: seconds, tv_nsec: nanoseconds },
+fn times(wanted: &stat64, valid: SetattrValid) -> Timestamps {
+    let time = |set, now, tv_sec, tv_nsec| match (valid.contains(set), valid.contains(now)) {
+        (false, _) => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        (true, true) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        (true, false) => Timespec { tv_sec, tv_nsec },
     };
-    [
-        time(SetattrValid::ATIME, SetattrValid::ATIME_NOW, wanted.st_atime, wanted.st_atime_nsec),
-        time(SetattrValid::MTIME, SetattrValid::MTIME_NOW, wanted.st_mtime, wanted.st_mtime_nsec),
-    ]
+    let (access, change) = ((wanted.st_atime, wanted.st_atime_nsec), (wanted.st_mtime, wanted.st_mtime_nsec));
+    Timestamps {
+        last_access: time(SetattrValid::ATIME, SetattrValid::ATIME_NOW, access.0, access.1),
+        last_modification: time(SetattrValid::MTIME, SetattrValid::MTIME_NOW, change.0, change.1),
+    }
 }
 
 fn has(flags: u32, flag: libc::c_int) -> bool {

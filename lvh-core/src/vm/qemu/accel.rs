@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::Arch;
 use crate::config::Accel;
-use crate::doctor::qemu_version;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::vm::qemu::command_line::Hypervisor;
+use crate::vm::qemu::version::version;
 
 /// What KVM on this machine turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ const PATCHED_CODE_IS_SAFE: (u32, u32) = (8, 1);
 pub(crate) fn for_cpus(hypervisor: Hypervisor, cpus: u32, arch: Arch) -> Hypervisor {
     match hypervisor {
         Hypervisor::Tcg { .. } if cpus > 1 => {
-            let safe = qemu_version(arch.qemu()).is_some_and(|version| version >= PATCHED_CODE_IS_SAFE);
+            let safe = version(arch.qemu()).is_some_and(|version| version >= PATCHED_CODE_IS_SAFE);
             Hypervisor::Tcg { single_thread: !safe }
         }
         other => other,
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_verdict_is_remembered() {
-        let dir = std::env::temp_dir().join(format!("lvh-accel-{}", std::process::id()));
-        let remembered = Remembered::open(&dir);
+        let dir = tempfile::tempdir().unwrap();
+        let remembered = Remembered::open(&dir.path().join("new"));
         assert_eq!(remembered.recall(), None);
         for verdict in [KvmState::Broken("KVM is not usable: internal\nerror".to_owned()), KvmState::Works] {
             remembered.keep(&verdict);
@@ -154,7 +154,6 @@ mod tests {
                 other => assert_eq!(other, Some(verdict)),
             }
         }
-        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

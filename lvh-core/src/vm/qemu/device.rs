@@ -208,3 +208,7 @@ fn pair(option: &str, value: impl Into<String>) -> Vec<String> {
 pub(crate) fn escape(value: &str) -> String {
     value.replace(',', ",,")
 }
+
+#[cfg(test)]
+#[path = "device_tests.rs"]
+mod tests;

@@ -9,3 +9,4 @@ pub(crate) mod machine;
 pub(crate) mod migration;
 pub(crate) mod process;
 pub(crate) mod qmp;
+pub(crate) mod version;

@@ -12,8 +12,8 @@ use std::path::Path;
 use crate::error::{Error, ErrorKind};
 use crate::event::Events;
 use crate::kernel::{KernelRelease, stamp};
+use crate::process;
 use crate::store::{Entry, Key, Store};
-use crate::tool;
 use crate::vm::attempt::Attempt;
 use crate::vm::failure::Failure;
 use crate::vm::qemu::command_line::{self, GuestMemory, Hypervisor};
@@ -116,7 +116,7 @@ fn write(dir: &Path, name: &str, text: &str) -> crate::Result<()> {
 /// later, and the initramfs. None where there is no QEMU.
 fn key(attempt: &Attempt<'_>) -> Option<Key> {
     let spec = attempt.spec;
-    let program = tool::find(spec.kernel.arch.qemu())?.canonicalize().ok()?;
+    let program = process::find(spec.kernel.arch.qemu())?.canonicalize().ok()?;
     let processor = match attempt.hypervisor {
         Hypervisor::Kvm => processor(),
         Hypervisor::Tcg { .. } => String::new(),

@@ -98,14 +98,11 @@ mod tests {
 
     /// A kernel with this configuration, and with modules if `tree` has any.
     fn check(config: Option<&str>, tree: Option<&[&str]>, driver: Driver, expected: Option<&str>) {
-        let dir = std::env::temp_dir().join(format!("lvh-drivers-{}", std::process::id()));
         let tree = tree.map(|modules| {
-            std::fs::create_dir_all(&dir).unwrap();
-            std::fs::write(dir.join("modules.dep"), modules.iter().map(|m| format!("{m}.ko:\n")).collect::<String>())
-                .unwrap();
-            let tree = ModuleTree::open(&dir).unwrap();
-            std::fs::remove_dir_all(&dir).unwrap();
-            tree
+            let dir = tempfile::tempdir().unwrap();
+            let list: String = modules.iter().map(|module| format!("{module}.ko:\n")).collect();
+            std::fs::write(dir.path().join("modules.dep"), list).unwrap();
+            ModuleTree::open(dir.path()).unwrap()
         });
         let drivers = Drivers { config: config.map(KernelConfig::parse), tree };
         assert_eq!(drivers.find(&driver).err().as_deref(), expected, "{config:?}");

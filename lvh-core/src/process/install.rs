@@ -1,5 +1,9 @@
 //! The command that installs a thing, by family of distributions.
 
+use std::env::consts::ARCH;
+use std::fs;
+use std::path::Path;
+
 /// Distributions that share a package manager and package names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -18,6 +22,13 @@ pub enum Family {
 }
 
 impl Family {
+    /// That of the machine below `root`, as os-release(5) tells it.
+    pub(crate) fn of_machine(root: &Path) -> Self {
+        let os_release = fs::read_to_string(root.join("etc/os-release"))
+            .or_else(|_| fs::read_to_string(root.join("usr/lib/os-release")));
+        Self::of(&os_release.unwrap_or_default())
+    }
+
     /// Reads the content of `/etc/os-release`: `ID` first, then the words of `ID_LIKE` (os-release(5)).
     pub fn of(os_release: &str) -> Self {
         let id = field(os_release, "ID");
@@ -62,15 +73,20 @@ fn field<'t>(os_release: &'t str, key: &str) -> Option<&'t str> {
 
 /// What can be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Thing {
+pub(crate) enum Thing {
     Qemu,
     DebTools,
     Keyring,
     Kmod,
 }
 
+/// The command that installs QEMU on this machine.
+pub(crate) fn install_qemu() -> String {
+    install(Family::of_machine(Path::new("/")), Thing::Qemu, ARCH)
+}
+
 /// How to install `thing` on a machine of `family` and `arch` (as in `std::env::consts::ARCH`).
-pub(super) fn install(family: Family, thing: Thing, arch: &str) -> String {
+pub(crate) fn install(family: Family, thing: Thing, arch: &str) -> String {
     match (family, packages(family, thing, arch)) {
         (Family::Unknown, _) => format!("install {} with your distribution's package manager", describe(thing)),
         (_, Some(packages)) => format!("{} {packages}", family.command()),

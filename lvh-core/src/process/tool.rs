@@ -2,14 +2,19 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{self, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::{self, sleep};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use super::{Child, Start};
 use crate::{Error, ErrorKind, Result};
+
+/// How often who waits for a program is told that it still runs.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a pipe may stay open after the program: only a process that left its group can hold it.
+const PIPE_GRACE: Duration = Duration::from_millis(500);
 
 /// One call of a program.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ impl Tool {
     pub(crate) fn at(program: &Path) -> Self {
         let mut command = Command::new(program);
         // Messages are searched for known words, so they must not be translated.
-        command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("LC_ALL", "C");
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self { name, command, success: 0, deadline: Duration::from_secs(30 * 60) }
     }
@@ -79,27 +84,34 @@ impl Tool {
 
     /// As [`Tool::run`]; calls `tick` a few times a second meanwhile.
     pub(crate) fn run_with(mut self, tick: &mut dyn FnMut()) -> Result<String> {
-        die_with_parent(&mut self.command);
-        let child = self.command.spawn().map_err(|e| Error::io(format_args!("start `{}`", self.name), e))?;
-        let mut child = Running(child);
-        let (stdout, stderr) = (drain(child.0.stdout.take()), drain(child.0.stderr.take()));
-        let status = child.wait(self.deadline, tick);
-        // A timed-out child is dead by now, and with it whatever held the other ends of the pipes.
-        drop(child);
-        let (stdout, stderr) = (collect(stdout), collect(stderr));
+        let call = self.call();
+        let child = self.spawn().map_err(|e| Error::io(format_args!("start `{}`", self.name), e))?;
+        let status = end_of(&child, self.deadline, tick);
+        let [stdout, stderr] = [0, 1].map(|pipe| String::from_utf8_lossy(&child.output(pipe, PIPE_GRACE)).into_owned());
         match status.map_err(|e| Error::io(format_args!("wait for `{}`", self.name), e))? {
             Some(status) if status.code() == Some(self.success) => Ok(stdout),
-            Some(status) => Err(self.failure(&ended(status), stdout, stderr)),
-            None => Err(self.failure(&format!("timed out after {}s", self.deadline.as_secs()), stdout, stderr)),
+            Some(status) => Err(failure(&call, &ended(status), stdout, stderr)),
+            None => Err(failure(&call, &format!("timed out after {}s", self.deadline.as_secs()), stdout, stderr)),
         }
     }
 
-    fn failure(&self, how: &str, stdout: String, stderr: String) -> Error {
-        let verb = self.command.get_args().find_map(|arg| arg.to_str().filter(|arg| !arg.starts_with('-')));
-        let call = format!("{} {}", self.name, verb.unwrap_or_default());
-        let output = if stderr.trim().is_empty() { stdout } else { stderr };
-        Error::new(ErrorKind::Artifact, format!("`{}` {how}", call.trim_end())).with_output(output)
+    fn spawn(&mut self) -> io::Result<Child> {
+        let ((stdout, to_stdout), (stderr, to_stderr)) = (io::pipe()?, io::pipe()?);
+        let mut command = std::mem::replace(&mut self.command, Command::new(""));
+        command.stdout(to_stdout).stderr(to_stderr);
+        Start::new(command).collect(stdout, usize::MAX).collect(stderr, usize::MAX).spawn()
     }
+
+    /// Its name and its verb.
+    fn call(&self) -> String {
+        let verb = self.command.get_args().find_map(|arg| arg.to_str().filter(|arg| !arg.starts_with('-')));
+        format!("{} {}", self.name, verb.unwrap_or_default()).trim_end().to_owned()
+    }
+}
+
+fn failure(call: &str, how: &str, stdout: String, stderr: String) -> Error {
+    let output = if stderr.trim().is_empty() { stdout } else { stderr };
+    Error::new(ErrorKind::Artifact, format!("`{call}` {how}")).with_output(output)
 }
 
 fn ended(status: ExitStatus) -> String {
@@ -110,90 +122,16 @@ fn ended(status: ExitStatus) -> String {
     }
 }
 
-type Drain = Option<thread::JoinHandle<Vec<u8>>>;
-
-fn drain(pipe: Option<impl Read + Send + 'static>) -> Drain {
-    pipe.map(|mut pipe| {
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            // What came before a read error is worth more than the error.
-            let _ = pipe.read_to_end(&mut bytes);
-            bytes
-        })
-    })
-}
-
-fn collect(drain: Drain) -> String {
-    let bytes = drain.and_then(|reader| reader.join().ok()).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A child with its process group; both are gone when this is dropped.
-struct Running(Child);
-
-impl Running {
-    /// Waits for the end of the child, then ends what it left in its group; `None` after `deadline`.
-    fn wait(&mut self, deadline: Duration, tick: &mut dyn FnMut()) -> io::Result<Option<ExitStatus>> {
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(1);
-        while !self.has_ended()? {
-            if start.elapsed() > deadline {
-                return Ok(None);
-            }
-            sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
-            tick();
+/// Waits for the end of the child; `None` if it had to be ended after `deadline`.
+fn end_of(child: &Child, deadline: Duration, tick: &mut dyn FnMut()) -> io::Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    while start.elapsed() <= deadline {
+        if let Some(status) = child.wait(TICK)? {
+            return Ok(Some(status));
         }
-        self.kill_group();
-        self.0.wait().map(Some)
+        tick();
     }
-
-    /// Whether the child has ended. It is not reaped, so its id cannot become another process's yet.
-    fn has_ended(&self) -> io::Result<bool> {
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: all-zero bytes are a valid siginfo_t, and waitid writes to nothing else.
-        let (result, info) = unsafe {
-            let mut info: libc::siginfo_t = std::mem::zeroed();
-            (libc::waitid(libc::P_PID, self.0.id(), &raw mut info, flags), info)
-        };
-        if result != 0 { Err(io::Error::last_os_error()) } else { Ok(info.si_signo != 0) }
-    }
-
-    fn kill_group(&self) {
-        let group = i32::try_from(self.0.id()).expect("process ids are positive i32");
-        // SAFETY: plain system call; the child leads this group and is not reaped, so the id is still its own.
-        unsafe { libc::kill(-group, libc::SIGKILL) };
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Err: reaped already.
-        if self.has_ended().is_ok() {
-            self.kill_group();
-            let _ = self.0.wait();
-        }
-    }
-}
-
-/// Puts the child into a process group of its own and has the kernel kill it when the calling thread ends; that thread
-/// waits for the child, so it ends early only with the whole process.
-fn die_with_parent(command: &mut Command) {
-    command.process_group(0);
-    #[cfg(target_os = "linux")]
-    {
-        let parent = std::process::id();
-        let arm = move || {
-            // SAFETY: prctl and getppid are async-signal-safe and take no pointers here.
-            let orphaned = unsafe {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
-                    || u32::try_from(libc::getppid()).ok() != Some(parent)
-            };
-            if orphaned { Err(io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(()) }
-        };
-        // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
-        unsafe { command.pre_exec(arm) };
-    }
+    child.end(Duration::ZERO).map(|_killed| None)
 }
 
 #[cfg(test)]

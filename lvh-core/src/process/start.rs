@@ -1,0 +1,84 @@
+//! What is started, and how it is tied to us.
+
+use std::io::{self, PipeReader};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{self, Command, Stdio};
+
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+
+use super::{Child, keeper};
+
+/// A program that is to be started: with nothing to read, in a process group of its own, dead when we are.
+#[derive(Debug)]
+pub struct Start {
+    command: Command,
+    inherited: Vec<RawFd>,
+    pipes: Vec<Pipe>,
+}
+
+/// Where output of a program comes from.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) reader: PipeReader,
+    /// The most that is kept, in bytes; what comes after is read and dropped.
+    pub(super) limit: usize,
+}
+
+impl Start {
+    /// Starts what `command` says; its standard input is empty.
+    pub fn new(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).process_group(0);
+        Self { command, inherited: Vec::new(), pipes: Vec::new() }
+    }
+
+    /// The program, and no other, inherits the descriptors `fds`, which stay open until [`Start::spawn`] returns.
+    #[must_use]
+    pub fn inherit(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
+        self.inherited.extend(fds);
+        self
+    }
+
+    /// Reads the pipe from now on and keeps the first `limit` bytes, as the child's next output.
+    #[must_use]
+    pub fn collect(mut self, reader: PipeReader, limit: usize) -> Self {
+        self.pipes.push(Pipe { reader, limit });
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Those of starting a program.
+    pub fn spawn(self) -> io::Result<Child> {
+        keeper::start(self)
+    }
+
+    /// Starts it from the calling thread; with that thread it dies.
+    pub(super) fn spawn_here(self) -> io::Result<(process::Child, Vec<Pipe>)> {
+        let Self { mut command, inherited, pipes } = self;
+        pipes.iter().try_for_each(|pipe| ioctl_fionbio(&pipe.reader, true))?;
+        let parent = getpid();
+        let prepare = move || {
+            die_with(parent)?;
+            inherited.iter().try_for_each(|&fd| survive_exec(fd))
+        };
+        // SAFETY: between fork and exec only system calls are made.
+        unsafe { command.pre_exec(prepare) };
+        // Dropped with the command are our writing ends of its pipes.
+        command.spawn().map(|child| (child, pipes))
+    }
+}
+
+/// Asks for SIGKILL when the thread that spawned us ends, and checks that it has not ended before.
+fn die_with(parent: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
+}
+
+fn survive_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the caller of `inherit` keeps it open.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    Ok(fcntl_setfd(fd, FdFlags::empty())?)
+}
