@@ -15,3 +15,16 @@ pub use traces::{Trace, Traces, send_signal};
 // Not public API.
 #[doc(hidden)]
 pub use lvh as __lvh;
+
+/// The code of the README and of the guide compiles.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/src/first-test.md")]
+    struct FirstTest;
+    #[doc = include_str!("../../docs/src/matrix.md")]
+    struct Matrix;
+    #[doc = include_str!("../../docs/src/attribute.md")]
+    struct Attribute;
+}
