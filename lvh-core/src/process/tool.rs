@@ -83,23 +83,17 @@ impl Tool {
     }
 
     /// As [`Tool::run`]; calls `tick` a few times a second meanwhile.
-    pub(crate) fn run_with(mut self, tick: &mut dyn FnMut()) -> Result<String> {
+    pub(crate) fn run_with(self, tick: &mut dyn FnMut()) -> Result<String> {
         let call = self.call();
-        let child = self.spawn().map_err(|e| Error::io(format_args!("start `{}`", self.name), e))?;
-        let status = end_of(&child, self.deadline, tick);
+        let Self { name, command, success, deadline } = self;
+        let child = spawn(command).map_err(|e| Error::io(format_args!("start `{name}`"), e))?;
+        let status = end_of(&child, deadline, tick).map_err(|e| Error::io(format_args!("wait for `{name}`"), e))?;
         let [stdout, stderr] = [0, 1].map(|pipe| String::from_utf8_lossy(&child.output(pipe, PIPE_GRACE)).into_owned());
-        match status.map_err(|e| Error::io(format_args!("wait for `{}`", self.name), e))? {
-            Some(status) if status.code() == Some(self.success) => Ok(stdout),
+        match status {
+            Some(status) if status.code() == Some(success) => Ok(stdout),
             Some(status) => Err(failure(&call, &ended(status), stdout, stderr)),
-            None => Err(failure(&call, &format!("timed out after {}s", self.deadline.as_secs()), stdout, stderr)),
+            None => Err(failure(&call, &format!("timed out after {}s", deadline.as_secs()), stdout, stderr)),
         }
-    }
-
-    fn spawn(&mut self) -> io::Result<Child> {
-        let ((stdout, to_stdout), (stderr, to_stderr)) = (io::pipe()?, io::pipe()?);
-        let mut command = std::mem::replace(&mut self.command, Command::new(""));
-        command.stdout(to_stdout).stderr(to_stderr);
-        Start::new(command).collect(stdout, usize::MAX).collect(stderr, usize::MAX).spawn()
     }
 
     /// Its name and its verb.
@@ -107,6 +101,12 @@ impl Tool {
         let verb = self.command.get_args().find_map(|arg| arg.to_str().filter(|arg| !arg.starts_with('-')));
         format!("{} {}", self.name, verb.unwrap_or_default()).trim_end().to_owned()
     }
+}
+
+fn spawn(mut command: Command) -> io::Result<Child> {
+    let ((stdout, to_stdout), (stderr, to_stderr)) = (io::pipe()?, io::pipe()?);
+    command.stdout(to_stdout).stderr(to_stderr);
+    Start::new(command).collect(stdout, usize::MAX).collect(stderr, usize::MAX).spawn()
 }
 
 fn failure(call: &str, how: &str, stdout: String, stderr: String) -> Error {

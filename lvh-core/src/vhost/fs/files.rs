@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 
+use rustix::process::{Resource, getrlimit};
+
 /// Files opened to be read by node, in a bounded number: what was used longest ago is closed first and opened again
 /// when it is needed.
 #[derive(Debug, Default)]
@@ -61,10 +63,9 @@ pub(super) struct Handles {
 impl Handles {
     /// Room for a quarter of the descriptors that this process may open, so that a guest cannot take them all.
     pub(super) fn new() -> Self {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the call writes one rlimit. Where it fails, zero gives the least room below.
-        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-        Self { files: HashMap::new(), next: 1, limit: (limit.rlim_cur / 4).clamp(64, 4096) as usize }
+        // None: there is no limit.
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self { files: HashMap::new(), next: 1, limit: (limit / 4).clamp(64, 4096) as usize }
     }
 
     /// Fails with `EMFILE` where the guest has as many files open as it may.
