@@ -18,22 +18,43 @@ fn main() {
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
         panic!("lvh-core runs on Linux only; for {target} there is no guest to build for");
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("lvh-init");
+    for arch in ARCHS {
+        let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join(format!("lvh-init-{arch}"));
+        let linking = match target.starts_with(arch) {
+            true => build(attempts(&target), &out).unwrap_or_else(|why| panic!("failed to build lvh-init:\n{why}")),
+            // Where it cannot be built, no VM of that architecture starts, and says so.
+            false => build(foreign_attempts(arch), &out).unwrap_or("absent"),
+        };
+        if linking == "absent" {
+            fs::write(&out, "").expect("OUT_DIR can be written to");
+        }
+        let name = arch.to_uppercase();
+        println!("cargo::rustc-env=LVH_INIT_{name}={}", out.display());
+        println!("cargo::rustc-env=LVH_INIT_{name}_LINKING={linking}");
+        println!("cargo::rustc-env=LVH_INIT_{name}_DIGEST={:016x}", digest(&out));
+    }
+}
+
+/// The architectures that lvh knows: `lvh_core::Arch`.
+const ARCHS: [&str; 2] = ["x86_64", "aarch64"];
+
+/// How it is linked, for which target, with which options.
+type Attempt = (&'static str, String, &'static [&'static str]);
+
+/// Compiles by the first attempt that works: how it is linked, or what the compiler said of each.
+fn build(attempts: Vec<Attempt>, out: &Path) -> Result<&'static str, String> {
     let mut complaints = String::new();
-    for (name, target, flags) in attempts(&target) {
-        let result = compile(&target, flags, &out);
+    for (name, target, flags) in attempts {
+        let result = compile(&target, flags, out);
         if result.status.success() {
-            println!("cargo::rustc-env=LVH_INIT={}", out.display());
-            println!("cargo::rustc-env=LVH_INIT_LINKING={name}");
-            println!("cargo::rustc-env=LVH_INIT_DIGEST={:016x}", digest(&out));
-            return;
+            return Ok(name);
         }
         complaints.push_str(&format!("{name} for {target}:\n{}\n", String::from_utf8_lossy(&result.stderr)));
     }
-    panic!("failed to build lvh-init:\n{complaints}");
+    Err(complaints)
 }
 
-fn attempts(target: &str) -> Vec<(&'static str, String, &'static [&'static str])> {
+fn attempts(target: &str) -> Vec<Attempt> {
     let musl = target.replace("-gnu", "-musl");
     let mut attempts = Vec::new();
     if has_std(&musl) {
@@ -42,6 +63,13 @@ fn attempts(target: &str) -> Vec<(&'static str, String, &'static [&'static str])
     attempts.push(("static", target.to_owned(), ["-Ctarget-feature=+crt-static"].as_slice()));
     attempts.push(("dynamic", target.to_owned(), [].as_slice()));
     attempts
+}
+
+/// Another architecture's needs that target of the toolchain, and no compiler of C: Rust's linker has all of musl.
+fn foreign_attempts(arch: &str) -> Vec<Attempt> {
+    let musl = format!("{arch}-unknown-linux-musl");
+    let flags = ["-Ctarget-feature=+crt-static", "-Clinker=rust-lld", "-Clink-self-contained=yes"].as_slice();
+    if has_std(&musl) { vec![("static", musl, flags)] } else { Vec::new() }
 }
 
 /// Whether the toolchain can compile for `target`: asking is cheaper than a failed build.

@@ -12,7 +12,7 @@ use super::{Family, trial};
 use crate::config::{Accel, Config};
 use crate::kernel::deb::{KEYRINGS, mirror_in};
 use crate::vm::qemu::version::{said, version};
-use crate::{Result, vm};
+use crate::{Arch, Result, vm};
 
 /// Where administrators' programs live; users' PATH on Debian does not name these.
 const SBIN: &[&str] = &["usr/local/sbin", "usr/sbin", "sbin"];
@@ -22,8 +22,8 @@ const CONTAINER_MARKS: &[&str] = &[".dockerenv", "run/.containerenv"];
 /// What the machine has, as far as lvh cares.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// The architecture, as in `std::env::consts::ARCH`.
-    pub arch: String,
+    /// The architecture.
+    pub arch: Arch,
     /// The family of its distribution.
     pub family: Family,
     /// The QEMU of this architecture, where PATH has it.
@@ -128,13 +128,13 @@ impl Facts {
     /// # Errors
     /// There is no place for the data directory.
     pub fn gather(root: &Path, path: &OsStr, config: &Config) -> Result<Self> {
-        let arch = std::env::consts::ARCH;
+        let arch = Arch::HOST;
         let program = |name: &str| find_program(root, path, name);
         let data_dir = config.data_dir()?;
         let qemu = program(&format!("qemu-system-{arch}")).map(Qemu::ask);
         let kvm = Device::open(&root.join("dev/kvm"), root);
         Ok(Self {
-            arch: arch.to_owned(),
+            arch,
             family: Family::of_machine(root),
             accel: config.vm.accel,
             kvm_trial: Kvm::find_out(&kvm, qemu.as_ref(), &data_dir),
@@ -180,7 +180,7 @@ impl Qemu {
 
 /// The code of the trial is x86's.
 fn trial_is_known() -> bool {
-    std::env::consts::ARCH == "x86_64"
+    Arch::HOST == Arch::X86_64
 }
 
 impl Kvm {
@@ -324,7 +324,7 @@ mod tests {
         root.write("bin/other", "", 0o644);
         // Written by another process: while ours has a program open for writing, the child of any test's thread may
         // have so too for a moment, and exec(2) would refuse it (ETXTBSY).
-        let qemu = root.join(format!("bin/qemu-system-{}", std::env::consts::ARCH));
+        let qemu = root.join(format!("bin/qemu-system-{}", Arch::HOST));
         let copied = std::process::Command::new("cp").arg(root.join("script")).arg(&qemu).status().unwrap();
         assert!(copied.success());
         let qemu = root.facts("data").qemu.unwrap();

@@ -25,12 +25,12 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
 fn qemu(facts: &Facts) -> Check {
     let Some(qemu) = &facts.qemu else {
         let found = format!("`qemu-system-{}` was not found in PATH", facts.arch);
-        let fix = install(facts.family, Thing::Qemu, &facts.arch);
+        let fix = install(facts.family, Thing::Qemu, facts.arch);
         return Check::lack("QEMU", State::Missing, found, "no VM can start", fix);
     };
     let path = qemu.path.display();
     if let Some(why) = &qemu.failure {
-        let fix = format!("install it again: {}", install(facts.family, Thing::Qemu, &facts.arch));
+        let fix = format!("install it again: {}", install(facts.family, Thing::Qemu, facts.arch));
         return Check::lack("QEMU", State::Missing, format!("{path} does not run: {why}"), "no VM can start", fix);
     }
     let has_kvm = matches!(facts.kvm_trial, Kvm::Boots | Kvm::Runs) && facts.accel != Accel::Tcg;
@@ -59,7 +59,7 @@ fn own_devices(facts: &Facts, qemu: &Qemu) -> [Check; 2] {
         false => Check::ok(name, format!("served by lvh itself, through QEMU's `{device}`")),
         true => {
             let found = format!("{} has no device `{device}`", qemu.path.display());
-            let full = install(facts.family, Thing::Qemu, &facts.arch);
+            let full = install(facts.family, Thing::Qemu, facts.arch);
             Check::lack(name, State::Missing, found, cost, format!("{full} (5.1 or newer), or set {variable}"))
         }
     };
@@ -185,7 +185,7 @@ fn deb_tools(facts: &Facts) -> Check {
         return Check::ok("apt-get, dpkg-deb", "found");
     }
     let cost = "kernels of Debian packages cannot be fetched (`deb`, `5.10`, `6.1`, `6.12`)";
-    let fix = install(facts.family, Thing::DebTools, &facts.arch);
+    let fix = install(facts.family, Thing::DebTools, facts.arch);
     Check::lack("apt-get, dpkg-deb", State::Degraded, not_found(&missing), cost, fix)
 }
 
@@ -197,7 +197,7 @@ fn keyring(facts: &Facts) -> Check {
             State::Degraded,
             "not found in /usr/share/keyrings",
             "Debian's signatures cannot be checked, so that its kernels are refused unless `keyring` names one",
-            install(facts.family, Thing::Keyring, &facts.arch),
+            install(facts.family, Thing::Keyring, facts.arch),
         ),
     }
 }
@@ -211,7 +211,7 @@ fn kmod(facts: &Facts) -> Check {
         return Check::ok("depmod, modprobe", "found");
     }
     let cost = "tests on the host's root cannot call `modprobe` in the guest";
-    let fix = install(facts.family, Thing::Kmod, &facts.arch);
+    let fix = install(facts.family, Thing::Kmod, facts.arch);
     Check::lack("depmod, modprobe", State::Degraded, not_found(&missing), cost, fix)
 }
 
@@ -224,11 +224,12 @@ fn not_found(names: &[&str]) -> String {
 mod tests {
     use super::super::{DataDir, Family, can_run};
     use super::*;
+    use crate::Arch;
 
     /// A Debian machine that has everything.
     fn healthy() -> Facts {
         Facts {
-            arch: "x86_64".into(),
+            arch: Arch::X86_64,
             family: Family::Debian,
             qemu: Some(Qemu {
                 path: "/usr/bin/qemu-system-x86_64".into(),

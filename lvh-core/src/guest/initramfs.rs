@@ -7,20 +7,53 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::cpio::Archive;
+use crate::Arch;
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::LoadableModule;
 
-/// lvh-init, built by our build script.
-pub(crate) const INIT: &[u8] = include_bytes!(env!("LVH_INIT"));
+/// lvh-init as our build script built it for one architecture.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Init {
+    bytes: &'static [u8],
+    linking: &'static str,
+    /// Tells this lvh-init from others.
+    pub(crate) digest: &'static str,
+}
 
-/// Whether lvh-init needs a loader and libraries beside it.
-pub(crate) const INIT_IS_DYNAMIC: bool = matches!(env!("LVH_INIT_LINKING").as_bytes(), b"dynamic");
+impl Init {
+    /// That for guests of `arch`.
+    ///
+    /// # Errors
+    /// It was not built: the toolchain had no standard library for that architecture.
+    pub(crate) fn of(arch: Arch) -> Result<Self> {
+        let init = match arch {
+            Arch::X86_64 => Self {
+                bytes: include_bytes!(env!("LVH_INIT_X86_64")),
+                linking: env!("LVH_INIT_X86_64_LINKING"),
+                digest: env!("LVH_INIT_X86_64_DIGEST"),
+            },
+            Arch::Aarch64 => Self {
+                bytes: include_bytes!(env!("LVH_INIT_AARCH64")),
+                linking: env!("LVH_INIT_AARCH64_LINKING"),
+                digest: env!("LVH_INIT_AARCH64_DIGEST"),
+            },
+        };
+        match init.linking {
+            "absent" => Err(Error::new(ErrorKind::Missing, format!("lvh was built without a guest for {arch}"))
+                .with_hint(format!("rustup target add {arch}-unknown-linux-musl, then build lvh-core anew"))),
+            _ => Ok(init),
+        }
+    }
 
-/// Tells this lvh-init from others.
-pub(crate) const INIT_DIGEST: &str = env!("LVH_INIT_DIGEST");
+    /// Whether it needs a loader and libraries beside it.
+    pub(crate) fn is_dynamic(self) -> bool {
+        self.linking == "dynamic"
+    }
+}
 
 /// The part that every guest of one kernel and one transport shares. Modules are given in load order;
 /// `channel` are those without which the guest cannot talk.
-pub(crate) fn base(channel: &[LoadableModule], others: &[LoadableModule]) -> Vec<u8> {
+pub(crate) fn base(init: Init, channel: &[LoadableModule], others: &[LoadableModule]) -> Vec<u8> {
     let mut archive = Archive::default();
     for directory in ["/dev", "/proc", "/sys", "/lvh", "/etc", "/root", "/usr/bin"] {
         archive.directory(directory);
@@ -28,7 +61,7 @@ pub(crate) fn base(channel: &[LoadableModule], others: &[LoadableModule]) -> Vec
     // The kernel opens the one for PID 1, and lvh-init writes to the other, before devtmpfs is mounted.
     archive.character_device("/dev/console", 5, 1);
     archive.character_device("/dev/kmsg", 1, 11);
-    archive.file("/init", 0o755, INIT);
+    archive.file("/init", 0o755, init.bytes);
     add_modules(&mut archive, "/lvh/channel", channel);
     add_modules(&mut archive, "/lvh/modules", others);
     archive.finish()

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::cpio::Archive;
+use super::initramfs::Init;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Elf;
 use crate::process::Tool;
@@ -44,8 +45,8 @@ pub(crate) fn segment(files: &[PathBuf], directories: &[PathBuf], renamed: &[(Pa
 ///
 /// # Errors
 /// The running program cannot be read.
-pub(crate) fn libraries_of_init() -> Result<Vec<u8>> {
-    if !super::initramfs::INIT_IS_DYNAMIC {
+pub(crate) fn libraries_of_init(init: Init) -> Result<Vec<u8>> {
+    if !init.is_dynamic() {
         return Ok(Vec::new());
     }
     let program = std::env::current_exe().map_err(|error| Error::io("find the running program", error))?;

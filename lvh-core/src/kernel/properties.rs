@@ -6,7 +6,7 @@ use super::payload::Payload;
 use crate::property::check_reader;
 
 /// A real program.
-const INIT: &[u8] = include_bytes!(env!("LVH_INIT"));
+const INIT: &[u8] = include_bytes!(env!("LVH_INIT_X86_64"));
 
 /// Nothing is copied.
 const NOTHING: (usize, usize) = (0, 0);

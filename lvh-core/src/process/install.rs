@@ -1,8 +1,9 @@
 //! The command that installs a thing, by family of distributions.
 
-use std::env::consts::ARCH;
 use std::fs;
 use std::path::Path;
+
+use crate::Arch;
 
 /// Distributions that share a package manager and package names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +83,11 @@ pub(crate) enum Thing {
 
 /// The command that installs QEMU on this machine.
 pub(crate) fn install_qemu() -> String {
-    install(Family::of_machine(Path::new("/")), Thing::Qemu, ARCH)
+    install(Family::of_machine(Path::new("/")), Thing::Qemu, Arch::HOST)
 }
 
-/// How to install `thing` on a machine of `family` and `arch` (as in `std::env::consts::ARCH`).
-pub(crate) fn install(family: Family, thing: Thing, arch: &str) -> String {
+/// How to install `thing` on a machine of `family` and `arch`.
+pub(crate) fn install(family: Family, thing: Thing, arch: Arch) -> String {
     match (family, packages(family, thing, arch)) {
         (Family::Unknown, _) => format!("install {} with your distribution's package manager", describe(thing)),
         (_, Some(packages)) => format!("{} {packages}", family.command()),
@@ -94,8 +95,8 @@ pub(crate) fn install(family: Family, thing: Thing, arch: &str) -> String {
     }
 }
 
-fn packages(family: Family, thing: Thing, arch: &str) -> Option<&'static str> {
-    let arm = arch == "aarch64";
+fn packages(family: Family, thing: Thing, arch: Arch) -> Option<&'static str> {
+    let arm = arch == Arch::Aarch64;
     match (family, thing) {
         (Family::Unknown, _) => None,
         (_, Thing::Kmod) => Some("kmod"),
@@ -141,13 +142,13 @@ mod tests {
     #[test]
     fn each_family_has_its_command() {
         let check = |family, thing, arch, expected: &str| assert_eq!(install(family, thing, arch), expected);
-        check(Family::Debian, Thing::Qemu, "x86_64", "sudo apt install qemu-system-x86");
-        check(Family::Fedora, Thing::Qemu, "aarch64", "sudo dnf install qemu-system-aarch64-core");
-        check(Family::Arch, Thing::DebTools, "x86_64", "sudo pacman -S apt dpkg");
-        check(Family::Alpine, Thing::Kmod, "x86_64", "doas apk add kmod");
-        check(Family::Suse, Thing::Qemu, "x86_64", "sudo zypper install qemu-x86");
+        check(Family::Debian, Thing::Qemu, Arch::X86_64, "sudo apt install qemu-system-x86");
+        check(Family::Fedora, Thing::Qemu, Arch::Aarch64, "sudo dnf install qemu-system-aarch64-core");
+        check(Family::Arch, Thing::DebTools, Arch::X86_64, "sudo pacman -S apt dpkg");
+        check(Family::Alpine, Thing::Kmod, Arch::X86_64, "doas apk add kmod");
+        check(Family::Suse, Thing::Qemu, Arch::X86_64, "sudo zypper install qemu-x86");
         let none = "your distribution has no package of `apt-get` and `dpkg-deb`: use kernels by `path`";
-        check(Family::Suse, Thing::DebTools, "x86_64", none);
-        check(Family::Unknown, Thing::Kmod, "x86_64", "install kmod with your distribution's package manager");
+        check(Family::Suse, Thing::DebTools, Arch::X86_64, none);
+        check(Family::Unknown, Thing::Kmod, Arch::X86_64, "install kmod with your distribution's package manager");
     }
 }

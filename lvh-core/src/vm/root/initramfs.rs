@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::config::Share;
 use crate::error::{Error, Result};
-use crate::guest::{initramfs, packed};
+use crate::guest::initramfs::{self, Init};
+use crate::guest::packed;
 use crate::kernel::Kernel;
 use crate::store::{Key, Store};
 use crate::vm::spec::VmSpec;
@@ -32,9 +33,10 @@ impl Initramfs {
         let mut others = names(candidates::share_drivers(transport.share));
         others.extend(names(spec.root.drivers()));
         others.extend(spec.modules.iter().map(String::as_str));
-        let (base, segment) = Self::base(&spec.kernel, drivers, &channel, &others, store)?;
+        let init = Init::of(spec.kernel.arch)?;
+        let (base, segment) = Self::base(init, &spec.kernel, drivers, &channel, &others, store)?;
         let mut segments = vec![segment];
-        segments.push(packed::libraries_of_init()?);
+        segments.push(packed::libraries_of_init(init)?);
         if transport.share == Share::Packed {
             let directories = [&spec.writable[..], &spec.packed_directories[..]].concat();
             let config = spec.kernel.config.iter().map(|config| (config.clone(), config_of(&spec.kernel)));
@@ -45,20 +47,21 @@ impl Initramfs {
 
     /// What depends on the kernel alone is made once and kept: decompressing modules takes longer than all else here.
     fn base(
+        init: Init,
         kernel: &Kernel,
         drivers: &Drivers,
         channel: &[&str],
         others: &[&str],
         store: &Store,
     ) -> Result<(Key, Vec<u8>)> {
-        let parts = [initramfs::INIT_DIGEST, &kernel.key, "channel"];
+        let parts = [init.digest, &kernel.key, "channel"];
         let key = Key::of(parts.iter().chain(channel).chain(&["others"]).chain(others));
         let entry = store.populate("initramfs", &key, &|| {}, |staging| {
             let channel = drivers.load(channel)?;
             let mut others = drivers.load(others)?;
             others.retain(|module| channel.iter().all(|loaded| loaded.name != module.name));
             let file = staging.entry().join("initramfs");
-            std::fs::write(&file, initramfs::base(&channel, &others))
+            std::fs::write(&file, initramfs::base(init, &channel, &others))
                 .map_err(|error| Error::path("write", &file, error))
         })?;
         let file = entry.path().join("initramfs");

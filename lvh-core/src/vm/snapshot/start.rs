@@ -70,7 +70,7 @@ pub(crate) async fn resume(attempt: &Attempt<'_>, store: &Store, events: &Events
         Ok(vm) => Ok(Some(vm)),
         Err(failure) => {
             let why = failure.into_error(&attempt.spec.kernel);
-            events.note(format!("the snapshot does not resume, a new VM is booted: {why}"));
+            events.note(format!("the snapshot does not resume, a new VM is booted: {}", why.report()));
             drop(snapshot);
             store.discard(KIND, &key)?;
             Ok(None)
