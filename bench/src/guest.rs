@@ -10,7 +10,7 @@ use lvh_core::Kernel;
 use lvh_core::kernel::ModuleTree;
 
 // The writer that lvh-core packs its own guests with.
-#[path = "../../lvh-core/src/guest/cpio.rs"]
+#[path = "../../lvh-core/src/guest/initramfs/cpio.rs"]
 mod cpio;
 
 /// The one that does nothing but power off.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::Config;
-use super::document::{Document, bare_or_quoted};
-use super::kernel_table::{faulty_field, unsupported_kernel};
+use super::file::document::{Document, bare_or_quoted};
+use super::file::kernel_table::{faulty_field, unsupported_kernel};
 use crate::kernel::{DebSource, KernelSource};
 use crate::{Arch, Error, ErrorKind, Result};
 

@@ -13,16 +13,11 @@
 //! environment changes a setting; [`Config::for_process`] does both.
 
 mod data_dir;
-mod document;
 mod env;
-mod fields;
-mod image_table;
-mod kernel_table;
+mod file;
 mod kernels;
 mod model;
 mod overrides;
-mod raw;
-mod schema;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::data_dir::default_data_dir;
-use super::document::Document;
-use super::kernel_table::KernelTable;
+use super::file::document::Document;
+use super::file::kernel_table::KernelTable;
+use super::file::schema;
+use super::kernels;
 use super::value::{Accel, Channel, EnvPattern, KernelEventKind, Memory, Share};
-use super::{kernels, schema};
 use crate::{Error, Result, Store};
 
 /// The checked configuration: an `lvh.toml`, or the defaults where there is none.

@@ -129,7 +129,7 @@ impl KernelEventKind {
 }
 
 /// Names in backticks for people: `` `a`, `b` or `c` ``.
-pub(super) fn alternatives(names: &[&str]) -> String {
+pub(in crate::config) fn alternatives(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
         [] => "nothing".to_owned(),

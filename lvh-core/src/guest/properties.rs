@@ -1,9 +1,9 @@
 use std::cell::Cell;
 use std::fmt::Debug;
 
-use super::cpio::Archive;
-use super::kernel_event::KernelEvents;
-use super::kernel_log::KernelRecord;
+use super::initramfs::cpio::Archive;
+use super::kernel_log::event::KernelEvents;
+use super::kernel_log::record::KernelRecord;
 use super::protocol::{ToGuest, ToHost, decode, encode};
 use super::wire::Wire;
 use crate::property::{check, check_reader};

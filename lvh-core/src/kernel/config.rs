@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use super::compression::Compression;
+use super::image::compression::Compression;
 use crate::{Error, Result};
 
 /// What an option of a kernel's `.config` is set to.

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::system::uname;
 
-use super::bzimage::BzImage;
-use super::compression::Compression;
-use super::search::find;
-use super::{KernelRelease, elf::Elf};
+use super::KernelRelease;
+use super::image::bzimage::BzImage;
+use super::image::compression::Compression;
+use super::image::elf::Elf;
+use super::image::search::find;
 use crate::{Arch, Error, ErrorKind, Result};
 
 /// A kernel's files, found but not yet looked into.

@@ -1,6 +1,6 @@
 use tempfile::TempDir;
 
-use super::super::{bzimage, elf};
+use super::super::image::{bzimage, elf};
 use super::*;
 
 /// A directory with these files; a `*` in front of a name makes it a bzImage of release `6.1-x`.

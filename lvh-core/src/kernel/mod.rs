@@ -6,25 +6,20 @@
 //!    own slow decompressor.
 //! 3. [`KernelConfig`] and [`ModuleTree`] tell what the kernel offers, and which modules make it so.
 
-mod built_modules;
-mod bzimage;
-mod compression;
 mod config;
 pub(crate) mod deb;
-mod depmod;
-mod elf;
+mod image;
 mod local;
 mod modules;
-pub mod payload;
 #[cfg(test)]
 mod properties;
 mod resolve;
-mod search;
 mod source;
 mod stamp;
 
 pub use config::{KernelConfig, Value};
-pub(crate) use elf::Elf;
+pub(crate) use image::elf::Elf;
+pub use image::payload;
 pub use modules::{Availability, LoadableModule, ModuleTree};
 pub use resolve::{forget, resolve, resolve_blocking};
 pub use source::{DebSource, Kernel, KernelRelease, KernelSource};

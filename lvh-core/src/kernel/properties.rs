@@ -1,8 +1,8 @@
-use super::bzimage::{self, BzImage};
-use super::compression::Compression;
 use super::config::KernelConfig;
-use super::elf::{self, Elf};
-use super::payload::Payload;
+use super::image::bzimage::{self, BzImage};
+use super::image::compression::Compression;
+use super::image::elf::{self, Elf};
+use super::image::payload::Payload;
 use crate::property::check_reader;
 
 /// A real program.
@@ -41,7 +41,7 @@ const UNPACKED: (usize, usize) = (300 << 20, 64 << 10);
 
 #[test]
 fn compressed_files() {
-    let samples: Vec<Vec<u8>> = super::compression::tests::samples();
+    let samples: Vec<Vec<u8>> = super::image::compression::tests::samples();
     let samples: Vec<&[u8]> = samples.iter().map(Vec::as_slice).collect();
     check_reader(30_000, &samples, UNPACKED, |bytes| {
         if let Some(format) = Compression::detect(bytes) {

@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::image::payload::{self, Extracted};
 use super::local::{self, LocalKernel, LocalModules};
-use super::payload::{self, Extracted};
+use super::modules::built;
 use super::stamp::stamp;
-use super::{DebSource, Kernel, KernelSource, built_modules, deb};
+use super::{DebSource, Kernel, KernelSource, deb};
 use crate::store::{Key, Store};
 use crate::{Arch, Event, Events, Result};
 
@@ -100,7 +101,7 @@ impl Resolver<'_> {
             LocalModules::None => (String::new(), None),
             LocalModules::Installed(dir) => (installed_stamp(dir), Some(dir.clone())),
             LocalModules::Built(root) => {
-                let gathered = built_modules::gather(root, &local.release, self.store)?;
+                let gathered = built::gather(root, &local.release, self.store)?;
                 gathered.map_or_else(Default::default, |(key, dir)| (key.to_string(), Some(dir)))
             }
         };

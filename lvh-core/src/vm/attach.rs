@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::guest::client::Guest;
-use crate::guest::command::Command;
-use crate::guest::framing::{receive, send};
-use crate::guest::process::{Process, gone};
+use crate::guest::client::command::Command;
+use crate::guest::client::framing::{receive, send};
+use crate::guest::client::guest::Guest;
+use crate::guest::client::process::{Process, gone};
 use crate::guest::protocol::{self, MAX_MESSAGE, ToGuest, encode};
 use crate::guest::wire::{malformed, wire_struct};
 use crate::vm::running::Vm;

@@ -10,7 +10,7 @@ use super::root::initramfs::Initramfs;
 use super::spec::VmSpec;
 use super::transport::candidates::Transport;
 use super::transport::{channel, share};
-use crate::guest::log_file::LogFile;
+use crate::guest::kernel_log::log_file::LogFile;
 
 /// What one try at a running guest is given.
 pub(crate) struct Attempt<'a> {

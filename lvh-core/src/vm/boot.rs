@@ -20,9 +20,9 @@ use super::root::files::file_mounts;
 use super::running::{CONSOLE_LINES, Vm};
 use super::transport::channel::Link;
 use super::transport::share::Shares;
-use crate::guest::client::Guest;
-use crate::guest::handshake::Handshake;
-use crate::guest::log_file::{self, LogFile};
+use crate::guest::client::guest::Guest;
+use crate::guest::client::handshake::Handshake;
+use crate::guest::kernel_log::log_file::{self, LogFile};
 use crate::guest::protocol::Setup;
 use crate::guest::wire::Bytes;
 use crate::kernel::KernelRelease;
@@ -57,7 +57,7 @@ impl Attempt<'_> {
             Ok(handshake) => handshake,
             Err(cause) => return Err(self.give_up(machine, cause).await),
         };
-        let saved = migration::save(&machine.monitor).await;
+        let saved = migration::save(&machine.monitor, &files.state).await;
         // It must not run on: its memory is part of the snapshot.
         machine.end().await;
         Ok(saved.map(|()| handshake.release))

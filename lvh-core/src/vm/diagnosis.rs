@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::guest::handshake::Refused;
+use crate::guest::client::handshake::Refused;
 use crate::vm::qemu::console::Console;
 use crate::vm::qemu::process::Qemu;
 use crate::vm::qemu::qmp::Stop;

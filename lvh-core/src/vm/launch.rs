@@ -22,7 +22,7 @@ use super::transport::channel::{self, Link};
 use super::transport::share::{self, Shares};
 use crate::error::{Error, ErrorKind};
 use crate::guest::initramfs;
-use crate::guest::log_file;
+use crate::guest::kernel_log::log_file;
 use crate::process::install::install_qemu;
 
 /// How a VM begins.

@@ -24,10 +24,10 @@ mod snapshot;
 mod spec;
 mod transport;
 
-pub use crate::guest::command::Command;
-pub use crate::guest::kernel_event::{KernelEvent, KernelEvents};
-pub use crate::guest::kernel_log::KernelRecord;
-pub use crate::guest::process::{Exit, Process, ProcessEvent, Stdin, Stream};
+pub use crate::guest::client::command::Command;
+pub use crate::guest::client::process::{Exit, Process, ProcessEvent, Stdin, Stream};
+pub use crate::guest::kernel_log::event::{KernelEvent, KernelEvents};
+pub use crate::guest::kernel_log::record::KernelRecord;
 pub use crate::guest::protocol::{REPORT_FD, TerminalSize};
 pub use info::VmInfo;
 pub(crate) use qemu::accel::remembered_kvm;

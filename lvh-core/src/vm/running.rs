@@ -17,11 +17,11 @@ use super::transport::served::Served;
 use super::transport::share::bytes;
 use crate::config::Share;
 use crate::error::{Error, ErrorKind, Result};
-use crate::guest::client::Guest;
-use crate::guest::command::Command;
-use crate::guest::process::{Exit, Process, ProcessEvent, Stream, gone};
+use crate::guest::client::command::Command;
+use crate::guest::client::guest::Guest;
+use crate::guest::client::process::{Exit, Process, ProcessEvent, Stream, gone};
+use crate::guest::client::write_back::WriteBack;
 use crate::guest::protocol::{CORE, CORES};
-use crate::guest::write_back::WriteBack;
 
 /// How long a guest may take to write everything back when it is told to end.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);

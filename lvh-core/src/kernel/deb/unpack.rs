@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::kernel::depmod::depmod;
+use crate::kernel::modules::depmod::depmod;
 use crate::process::Tool;
 use crate::{Error, ErrorKind, KernelRelease, Result};
 

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::guest::log_file::LogFile;
+use crate::guest::kernel_log::log_file::LogFile;
 
 /// How much of the console's end is kept, in bytes.
 const KEPT: usize = 64 << 10;

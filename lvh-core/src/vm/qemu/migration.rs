@@ -39,20 +39,25 @@ async fn share_memory(monitor: &Monitor) -> io::Result<()> {
     monitor.execute("migrate-set-capabilities", capabilities).await.map(drop)
 }
 
-/// Stops a VM and writes its state to the file that [`VARIABLE`] names.
+/// Stops a VM and writes its state to the file `state`, which [`VARIABLE`] names too.
 ///
 /// # Errors
 /// QEMU cannot, or takes too long.
-pub(crate) async fn save(monitor: &Monitor) -> io::Result<()> {
-    in_time(stop_and_write(monitor)).await
+pub(crate) async fn save(monitor: &Monitor, state: &Path) -> io::Result<()> {
+    in_time(stop_and_write(monitor, state)).await
 }
 
-async fn stop_and_write(monitor: &Monitor) -> io::Result<()> {
+async fn stop_and_write(monitor: &Monitor, state: &Path) -> io::Result<()> {
     monitor.execute("stop", json!({})).await?;
     share_memory(monitor).await?;
-    let uri = format!("exec:cat >\"${VARIABLE}\"");
+    let uri = format!("exec:cat >\"${VARIABLE}.part\" && mv \"${VARIABLE}.part\" \"${VARIABLE}\"");
     monitor.execute("migrate", json!({ "uri": uri })).await?;
-    monitor.migrated().await
+    monitor.migrated().await?;
+    // QEMU has written all, but who reads it may not: it is killed together with QEMU.
+    while !state.exists() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
 }
 
 /// Has a VM read its state from a descriptor that QEMU inherited, and go on.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::config::Share;
 use crate::error::{Error, Result};
+use crate::guest::initramfs::packed;
 use crate::guest::initramfs::{self, Init};
-use crate::guest::packed;
 use crate::kernel::Kernel;
 use crate::store::{Key, Store};
 use crate::vm::spec::VmSpec;

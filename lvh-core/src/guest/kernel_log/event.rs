@@ -1,6 +1,6 @@
 //! What in the kernel's log means that something went wrong.
 
-use super::kernel_log::KernelRecord;
+use super::record::KernelRecord;
 use crate::config::KernelEventKind;
 
 /// One thing that went wrong.

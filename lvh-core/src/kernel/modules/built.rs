@@ -6,7 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use super::depmod::depmod;
-use super::{KernelRelease, stamp::stamp};
+use crate::kernel::KernelRelease;
+use crate::kernel::stamp::stamp;
 use crate::store::{Key, Store};
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ const LISTS: &[&str] = &["modules.builtin", "modules.builtin.modinfo"];
 ///
 /// The key covers size and time of each module, so that a rebuilt module makes a new tree. `None` where the kernel
 /// was built without modules.
-pub(super) fn gather(root: &Path, release: &KernelRelease, store: &Store) -> Result<Option<(Key, PathBuf)>> {
+pub(in crate::kernel) fn gather(root: &Path, release: &KernelRelease, store: &Store) -> Result<Option<(Key, PathBuf)>> {
     let modules = listed(root);
     if modules.is_empty() && !root.join("modules.builtin").is_file() {
         return Ok(None);
@@ -66,7 +67,7 @@ fn link_all(root: &Path, modules: &[PathBuf], tree: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::elf::tests::sample;
+    use crate::kernel::image::elf::tests::sample;
     use crate::kernel::{Availability, ModuleTree};
 
     #[test]

@@ -22,14 +22,14 @@ impl<'a> Elf<'a> {
     }
 
     /// The contents of the first section called `name`.
-    pub(super) fn section(&self, name: &str) -> Option<&'a [u8]> {
+    pub(in crate::kernel) fn section(&self, name: &str) -> Option<&'a [u8]> {
         let sections = self.header.sections(LittleEndian, self.data).ok()?;
         let (_, section) = sections.section_by_name(LittleEndian, name.as_bytes())?;
         section.data(LittleEndian, self.data).ok()
     }
 
     /// Whether a note of this owner and type is in one of the note segments.
-    pub(super) fn has_note(&self, owner: &str, kind: u32) -> bool {
+    pub(in crate::kernel) fn has_note(&self, owner: &str, kind: u32) -> bool {
         let found = |segment: &<Header as FileHeader>::ProgramHeader| {
             let mut notes = segment.notes(LittleEndian, self.data).ok()??;
             let mut notes = std::iter::from_fn(|| notes.next().ok()?);
@@ -49,7 +49,7 @@ impl<'a> Elf<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::kernel) mod tests {
     use object::elf::PT_NOTE;
 
     use super::*;

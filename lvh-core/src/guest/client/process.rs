@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::flow::{Control, Flow, request};
-use super::kernel_log::KernelRecord;
-use super::protocol::{self, STDIN_WINDOW, TerminalSize, ToGuest, ToHost, WINDOW};
-use super::wire::Bytes;
 use crate::error::{Error, ErrorKind, Result};
+use crate::guest::kernel_log::record::KernelRecord;
+use crate::guest::protocol::{self, STDIN_WINDOW, TerminalSize, ToGuest, ToHost, WINDOW};
+use crate::guest::wire::Bytes;
 
 /// Which stream of a command some bytes belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

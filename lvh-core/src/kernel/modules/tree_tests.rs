@@ -1,7 +1,7 @@
 use tempfile::TempDir;
 
-use super::super::elf::tests::sample;
 use super::*;
+use crate::kernel::image::elf::tests::sample;
 use crate::property::check_reader;
 
 /// A module tree that goes with the test.

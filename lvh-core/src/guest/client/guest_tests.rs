@@ -7,8 +7,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::Guest;
-use crate::guest::framing::{receive, send};
-use crate::guest::process::{Exit, ProcessEvent, Stream};
+use crate::guest::client::framing::{receive, send};
+use crate::guest::client::process::{Exit, ProcessEvent, Stream};
 use crate::guest::protocol::{self, Command, MAX_MESSAGE, ToGuest, ToHost, WINDOW, encode};
 use crate::guest::wire::{Bytes, Wire};
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::Config;
 use super::document::Table;
 use super::kernel_table::check_name;
+use crate::Config;
 use crate::{Error, ErrorKind, Result};
 
 /// One table.
@@ -27,7 +27,7 @@ struct Image {
 }
 
 /// The names of the images.
-pub(super) fn names(top: &Table<'_>) -> Result<BTreeSet<String>> {
+pub(in crate::config) fn names(top: &Table<'_>) -> Result<BTreeSet<String>> {
     let Some(tables) = top.table("images")? else { return Ok(BTreeSet::new()) };
     let read = |(name, table): (String, Table<'_>)| {
         check_name("image", &name, &table)?;

@@ -1,6 +1,6 @@
 //! The header of an x86 bzImage: Documentation/arch/x86/boot.rst in the kernel's sources.
 
-use super::KernelRelease;
+use crate::kernel::KernelRelease;
 
 /// Offset of the magic `HdrS`.
 const MAGIC: usize = 0x202;
@@ -15,23 +15,23 @@ const SECTOR: usize = 512;
 
 /// A bzImage's bytes, its magic checked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BzImage<'a>(&'a [u8]);
+pub(in crate::kernel) struct BzImage<'a>(&'a [u8]);
 
 impl<'a> BzImage<'a> {
     /// `None` if `image` is something else.
-    pub(super) fn parse(image: &'a [u8]) -> Option<Self> {
+    pub(in crate::kernel) fn parse(image: &'a [u8]) -> Option<Self> {
         (image.get(MAGIC..MAGIC + 4)? == b"HdrS").then_some(Self(image))
     }
 
     /// The release that the header names.
-    pub(super) fn release(&self) -> Option<KernelRelease> {
+    pub(in crate::kernel) fn release(&self) -> Option<KernelRelease> {
         let text = self.0.get(usize::from(self.u16(KERNEL_VERSION)?) + SECTOR..)?;
         let end = text.iter().take(256).position(|&byte| byte == b' ' || byte == 0)?;
         KernelRelease::parse(std::str::from_utf8(&text[..end]).ok()?)
     }
 
     /// The compressed kernel.
-    pub(super) fn payload(&self) -> Option<&'a [u8]> {
+    pub(in crate::kernel) fn payload(&self) -> Option<&'a [u8]> {
         if self.u16(VERSION)? < PROTOCOL {
             return None;
         }
@@ -54,7 +54,7 @@ impl<'a> BzImage<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::kernel) mod tests {
     use super::*;
 
     /// A bzImage of one setup sector that holds `payload`.

@@ -48,7 +48,7 @@ struct Git {
 
 /// One `[kernels.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum KernelTable {
+pub(in crate::config) enum KernelTable {
     /// It can be resolved.
     Source(KernelSource),
     /// A way that this version recognises but cannot go, named by its key.
@@ -56,7 +56,7 @@ pub(super) enum KernelTable {
 }
 
 impl KernelTable {
-    pub(super) fn read(name: &str, table: &Table<'_>, base_dir: &Path) -> Result<Self> {
+    pub(in crate::config) fn read(name: &str, table: &Table<'_>, base_dir: &Path) -> Result<Self> {
         check_name("kernel", name, table)?;
         match source_key(table)? {
             "deb" => deb(table, base_dir).map(|deb| Self::Source(KernelSource::Deb(deb))),
@@ -67,7 +67,7 @@ impl KernelTable {
     }
 
     /// Where the kernel called `name` comes from.
-    pub(super) fn resolve(&self, name: &str) -> Result<KernelSource> {
+    pub(in crate::config) fn resolve(&self, name: &str) -> Result<KernelSource> {
         match self {
             Self::Source(source) => Ok(source.clone()),
             Self::Unsupported(key) => Err(unsupported_kernel(name, key)),
@@ -76,13 +76,13 @@ impl KernelTable {
 }
 
 /// The error for a kernel that comes by a way which lvh cannot go yet.
-pub(super) fn unsupported_kernel(name: &str, key: &str) -> Error {
+pub(in crate::config) fn unsupported_kernel(name: &str, key: &str) -> Error {
     let message = format!("kernel `{name}` comes by `{key}`: not supported yet in this version");
     Error::new(ErrorKind::Usage, message).with_hint("use `deb` or `path`")
 }
 
 /// Names become parts of test names, which hold no spaces, brackets, slashes, colons or plus signs.
-pub(super) fn check_name(what: &str, name: &str, table: &Table<'_>) -> Result<()> {
+pub(in crate::config) fn check_name(what: &str, name: &str, table: &Table<'_>) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match !name.is_empty() && name.chars().all(allowed) {
         true => Ok(()),
@@ -136,7 +136,7 @@ fn deb(table: &Table<'_>, base_dir: &Path) -> Result<DebSource> {
 /// The first field of `source` that cannot be what it should: its key, its value and what was expected.
 ///
 /// The alphabets are those of Debian's policy manual, §5.6.1 and §5.6.12; they keep a name inside its URL and directory.
-pub(super) fn faulty_field(source: &DebSource) -> Option<(&'static str, &str, &'static str)> {
+pub(in crate::config) fn faulty_field(source: &DebSource) -> Option<(&'static str, &str, &'static str)> {
     let version = source.version.as_deref().unwrap_or("0");
     let mirror = source.mirror.as_deref().unwrap_or("file:///");
     if !is_word(&source.package, "+-.") {

@@ -6,7 +6,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
 /// The names of the fields of `T`, a struct that derives `Deserialize`, in their order.
-pub(super) fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
+pub(in crate::config) fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
     // The answer is in the question: nothing is read.
     let _ = T::deserialize(Asked(&mut fields));

@@ -5,8 +5,8 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::protocol::{self, MAGIC, MAX_WRITE};
-use super::wire::{Wire, malformed};
+use crate::guest::protocol::{self, MAGIC, MAX_WRITE};
+use crate::guest::wire::{Wire, malformed};
 
 /// How much may stand before the first message on a serial line, in bytes.
 const PREAMBLE_LIMIT: usize = 64 << 10;

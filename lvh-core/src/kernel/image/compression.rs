@@ -10,7 +10,7 @@ const DICTIONARY_KIB: u32 = 256 << 10;
 
 /// A compressed format, told by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(in crate::kernel) enum Compression {
     Gzip,
     Xz,
     Zstd,
@@ -33,12 +33,12 @@ const MAGICS: &[(&[u8], Compression)] = &[
 
 impl Compression {
     /// `None` if `data` starts with none of the known magics.
-    pub(super) fn detect(data: &[u8]) -> Option<Self> {
+    pub(in crate::kernel) fn detect(data: &[u8]) -> Option<Self> {
         MAGICS.iter().find(|(magic, _)| data.starts_with(magic)).map(|(_, format)| *format)
     }
 
     /// The contents of the first stream in `data`; what follows it is ignored.
-    pub(super) fn decompress(self, data: &[u8]) -> io::Result<Vec<u8>> {
+    pub(in crate::kernel) fn decompress(self, data: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => read(flate2::read::GzDecoder::new(data)),
             Self::Xz => read(lzma_rust2::XzReader::new_mem_limit(data, false, DICTIONARY_KIB)),
@@ -121,7 +121,7 @@ fn bad(why: &str) -> io::Error {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::kernel) mod tests {
     use super::*;
 
     /// What each tool makes of the text in the test below.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::kernel_log::KernelRecord;
+use super::record::KernelRecord;
 
 /// The console's file.
 pub(crate) const CONSOLE: &str = "console.log";

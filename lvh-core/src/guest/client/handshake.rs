@@ -5,12 +5,12 @@ use std::io;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::client::Guest;
 use super::framing::{receive, send, skip_preamble};
-use super::kernel_log::KernelRecord;
-use super::log_file::LogFile;
-use super::protocol::{self, MAX_ANSWER, Setup, ToGuest, ToHost, VERSION};
-use super::wire::malformed;
+use super::guest::Guest;
+use crate::guest::kernel_log::log_file::LogFile;
+use crate::guest::kernel_log::record::KernelRecord;
+use crate::guest::protocol::{self, MAX_ANSWER, Setup, ToGuest, ToHost, VERSION};
+use crate::guest::wire::malformed;
 use crate::kernel::KernelRelease;
 
 /// A guest that has said hello.

@@ -8,11 +8,12 @@ use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use super::document::{Document, Table};
+use super::image_table;
 use super::kernel_table::KernelTable;
 use super::raw::{Cpus, List, ModuleName, Switch, Text, Time, Word};
-use super::value::{Accel, EnvPattern, KernelEventKind, Memory};
-use super::{Config, VmDefaults, image_table};
 use crate::Result;
+use crate::config::value::{Accel, EnvPattern, KernelEventKind, Memory};
+use crate::config::{Config, VmDefaults};
 
 /// The top of the file; its tables are read one by one.
 #[derive(Deserialize)]
@@ -45,7 +46,7 @@ struct Vm {
 }
 
 /// Reads the whole file.
-pub(super) fn read(path: &Path, document: Document<'_>) -> Result<Config> {
+pub(in crate::config) fn read(path: &Path, document: Document<'_>) -> Result<Config> {
     let table = document.parse()?;
     let top: Top = table.read()?;
     let base_dir = base_dir(path);

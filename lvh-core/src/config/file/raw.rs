@@ -10,11 +10,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Value;
 
-use super::value::{Expected, parse_duration};
+use crate::config::value::{Expected, parse_duration};
 
 /// A string that means a `T`.
 #[derive(Debug, Clone)]
-pub(super) struct Word<T>(pub(super) T);
+pub(in crate::config) struct Word<T>(pub(in crate::config) T);
 
 impl<'de, T: FromStr<Err = Expected>> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -27,7 +27,7 @@ impl<'de, T: FromStr<Err = Expected>> Deserialize<'de> for Word<T> {
 
 /// Any string.
 #[derive(Debug, Clone)]
-pub(super) struct Text(pub(super) String);
+pub(in crate::config) struct Text(pub(in crate::config) String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -44,7 +44,7 @@ fn text_of(value: Value) -> Result<String, String> {
 
 /// `true` or `false`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Switch(pub(super) bool);
+pub(in crate::config) struct Switch(pub(in crate::config) bool);
 
 impl<'de> Deserialize<'de> for Switch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Switch {
 
 /// How many virtual CPUs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cpus(pub(super) u32);
+pub(in crate::config) struct Cpus(pub(in crate::config) u32);
 
 impl<'de> Deserialize<'de> for Cpus {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Cpus {
 
 /// A time to wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Time(pub(super) Duration);
+pub(in crate::config) struct Time(pub(in crate::config) Duration);
 
 impl FromStr for Time {
     type Err = Expected;
@@ -84,7 +84,7 @@ impl FromStr for Time {
 
 /// A module's name as `modprobe` takes it: never a path.
 #[derive(Debug, Clone)]
-pub(super) struct ModuleName(pub(super) String);
+pub(in crate::config) struct ModuleName(pub(in crate::config) String);
 
 impl FromStr for ModuleName {
     type Err = Expected;
@@ -97,11 +97,11 @@ impl FromStr for ModuleName {
 
 /// An array of strings that each are a `T`.
 #[derive(Debug, Clone)]
-pub(super) struct List<T>(pub(super) Vec<T>);
+pub(in crate::config) struct List<T>(pub(in crate::config) Vec<T>);
 
 impl<T> List<T> {
     /// The items, each as `value` has it; none where there is no list.
-    pub(super) fn values<V>(list: Option<Self>, value: impl Fn(T) -> V) -> Vec<V> {
+    pub(in crate::config) fn values<V>(list: Option<Self>, value: impl Fn(T) -> V) -> Vec<V> {
         list.map_or_else(Vec::new, |list| list.0.into_iter().map(value).collect())
     }
 }

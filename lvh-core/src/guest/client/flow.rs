@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::kernel_log::KernelRecord;
-use super::protocol::{self, STDIN_WINDOW, ToGuest, WINDOW};
-use super::wire::malformed;
+use crate::guest::kernel_log::record::KernelRecord;
+use crate::guest::protocol::{self, STDIN_WINDOW, ToGuest, WINDOW};
+use crate::guest::wire::malformed;
 
 /// How much of the kernel's log may wait for one consumer, in bytes; the rest is counted.
 const KERNEL_QUEUE: usize = 16 << 20;

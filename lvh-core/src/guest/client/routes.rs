@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::flow::Flow;
 use super::framing::receive;
-use super::kernel_log::KernelRecord;
-use super::log_file::LogFile;
 use super::process::ProcessEvent;
-use super::protocol::{MAX_ANSWER, ToHost};
+use crate::guest::kernel_log::log_file::LogFile;
+use crate::guest::kernel_log::record::KernelRecord;
+use crate::guest::protocol::{MAX_ANSWER, ToHost};
 
 /// Where a command's events go.
 #[derive(Debug)]

@@ -11,11 +11,11 @@ use tokio::time::timeout;
 
 use super::flow::{Control, Flow, request};
 use super::framing::send;
-use super::log_file::LogFile;
 use super::process::Process;
-use super::protocol::{Command, ToGuest, ToHost, WINDOW};
 use super::routes::{Closed, Routes, SharedRoutes, ToCollector, ToProcess, dispatch, lock};
-use super::wire::Bytes;
+use crate::guest::kernel_log::log_file::LogFile;
+use crate::guest::protocol::{Command, ToGuest, ToHost, WINDOW};
+use crate::guest::wire::Bytes;
 
 /// How many messages of standard input may wait for the channel.
 const INPUT_QUEUE: usize = 4;
@@ -154,5 +154,5 @@ async fn write(
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
+#[path = "guest_tests.rs"]
 mod tests;

@@ -3,7 +3,7 @@ use std::ffi::c_void;
 /// The offset of `needle` in `haystack`.
 ///
 /// libc's, because kernels are 60 MB and the caller's crate is often built without optimisation.
-pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+pub(in crate::kernel) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let (start, wanted) = (haystack.as_ptr().cast::<c_void>(), needle.as_ptr().cast::<c_void>());
     // SAFETY: both pointers come from slices and go with the slices' own lengths.
     let found = unsafe { libc::memmem(start, haystack.len(), wanted, needle.len()) };

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::protocol::{self, TerminalSize};
-use super::wire::Bytes;
+use crate::guest::protocol::{self, TerminalSize};
+use crate::guest::wire::Bytes;
 use crate::host_context::GUEST_ENV;
 
 /// A command to run in a guest, built as [`std::process::Command`] is.
@@ -96,7 +96,7 @@ impl Command {
         self
     }
 
-    /// Gives it a pipe of its own at the descriptor [`REPORT_FD`](super::protocol::REPORT_FD); what it writes there comes
+    /// Gives it a pipe of its own at the descriptor [`REPORT_FD`](crate::guest::protocol::REPORT_FD); what it writes there comes
     /// as [`Stream::Report`](super::process::Stream::Report).
     pub fn report(&mut self) -> &mut Self {
         self.report = true;

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::base::Init;
 use super::cpio::Archive;
-use super::initramfs::Init;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Elf;
 use crate::process::Tool;

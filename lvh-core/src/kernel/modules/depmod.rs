@@ -6,7 +6,7 @@ use crate::{KernelRelease, Result};
 /// Writes `modules.dep` and its kin below `root/lib/modules/RELEASE`, so that modprobe works in the guest.
 ///
 /// Debian's packages come without them. Where the host has no depmod, they stay away: lvh itself reads the modules.
-pub(super) fn depmod(root: &Path, release: &KernelRelease) -> Result<()> {
+pub(in crate::kernel) fn depmod(root: &Path, release: &KernelRelease) -> Result<()> {
     if process::find("depmod").is_none() || !root.join("lib/modules").join(release.as_str()).is_dir() {
         return Ok(());
     }

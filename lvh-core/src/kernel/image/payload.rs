@@ -67,14 +67,14 @@ fn ikconfig(vmlinux: &[u8]) -> Option<Vec<u8>> {
 
 /// What the store keeps of an image.
 #[derive(Debug, Default)]
-pub(super) struct Extracted {
-    pub(super) vmlinux: Option<PathBuf>,
-    pub(super) config: Option<PathBuf>,
+pub(in crate::kernel) struct Extracted {
+    pub(in crate::kernel) vmlinux: Option<PathBuf>,
+    pub(in crate::kernel) config: Option<PathBuf>,
 }
 
 /// [`Payload::extract`] of the file `image`, done once per `key`. `start` is called when there is work to do; a note
 /// goes to `tell` where the kernel cannot be started directly.
-pub(super) fn extracted(
+pub(in crate::kernel) fn extracted(
     image: &Path,
     key: &Key,
     store: &Store,

@@ -11,23 +11,23 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::fields::fields_of;
-use super::value::alternatives;
+use crate::config::value::alternatives;
 use crate::{Error, ErrorKind, Result};
 
 /// The text of one file and its path.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Document<'d> {
+pub(in crate::config) struct Document<'d> {
     path: &'d Path,
     text: &'d str,
 }
 
 impl<'d> Document<'d> {
-    pub(super) fn new(path: &'d Path, text: &'d str) -> Self {
+    pub(in crate::config) fn new(path: &'d Path, text: &'d str) -> Self {
         Self { path, text }
     }
 
     /// Parses the whole text.
-    pub(super) fn parse(&self) -> Result<Table<'d>> {
+    pub(in crate::config) fn parse(&self) -> Result<Table<'d>> {
         let parsed = DeTable::parse(self.text).map_err(|error| {
             let line = self.line(error.span().unwrap_or(0..0));
             self.error(line, error.message())
@@ -42,19 +42,19 @@ impl<'d> Document<'d> {
     }
 
     /// An error on `line`.
-    pub(super) fn error(&self, line: usize, message: impl fmt::Display) -> Error {
+    pub(in crate::config) fn error(&self, line: usize, message: impl fmt::Display) -> Error {
         Error::new(ErrorKind::Usage, format!("{}:{line}: {message}", self.path.display()))
     }
 
     /// An error on the line where `span` starts.
-    pub(super) fn error_at<T>(&self, spanned: &Spanned<T>, message: impl fmt::Display) -> Error {
+    pub(in crate::config) fn error_at<T>(&self, spanned: &Spanned<T>, message: impl fmt::Display) -> Error {
         self.error(self.line(spanned.span()), message)
     }
 }
 
 /// One table of the document, with the name that people know it by.
 #[derive(Debug, Clone)]
-pub(super) struct Table<'d> {
+pub(in crate::config) struct Table<'d> {
     document: Document<'d>,
     /// Such as `[vm]`; empty for the top of the file.
     name: String,
@@ -64,16 +64,16 @@ pub(super) struct Table<'d> {
 
 impl<'d> Table<'d> {
     /// Such as `[vm]`.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::config) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::config) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
     /// Refuses every key that is not one of `known`.
-    pub(super) fn only(&self, known: &[&str]) -> Result<()> {
+    pub(in crate::config) fn only(&self, known: &[&str]) -> Result<()> {
         match self.entries.keys().find(|key| !known.contains(&key.get_ref().as_ref())) {
             None => Ok(()),
             Some(key) => {
@@ -85,7 +85,7 @@ impl<'d> Table<'d> {
     }
 
     /// Reads the table as a `T`, whose fields are all that it may hold.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T> {
+    pub(in crate::config) fn read<T: DeserializeOwned>(&self) -> Result<T> {
         self.only(fields_of::<T>())?;
         T::deserialize(Deserializer::from(Spanned::new(0..0, self.entries.clone()))).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
@@ -103,13 +103,13 @@ impl<'d> Table<'d> {
     }
 
     /// The table under `key`, known to people as `[key]`.
-    pub(super) fn table(&self, key: &str) -> Result<Option<Self>> {
+    pub(in crate::config) fn table(&self, key: &str) -> Result<Option<Self>> {
         let Some((found, value)) = self.entries.get_key_value(key) else { return Ok(None) };
         self.child(found, value, format!("[{key}]")).map(Some)
     }
 
     /// The tables under this one, each with its key.
-    pub(super) fn tables(&self) -> Result<Vec<(String, Self)>> {
+    pub(in crate::config) fn tables(&self) -> Result<Vec<(String, Self)>> {
         let parent = self.name.trim_matches(['[', ']']);
         let child = |(key, value): (&Spanned<_>, &Spanned<_>)| {
             let text: &str = AsRef::<str>::as_ref(key.get_ref());
@@ -138,24 +138,24 @@ impl<'d> Table<'d> {
     }
 
     /// An error on the line of the table's own name.
-    pub(super) fn error(&self, message: impl fmt::Display) -> Error {
+    pub(in crate::config) fn error(&self, message: impl fmt::Display) -> Error {
         self.document.error(self.line, message)
     }
 
     /// An error on the line where `key` stands.
-    pub(super) fn error_at_key(&self, key: &str, message: impl fmt::Display) -> Error {
+    pub(in crate::config) fn error_at_key(&self, key: &str, message: impl fmt::Display) -> Error {
         self.entries
             .get_key_value(key)
             .map_or_else(|| self.error(&message), |(key, _)| self.document.error_at(key, &message))
     }
 
-    pub(super) fn document(&self) -> Document<'d> {
+    pub(in crate::config) fn document(&self) -> Document<'d> {
         self.document
     }
 }
 
 /// A key as TOML wants it written.
-pub(super) fn bare_or_quoted(key: &str) -> String {
+pub(in crate::config) fn bare_or_quoted(key: &str) -> String {
     let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if bare { key.to_owned() } else { format!("\"{key}\"") }
 }

@@ -2,8 +2,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::compression::Compression;
-use super::elf::Elf;
+use crate::kernel::image::compression::Compression;
+use crate::kernel::image::elf::Elf;
 use crate::{Error, ErrorKind, Result};
 
 /// A kernel's module tree: what is `/lib/modules/RELEASE` for it.
@@ -259,5 +259,5 @@ fn walk(root: &Path, dir: &Path, files: &mut HashMap<String, PathBuf>) -> Result
 }
 
 #[cfg(test)]
-#[path = "modules_tests.rs"]
+#[path = "tree_tests.rs"]
 mod tests;

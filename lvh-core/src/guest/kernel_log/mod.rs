@@ -1,0 +1,5 @@
+//! What a guest's kernel says.
+
+pub(crate) mod event;
+pub(crate) mod log_file;
+pub(crate) mod record;
