@@ -1,4 +1,4 @@
-//! `lvh attach`: a shell in a VM that a test run keeps.
+//! `lvh attach`: a shell in a VM that a test run retains.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ Examples:
 
 The shell starts in the test's directory, with its environment.";
 
-/// Enter the VM of a failed test, which a run under LVH_KEEP=1 has kept.
+/// Enter the VM of a failed test, which a run under LVH_KEEP=1 retains.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -41,6 +41,26 @@
 //!
 //! The crate never prints: it sends [`Event`]s, and [`Progress`] words them for front ends.
 //!
+//! # What is public
+//!
+//! | path | what |
+//! |---|---|
+//! | [`Config`], [`Overrides`], [`config`] | `lvh.toml`, `LVH_*`, and the types of their values |
+//! | [`Kernel`], [`KernelSource`], [`kernel`] | kernels: [`kernel::resolve`], configuration, modules |
+//! | [`Store`], [`store`] | the data directory |
+//! | [`vm::VmSpec`], [`vm::RootFs`], [`vm::Vm`], [`vm::VmInfo`] | a VM before, and while it runs |
+//! | [`vm::Command`], [`vm::Process`], [`vm::ProcessEvent`], [`vm::Exit`] | commands in it, as in [`std::process`] |
+//! | [`vm::KernelRecord`], [`vm::KernelEvent`] | what its kernel says |
+//! | [`vm::attach`] | the way into a VM of another process |
+//! | [`vm::Candidates`], [`vm::Transport`] | how host and guest can be connected |
+//! | [`HostContext`] | what a program finds around itself on the host |
+//! | [`Event`], [`Events`], [`Progress`] | what front ends show |
+//! | [`Error`], [`ErrorKind`], [`Result`] | errors |
+//! | [`Arch`] | architectures |
+//! | [`doctor`] | what a machine or a kernel lacks |
+//!
+//! All else is private, but for what is hidden from these pages: that belongs to `lvh-test` and changes without notice.
+//!
 //! # Features
 //!
 //! - `vhost` (default): vsock and virtiofs devices served by this process. Without it the channel is the kernel's own

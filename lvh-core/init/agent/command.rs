@@ -1,24 +1,25 @@
-//! One command: starting it, carrying its streams, ending it with all it started.
+//! One command: starting it, ending it with all it started.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{self, Stdio};
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::agent::channel::Sender;
+use crate::agent::cgroup::Cgroup;
 use crate::agent::host::Host;
+use crate::agent::pipes::{self, Pipes, feed, pump};
 use crate::agent::window::Window;
-use crate::agent::{cores, terminal};
-use crate::guest::protocol::{Command, Exit, MAX_CHUNK, REPORT_FD, Stream, TerminalSize, ToHost};
+use crate::guest::protocol::{CORE, CORES, Command, Exit, REPORT_FD, TerminalSize, ToHost};
 use crate::guest::wire::Bytes;
 use crate::pid1::reaper;
 use crate::sys;
@@ -49,7 +50,7 @@ impl Running {
         let cgroup = Cgroup::make(id);
         let mut pipes = Pipes::new(command)?;
         if command.core {
-            cores::prepare();
+            prepare_cores();
         }
         let Host { sender, log, windows } = host;
         log.pass_on(sender);
@@ -77,7 +78,7 @@ impl Running {
     /// Tells the command's terminal, where it has one, the size of its window.
     pub fn resize(&self, size: TerminalSize) {
         // A terminal that takes no size keeps the one it has.
-        let _ = self.terminal.as_ref().map(|terminal| terminal::resize(terminal, size));
+        let _ = self.terminal.as_ref().map(|terminal| pipes::resize(terminal, size));
     }
 
     /// Kills the command and everything it started.
@@ -96,75 +97,6 @@ impl Running {
             let _ = stdin.send(data);
         }
     }
-}
-
-/// The pipes of one command: the guest's ends, and the command's ends until it runs.
-struct Pipes {
-    stdin: Option<File>,
-    readers: Vec<(Stream, File)>,
-    terminal: Option<File>,
-    child: Option<ChildEnds>,
-}
-
-struct ChildEnds {
-    stdin: Stdio,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
-    report: Option<OwnedFd>,
-}
-
-impl Pipes {
-    fn new(command: &Command) -> io::Result<Self> {
-        let mut pipes = match command.terminal {
-            Some(size) => Self::terminal(size)?,
-            None => Self::streams(command)?,
-        };
-        if command.report {
-            let (reader, writer) = pipe()?;
-            pipes.readers.push((Stream::Report {}, reader));
-            pipes.child.as_mut().expect("the command does not run yet").report = Some(writer);
-        }
-        Ok(pipes)
-    }
-
-    fn terminal(size: TerminalSize) -> io::Result<Self> {
-        let (ours, theirs) = terminal::open(size)?;
-        let child = ChildEnds {
-            stdin: theirs.try_clone()?.into(),
-            stdout: theirs.try_clone()?.into(),
-            stderr: theirs.into(),
-            report: None,
-        };
-        let (stdin, reader) = (ours.try_clone()?, ours.try_clone()?);
-        let readers = vec![(Stream::Stdout {}, reader)];
-        Ok(Self { stdin: Some(stdin), readers, terminal: Some(ours), child: Some(child) })
-    }
-
-    fn streams(command: &Command) -> io::Result<Self> {
-        let (stdout_reader, stdout) = pipe()?;
-        let mut readers = vec![(Stream::Stdout {}, stdout_reader)];
-        let stderr = if command.merged {
-            stdout.try_clone()?
-        } else {
-            let (reader, writer) = pipe()?;
-            readers.push((Stream::Stderr {}, reader));
-            writer
-        };
-        let (stdin, child_stdin) = if command.stdin {
-            let (reader, writer) = pipe()?;
-            (Some(File::from(writer)), Stdio::from(reader))
-        } else {
-            (None, Stdio::null())
-        };
-        let child = ChildEnds { stdin: child_stdin, stdout, stderr, report: None };
-        Ok(Self { stdin, readers, terminal: None, child: Some(child) })
-    }
-}
-
-/// A pipe: the end to read from, and the end to write to.
-fn pipe() -> io::Result<(File, OwnedFd)> {
-    let (reader, writer) = io::pipe()?;
-    Ok((OwnedFd::from(reader).into(), writer.into()))
 }
 
 fn spawn(command: &Command, cgroup: &Cgroup, pipes: &mut Pipes) -> io::Result<i32> {
@@ -214,7 +146,7 @@ impl Supervisor {
     fn run(self, exit: &Receiver<Exit>, ended: impl FnOnce()) {
         let exit = exit.recv().unwrap_or_else(|error| Exit::NotStarted { error: error.to_string() });
         if matches!(exit, Exit::Signal { core: true, .. }) {
-            cores::name(self.pid);
+            name_core(self.pid);
         }
         sys::send_signal(-self.pid, sys::SIGKILL);
         self.cgroup.kill();
@@ -245,83 +177,23 @@ fn join_by(threads: Vec<JoinHandle<()>>, window: &Window) {
     }
 }
 
-/// Sends everything that comes out of `pipe`, at once where the window has room: a command's last words before it takes the
-/// machine down are those that matter.
-fn pump(id: u32, stream: Stream, mut pipe: File, sender: &Sender, window: &Arc<Window>) -> JoinHandle<()> {
-    let (sender, window) = (sender.clone(), Arc::clone(window));
-    thread::spawn(move || {
-        sys::run_first();
-        let mut chunk = vec![0; MAX_CHUNK];
-        while let Ok(len @ 1..) = pipe.read(&mut chunk) {
-            let output = ToHost::Output { id, stream: stream.clone(), data: Bytes(chunk[..len].to_vec()) };
-            window.take(output.cost());
-            sender.send(&output);
-        }
-    })
+/// Makes an empty place for cores, and has the kernel leave them there. That it cannot is no failure: there will be none.
+fn prepare_cores() {
+    let _ = try_prepare_cores();
 }
 
-/// Writes queued bytes to `pipe` and tells the host what was taken.
-fn feed(id: u32, mut pipe: File, sender: &Sender) -> mpsc::Sender<Bytes> {
-    let sender = sender.clone();
-    let (queue, bytes) = mpsc::channel::<Bytes>();
-    thread::spawn(move || {
-        for data in bytes {
-            // After a failed write the rest is taken and dropped, so that the host does not wait for ever.
-            let _ = pipe.write_all(&data.0);
-            sender.send(&ToHost::Taken { id, bytes: data.0.len() as u32 });
-        }
-    });
-    queue
+fn try_prepare_cores() -> io::Result<()> {
+    let _ = fs::remove_dir_all(CORES);
+    fs::create_dir(CORES)?;
+    // A command may give up root before it crashes.
+    fs::set_permissions(CORES, fs::Permissions::from_mode(0o1777))?;
+    // The process id as the first namespace has it: commands may make others.
+    fs::write("/proc/sys/kernel/core_pattern", format!("{CORES}/{CORE}.%P"))
 }
 
-/// The cgroup that holds a command and all it starts, however they detach; nothing where the kernel has no cgroup2.
-#[derive(Clone)]
-struct Cgroup {
-    dir: PathBuf,
-    /// The directory must not be removed under a kill.
-    lock: Arc<Mutex<()>>,
-}
-
-impl Cgroup {
-    fn make(id: u32) -> Self {
-        let dir = Path::new("/sys/fs/cgroup").join(format!("lvh.{id}"));
-        let _ = fs::create_dir(&dir);
-        Self { dir, lock: Arc::default() }
-    }
-
-    fn open_procs(&self) -> Option<File> {
-        File::options().write(true).open(self.dir.join("cgroup.procs")).ok()
-    }
-
-    fn kill(&self) {
-        let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before Linux 5.14 there is no cgroup.kill; sysfs files are never created by opening them.
-        if File::options()
-            .write(true)
-            .open(self.dir.join("cgroup.kill"))
-            .is_ok_and(|mut kill| kill.write_all(b"1").is_ok())
-        {
-            return;
-        }
-        for _ in 0..100 {
-            let Ok(pids) = fs::read_to_string(self.dir.join("cgroup.procs")) else { return };
-            let pids = pids.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>();
-            if pids.is_empty() {
-                return;
-            }
-            pids.into_iter().for_each(|pid| sys::send_signal(pid, sys::SIGKILL));
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Removes the directory; it may take a moment until the killed processes are gone.
-    fn remove(&self) {
-        let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..100 {
-            match fs::remove_dir(&self.dir) {
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => thread::sleep(Duration::from_millis(1)),
-                _ => return,
-            }
-        }
-    }
+/// Gives the core of the ended command `pid` its name.
+fn name_core(pid: i32) {
+    let dir = Path::new(CORES);
+    // There may be none: the core was over its limit, or the disk full.
+    let _ = fs::rename(dir.join(format!("{CORE}.{pid}")), dir.join(CORE));
 }

@@ -1,12 +1,12 @@
 //! What the host talks to: the channel, commands and their streams, files that come back, the kernel log. It need not be
 //! the first process.
 
+mod cgroup;
 pub mod channel;
 mod collect;
 mod command;
-mod cores;
 mod host;
 pub mod kernel_log;
+mod pipes;
 pub mod serve;
-mod terminal;
 mod window;

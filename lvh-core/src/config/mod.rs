@@ -12,7 +12,6 @@
 //! [`Config::discover`] and [`Config::load`] read the file alone; [`Config::override_with`] is the one place where the
 //! environment changes a setting; [`Config::for_process`] does both.
 
-mod data_dir;
 mod env;
 mod file;
 mod kernels;

@@ -135,6 +135,10 @@ impl Device {
 
     /// The descriptor that QEMU inherits for it.
     pub(crate) fn fd(&self) -> Option<RawFd> {
+        self.clone().fd_mut().copied()
+    }
+
+    fn fd_mut(&mut self) -> Option<&mut RawFd> {
         match self {
             Self::Console { fd, .. }
             | Self::Qmp { fd }
@@ -142,7 +146,7 @@ impl Device {
             | Self::VhostUserVsock { fd }
             | Self::VirtioSerial { fd }
             | Self::Serial { fd, .. }
-            | Self::Virtiofs { fd, .. } => Some(*fd),
+            | Self::Virtiofs { fd, .. } => Some(fd),
             Self::VhostVsock { .. } | Self::NineP { .. } | Self::Disk { .. } => None,
         }
     }
@@ -175,16 +179,11 @@ impl Device {
     /// The same device, whatever it is connected to on the host.
     pub(crate) fn unconnected(&self) -> Self {
         let mut device = self.clone();
-        match &mut device {
-            Self::Console { fd, .. }
-            | Self::Qmp { fd }
-            | Self::Gdb { fd }
-            | Self::VhostUserVsock { fd }
-            | Self::VirtioSerial { fd }
-            | Self::Serial { fd, .. }
-            | Self::Virtiofs { fd, .. } => *fd = 0,
-            Self::NineP { path, .. } => path.clear(),
-            Self::VhostVsock { .. } | Self::Disk { .. } => {}
+        if let Some(fd) = device.fd_mut() {
+            *fd = 0;
+        }
+        if let Self::NineP { path, .. } = &mut device {
+            path.clear();
         }
         device
     }

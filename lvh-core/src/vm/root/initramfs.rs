@@ -27,6 +27,12 @@ impl Initramfs {
         Key::of_bytes([self.base.as_str().as_bytes()].into_iter().chain(rest))
     }
 
+    #[cfg(test)]
+    pub(crate) fn of_segments(segments: &[&[u8]]) -> Self {
+        let segments: Vec<Vec<u8>> = segments.iter().map(|segment| segment.to_vec()).collect();
+        Self { base: Key::of_bytes(segments.iter().map(Vec::as_slice)), segments }
+    }
+
     pub(crate) fn prepare(spec: &VmSpec, drivers: &Drivers, transport: &Transport, store: &Store) -> Result<Self> {
         let names = |drivers: Vec<Driver>| drivers.into_iter().map(|driver| driver.module).collect::<Vec<_>>();
         let channel = names(candidates::channel_drivers(transport.channel));

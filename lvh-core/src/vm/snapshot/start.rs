@@ -56,7 +56,9 @@ pub(crate) async fn resume(attempt: &Attempt<'_>, store: &Store, events: &Events
     if !attempt.devices().iter().all(Device::is_snapshot_safe) {
         return Ok(None);
     }
-    let Some(key) = key(attempt) else { return Ok(None) };
+    let qemu = process::find(attempt.spec.kernel.arch.qemu()).and_then(|program| program.canonicalize().ok());
+    let Some(qemu) = qemu else { return Ok(None) };
+    let key = key(attempt, &qemu);
     let snapshot = match find_or_take(attempt, store, &key).await {
         Err(failure) if is_of_the_store(&failure) => {
             let why = failure.into_error(&attempt.spec.kernel);
@@ -113,10 +115,9 @@ fn write(dir: &Path, name: &str, text: &str) -> crate::Result<()> {
 }
 
 /// What VMs have in common that can resume from one snapshot: QEMU itself, all that it is told but what is only connected
-/// later, and the initramfs. None where there is no QEMU.
-fn key(attempt: &Attempt<'_>) -> Option<Key> {
+/// later, and the initramfs.
+fn key(attempt: &Attempt<'_>, qemu: &Path) -> Key {
     let spec = attempt.spec;
-    let program = process::find(spec.kernel.arch.qemu())?.canonicalize().ok()?;
     let processor = match attempt.hypervisor {
         Hypervisor::Kvm => processor(),
         Hypervisor::Tcg { .. } => String::new(),
@@ -125,9 +126,9 @@ fn key(attempt: &Attempt<'_>) -> Option<Key> {
     let seen: Vec<String> = devices.iter().filter_map(Device::seen_by_guest).collect();
     let unconnected = devices.iter().map(Device::unconnected).collect();
     let machine = command_line::arguments(&attempt.invocation(0, unconnected, GuestMemory::Own));
-    let parts = ["vm", LAYOUT, &stamp(&program), &spec.kernel.key, &processor].map(str::to_owned);
+    let parts = ["vm", LAYOUT, &stamp(qemu), &spec.kernel.key, &processor].map(str::to_owned);
     let initramfs = attempt.initramfs.digest().to_string();
-    Some(Key::of(parts.into_iter().chain([initramfs]).chain(seen).chain(machine)))
+    Key::of(parts.into_iter().chain([initramfs]).chain(seen).chain(machine))
 }
 
 /// What a guest under KVM sees of this machine's processor.
@@ -135,4 +136,92 @@ fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let tells = |line: &&str| ["model name", "flags", "microcode"].iter().any(|field| line.starts_with(field));
     info.split("\n\n").next().unwrap_or_default().lines().filter(tells).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{Channel, Memory, Share};
+    use crate::vm::qemu::device::DiskFormat;
+    use crate::vm::root::initramfs::Initramfs;
+    use crate::vm::root::rootfs::RootFs;
+    use crate::vm::spec::VmSpec;
+    use crate::vm::transport::candidates::Transport;
+    use crate::{Arch, Config, Kernel};
+
+    const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
+
+    fn spec() -> VmSpec {
+        let kernel = Kernel {
+            name: "k".into(),
+            identity: "k".into(),
+            key: "k".into(),
+            arch: Arch::X86_64,
+            release: KernelRelease::new("6.1"),
+            image: "/k/bzImage".into(),
+            vmlinux: None,
+            config: None,
+            modules: None,
+        };
+        VmSpec::new(kernel, &Config::default())
+    }
+
+    /// Whether such a VM can have a snapshot, and the key of that.
+    fn look(spec: &VmSpec, hypervisor: Hypervisor, channel: Channel, share: Share) -> (bool, Key) {
+        let transport = Transport { channel, share, passed_over: Vec::new() };
+        let initramfs = Initramfs::of_segments(&[b"base"]);
+        let attempt = Attempt { spec, hypervisor, cpus: 1, transport: &transport, initramfs: &initramfs, gdb: None };
+        (attempt.devices().iter().all(Device::is_snapshot_safe), key(&attempt, Path::new("/usr/bin/qemu")))
+    }
+
+    fn key_of(spec: &VmSpec) -> Key {
+        look(spec, TCG, Channel::VirtioSerial, Share::NineP).1
+    }
+
+    #[test]
+    fn devices_tell_whether_there_can_be_a_snapshot() {
+        let check =
+            |channel, share, expected| assert_eq!(look(&spec(), TCG, channel, share).0, expected, "{channel} {share}");
+        check(Channel::VirtioSerial, Share::NineP, true);
+        check(Channel::VirtioSerial, Share::Packed, true);
+        check(Channel::VirtioSerial, Share::Virtiofs, false);
+        check(Channel::VhostUserVsock, Share::NineP, false);
+        check(Channel::VhostVsock, Share::NineP, false);
+        check(Channel::Serial, Share::NineP, false);
+    }
+
+    #[test]
+    fn what_the_machine_is_made_of_is_in_the_key_and_what_it_is_connected_to_is_not() {
+        let plain = key_of(&spec());
+        assert_eq!(key_of(&spec().visible(vec!["/tmp/x".into()])), plain);
+        assert_eq!(key_of(&spec().boot_timeout(std::time::Duration::from_secs(1))), plain);
+        let writable = |path: &str| key_of(&spec().writable(vec![PathBuf::from(path)]));
+        assert_eq!(writable("/a"), writable("/b"));
+        for other in [
+            writable("/a"),
+            key_of(&spec().memory(Memory::from_mib(512))),
+            key_of(&spec().kernel_args("lsm=bpf")),
+            look(&spec(), Hypervisor::Kvm, Channel::VirtioSerial, Share::NineP).1,
+            look(&spec(), TCG, Channel::VirtioSerial, Share::Packed).1,
+        ] {
+            assert_ne!(other, plain);
+        }
+        let mut other_kernel = spec();
+        other_kernel.kernel.key = "other".into();
+        assert_ne!(key_of(&other_kernel), plain);
+    }
+
+    #[test]
+    fn a_disk_is_in_the_key_with_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        fs::write(&path, "one").unwrap();
+        let on_disk = || key_of(&spec().root(RootFs::Disk { path: path.clone(), format: DiskFormat::Raw }));
+        let before = on_disk();
+        assert_eq!(on_disk(), before);
+        fs::write(&path, "another").unwrap();
+        assert_ne!(on_disk(), before);
+    }
 }
