@@ -16,6 +16,9 @@ const TIMED_OUT: u8 = 124;
 /// What a shell adds to the number of the signal that killed a command.
 const SIGNALED: i32 = 128;
 
+/// How long a command that was killed may take to be gone; then its guest hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -23,6 +26,8 @@ pub(crate) struct Ended {
     pub(crate) code: Option<u8>,
     /// The user asked for the end.
     pub(crate) interrupted: bool,
+    /// It was told to die and did not: nothing more is to be asked of its guest.
+    pub(crate) stuck: bool,
 }
 
 /// The user's wish that we end, from before the first VM on: a handler that stands only while a command runs would
@@ -85,14 +90,10 @@ pub(crate) fn code_of_signal(signal: i32) -> u8 {
 /// Relays until the command ends, for at most `limit`.
 pub(crate) async fn run(mut process: Process, limit: Option<Duration>, signals: &mut Signals) -> Ended {
     let mut stdin = Input::open(&process);
-    let deadline = async {
-        match limit {
-            Some(limit) => tokio::time::sleep(limit).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(deadline);
-    let (mut timed_out, mut interrupted) = (false, false);
+    let (mut timed_out, mut interrupted) = (false, None);
+    // Pending where there is no limit.
+    let mut deadline = std::pin::pin!(sleep(limit));
+    let mut patience = std::pin::pin!(sleep(None));
     let code = loop {
         tokio::select! {
             event = process.next() => match event {
@@ -105,8 +106,13 @@ pub(crate) async fn run(mut process: Process, limit: Option<Duration>, signals: 
             },
             () = stdin.pass_on() => {}
             news = signals.news() => match news {
+                // Who asks twice means it.
+                News::End(_) if interrupted.is_some() => {
+                    ask(process.kill());
+                    patience.set(sleep(Some(PATIENCE)));
+                }
                 News::End(signal) => {
-                    interrupted = true;
+                    interrupted = Some(signal);
                     ask(process.signal(signal));
                 }
                 News::Resized => if let Some(size) = terminal::window_size() { ask(process.resize(size)) },
@@ -115,10 +121,24 @@ pub(crate) async fn run(mut process: Process, limit: Option<Duration>, signals: 
                 timed_out = true;
                 terminal::error(&format!("lvh: timed out after {:?}\n", limit.unwrap_or_default()));
                 ask(process.kill());
+                patience.set(sleep(Some(PATIENCE)));
+            }
+            () = &mut patience => {
+                terminal::error(&format!("lvh: the command could not be killed within {PATIENCE:?}; its VM is ended\n"));
+                let code = if timed_out { TIMED_OUT } else { interrupted.map_or(u8::MAX, code_of_signal) };
+                return Ended { code: Some(code), interrupted: interrupted.is_some(), stuck: true };
             }
         }
     };
-    Ended { code, interrupted }
+    Ended { code, interrupted: interrupted.is_some(), stuck: false }
+}
+
+/// Waits as long, or for ever.
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A guest that is gone takes no requests; that it is gone is the next event, and told there.

@@ -121,12 +121,16 @@ impl VmCommand {
         };
         let terminal = RawTerminal::enter()?;
         let process = vm.spawn(&self.command(terminal.as_ref())).await?;
-        let Ended { code, interrupted } = relay::run(process, self.timeout, signals).await;
+        let Ended { code, interrupted, stuck } = relay::run(process, self.timeout, signals).await;
         drop(terminal);
         let Some(code) = code else {
             let why = Error::new(ErrorKind::Guest, format!("the guest died: {}", vm.died().await));
             return Err(why.with_output(vm.console_tail()).into());
         };
+        if stuck {
+            // Killed when dropped.
+            return Ok((code, interrupted));
+        }
         vm.write_back().await?;
         vm.shutdown().await?;
         Ok((code, interrupted))

@@ -122,3 +122,29 @@ fn a_reader_that_leaves_ends_the_command() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(128 + libc::SIGPIPE), "{}", text(&output.stderr));
 }
+
+/// A guest that sleeps hears of no signal, and cannot keep us.
+#[test]
+fn a_guest_that_sleeps_is_ended_with_its_command() {
+    let output = lvh(&["--timeout", "4s", "--", "sh", "-c", "echo freeze > /sys/power/state"]).output().unwrap();
+    let stderr = check(&output, 124, "");
+    assert!(stderr.contains("lvh: timed out after 4s\n"), "{stderr}");
+    assert!(stderr.ends_with("lvh: the command could not be killed within 10s; its VM is ended\n"), "{stderr}");
+}
+
+#[test]
+fn two_signals_end_it_whatever_the_guest_does() {
+    let mut child = spawn(sh("echo ready; echo freeze > /sys/power/state"));
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for _ in 0..2 {
+        // SAFETY: no memory is involved.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(128 + libc::SIGTERM), "{}", text(&output.stderr));
+}

@@ -19,7 +19,7 @@ fn check_infrastructure(name: &str, config: &str, variables: &[(&str, &str)], sh
     check_told_once(&Report::of(&mut command), short, report_parts);
 }
 
-/// Boots every VM: one that was kept is there too soon.
+/// Boots every VM: one that resumes is there too soon.
 const COLD: (&str, &str) = ("LVH_WARM_START", "0");
 
 /// Tests that would pass.

@@ -7,10 +7,14 @@ use lvh_core::vm::{Command, Exit, ProcessEvent, Stream, Vm, VmSpec};
 use lvh_core::{Config, Events, kernel};
 
 async fn boot() -> Vm {
+    boot_as(|spec| spec).await
+}
+
+async fn boot_as(change: impl FnOnce(VmSpec) -> VmSpec) -> Vm {
     let config = Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     let (store, source) = (config.store().unwrap(), config.kernel("6.12").unwrap());
     let kernel = kernel::resolve("6.12", &source, &store, &Events::silent()).await.unwrap();
-    let booted = Vm::boot(&VmSpec::new(kernel, &config), &store, &Events::silent()).await;
+    let booted = Vm::boot(&change(VmSpec::new(kernel, &config)), &store, &Events::silent()).await;
     booted.unwrap_or_else(|error| panic!("{}", error.report()))
 }
 
@@ -78,4 +82,25 @@ async fn commands_end_as_programs_of_the_host_do() {
     assert!(error.to_string().starts_with("the guest died: the machine ended"), "{error}");
     let gone = vm.spawn(&shell("true")).await.unwrap_err();
     assert_eq!(gone.to_string(), "the guest is gone");
+}
+
+/// Whatever the machine does beside us: what the guest says lies between the times before and after it was asked.
+#[tokio::test]
+async fn the_clock_is_the_hosts() {
+    const TOLERANCE: Duration = Duration::from_millis(5);
+    let since_1970 = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    for warm in [false, true] {
+        let vm = boot_as(|spec| spec.warm_start(warm)).await;
+        assert_eq!(vm.info().resumed, warm);
+        let before = since_1970();
+        let said = vm.output(Command::new("date").arg("+%s%N")).await.unwrap().stdout;
+        let after = since_1970();
+        let nanoseconds: u64 = String::from_utf8(said).unwrap().trim().parse().unwrap();
+        let guest = Duration::from_nanos(nanoseconds);
+        assert!(
+            before <= guest + TOLERANCE && guest <= after + TOLERANCE,
+            "{before:?} {guest:?} {after:?}, warm: {warm}"
+        );
+        vm.shutdown().await.unwrap();
+    }
 }

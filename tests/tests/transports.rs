@@ -126,7 +126,7 @@ fn virtio_serial_and_9p() {
 
 /// The whole of `rootfs` passes on devices of ours too, in VMs that boot; by itself it runs in warm ones.
 #[test]
-fn the_world_over_virtiofs() {
+fn the_rootfs_over_virtiofs() {
     let mut command = TestTarget::build("rootfs").command();
     command.env("LVH_KERNELS", "5.10,7.x").env("LVH_CHANNEL", "vhost-user-vsock").env("LVH_SHARE", "virtiofs");
     let Finished { code, stdout, stderr } = Finished::of(&mut command);

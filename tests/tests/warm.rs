@@ -1,4 +1,4 @@
-//! Warm starts: VMs that go on from where one was kept.
+//! Warm starts: VMs that resume from snapshots.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,8 +43,8 @@ fn run(project: &Project, command: &mut Command) -> Finished {
     Finished::of(command)
 }
 
-/// The VMs that are kept.
-fn kept(project: &Project) -> Vec<PathBuf> {
+/// The snapshots that there are.
+fn snapshots(project: &Project) -> Vec<PathBuf> {
     let entries = fs::read_dir(project.dir.join("data/store/vm")).into_iter().flatten();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
@@ -54,7 +54,7 @@ const UNIQUE: &str =
     "head -c16 /dev/urandom | od -An -tx8; cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id";
 
 #[test]
-fn vms_that_go_on_from_one_are_not_the_same() {
+fn vms_that_resume_from_one_snapshot_are_not_the_same() {
     for of in ["5.10", "6.12"] {
         let project = project(&format!("warm-{of}"), of);
         let mut seen = BTreeSet::new();
@@ -70,15 +70,15 @@ fn vms_that_go_on_from_one_are_not_the_same() {
             seen.extend(lines.map(str::to_owned));
         }
         assert_eq!(seen.len(), 3 * 3, "{seen:?}");
-        assert_eq!(kept(&project).len(), 1);
+        assert_eq!(snapshots(&project).len(), 1);
     }
 }
 
 #[test]
-fn a_kept_vm_that_does_not_go_on_is_replaced() {
+fn a_snapshot_that_does_not_resume_is_replaced() {
     let project = project("warm-broken", "6.12");
     assert_eq!(exec(&project, "true").code, Some(0));
-    let [dir] = &kept(&project)[..] else { panic!("{:?}", kept(&project)) };
+    let [dir] = &snapshots(&project)[..] else { panic!("{:?}", snapshots(&project)) };
     let state = fs::read(dir.join("state")).unwrap();
     fs::write(dir.join("state"), &state[..state.len() / 2]).unwrap();
 
@@ -96,7 +96,7 @@ fn who_wants_a_boot_gets_one() {
     project.own(command.args(["exec", "true"]).env("LVH_WARM_START", "0"));
     let Finished { code, stderr, .. } = Finished::of(command.env_remove("LVH_KERNELS").env_remove("LVH_DATA_DIR"));
     assert!(code == Some(0) && !stderr.contains(", warm)"), "{stderr}");
-    assert!(kept(&project).is_empty());
+    assert!(snapshots(&project).is_empty());
 
     // One test of the attribute, one that shares nothing with it.
     let mut command = TRANSPORT.command();
@@ -109,7 +109,7 @@ fn who_wants_a_boot_gets_one() {
 
 /// On a disk with room for the kernel and not for a VM, in a mount namespace of our own.
 #[test]
-fn where_nothing_can_be_kept_vms_boot() {
+fn where_there_is_no_room_for_a_snapshot_vms_boot() {
     let project = project("warm-full", "6.12");
     let data = project.dir.join("data");
     fs::create_dir(&data).unwrap();
@@ -122,7 +122,7 @@ fn where_nothing_can_be_kept_vms_boot() {
     assert!(stderr.contains(" ready in ") && !stderr.contains(", warm)"), "{stderr}");
 }
 
-/// Many at once: one keeps a VM, the others do not wait for it.
+/// Many at once: one takes a snapshot, the others do not wait for it.
 #[test]
 fn any_number_of_processes_may_begin_together() {
     let project = project("warm-many", "6.12");
@@ -132,7 +132,7 @@ fn any_number_of_processes_may_begin_together() {
     });
     let lines: BTreeSet<&str> = runs.iter().flat_map(|run| run.stdout.lines()).collect();
     assert_eq!(lines.len(), 4 * 3, "{runs:?}");
-    assert_eq!(kept(&project).len(), 1);
+    assert_eq!(snapshots(&project).len(), 1);
     assert_eq!(
         fs::read_dir(project.dir.join("data/store/tmp"))
             .unwrap()

@@ -1,6 +1,7 @@
 //! From a channel that is open to a guest that is ready.
 
 use std::io;
+use std::time::SystemTime;
 
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -59,9 +60,11 @@ impl Handshake {
     /// Those of the channel; [`Refused`], what the guest could not build.
     pub(crate) async fn finish(
         mut self,
-        setup: Setup,
+        mut setup: Setup,
         mut kernel_log: Option<LogFile>,
     ) -> io::Result<(Guest, Vec<String>)> {
+        // Now, and not when QEMU was started: the guest sets its clock as soon as it reads this.
+        setup.clock_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         send(&mut self.writer, &protocol::encode(&ToGuest::Setup { setup })).await?;
         loop {
             match receive(&mut self.reader, MAX_ANSWER).await? {
