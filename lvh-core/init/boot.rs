@@ -7,11 +7,14 @@ use std::path::Path;
 use crate::agent::channel::{self, Sender};
 use crate::agent::{kernel_log, serve};
 use crate::guest::protocol::{self, ToGuest, ToHost, VERSION};
+use crate::sys;
 use crate::pid1::{handover, modules, mounts, root};
 
 /// Brings the guest up and serves the host until it is done.
 pub fn run() -> io::Result<()> {
     kernel_log::announce();
+    // The kernel starts us in none, and all that we start would be in none too.
+    sys::lead_session();
     mounts::early()?;
     modules::load_all(Path::new("/lvh/channel"))?;
     let name = channel_name()?;

@@ -112,6 +112,12 @@ pub fn new_process_group() -> io::Result<()> {
     check(unsafe { setpgid(0, 0) }).map(drop)
 }
 
+/// Makes the calling process the leader of a session of its own; harmless where it is that already.
+pub fn lead_session() {
+    // SAFETY: no memory is involved.
+    unsafe { setsid() };
+}
+
 /// Makes the calling process the leader of a new session whose terminal is its standard input. Safe between fork and exec.
 pub fn new_session() -> io::Result<()> {
     const TIOCSCTTY: c_ulong = 0x540e;

@@ -10,8 +10,8 @@ use crate::config::EnvPattern;
 /// Where the guest has mounts of its own, which hide what the host has there.
 const GUEST_MOUNTS: [&str; 5] = ["/tmp", "/run", "/dev", "/proc", "/sys"];
 
-/// Variables that reach the guest; a star stands for any rest. Not among them: what describes the host's own
-/// programs, such as `PATH`, `HOME`, `TMPDIR` and `LD_LIBRARY_PATH`.
+/// Variables that reach the guest; a star stands for any rest. Not among them: what describes the host's
+/// user, such as `HOME`, `TMPDIR` and `LD_LIBRARY_PATH`.
 const FORWARDED: [&str; 9] =
     ["RUST_*", "CARGO", "CARGO_*", "NEXTEST*", "INSTA_*", "TERM", "NO_COLOR", "CLICOLOR*", "COLORTERM"];
 
@@ -73,7 +73,7 @@ impl HostContext {
     pub fn visible(&self, writable: &[PathBuf]) -> Vec<PathBuf> {
         let around = [self.exe.parent(), Some(self.cwd.as_path())];
         let workspace = self.variable("CARGO_MANIFEST_DIR").map(|manifest| workspace_of(Path::new(manifest)));
-        let wanted = around.into_iter().flatten().map(Path::to_owned).chain(workspace);
+        let wanted = around.into_iter().flatten().map(Path::to_owned).chain(workspace).chain(self.of_cargo());
         let mut wanted: Vec<PathBuf> = wanted.flat_map(with_links).collect();
         wanted.retain(|path| {
             let hidden_by = |mount: &Path| path.starts_with(mount) && path != mount;
@@ -84,16 +84,37 @@ impl HostContext {
         outermost(wanted, writable)
     }
 
+    /// The directories that cargo points at: the target directory, where its programs and build scripts' files are, and
+    /// cargo's own.
+    fn of_cargo(&self) -> Vec<PathBuf> {
+        let named = ["OUT_DIR", "CARGO_HOME", "CARGO_TARGET_DIR"].into_iter().filter_map(|name| self.variable(name));
+        let programs = self.env.iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CARGO_BIN_EXE_"));
+        let programs = programs.filter_map(|(_, program)| Path::new(program).parent());
+        let directories = named.map(|dir| self.cwd.join(dir)).chain(programs.map(Path::to_owned));
+        directories.chain(self.target_dir()).filter(|dir| dir.is_dir()).collect()
+    }
+
     /// The guest process' environment, before what guest mode needs.
     pub fn guest_env(&self, extra: &[EnvPattern]) -> Vec<(OsString, OsString)> {
         let forwarded = |name: &OsStr| {
             let Some(name) = name.to_str() else { return false };
             FORWARDED.iter().any(|pattern| matches(pattern, name)) || extra.iter().any(|pattern| pattern.matches(name))
         };
-        let base = GUEST_ENV.map(|(name, value)| (name.into(), value.into()));
+        let base = GUEST_ENV.map(|(name, value)| match name {
+            "PATH" => (name.into(), self.path(value)),
+            _ => (name.into(), value.into()),
+        });
         let forwarded = self.env.iter().filter(|(name, _)| forwarded(name)).cloned();
         let profile = self.variable(PROFILE).map(|profile| (PROFILE.into(), unique(profile)));
         base.into_iter().chain(forwarded).chain(profile).collect()
+    }
+
+    /// The host's directories of programs, then those of `standard` that are not among them: the guest has the same files.
+    fn path(&self, standard: &str) -> OsString {
+        let host: Vec<PathBuf> = self.variable("PATH").map(std::env::split_paths).into_iter().flatten().collect();
+        let standard = std::env::split_paths(standard).filter(|dir| !host.contains(dir)).collect::<Vec<_>>();
+        // What was split can be joined.
+        std::env::join_paths(host.iter().chain(&standard)).unwrap_or_default()
     }
 
     fn variable(&self, name: &str) -> Option<&OsStr> {
@@ -206,7 +227,9 @@ mod tests {
         let env = context("/e", "/", &host).guest_env(&["MY_*".parse().unwrap()]);
         let names: Vec<_> = env.iter().map(|(name, _)| name.to_str().unwrap()).collect();
         assert_eq!(names, ["PATH", "HOME", "USER", "LOGNAME", "RUST_LOG", "MY_VAR", "TERM"]);
-        assert_ne!(env[0].1, "/x");
+        assert_eq!(env[0].1, "/x:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let bare = context("/e", "/", &[("PATH", "/bin:/x")]).guest_env(&[]);
+        assert_eq!(bare[0].1, "/bin:/x:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin");
     }
 
     #[test]

@@ -104,3 +104,16 @@ async fn the_clock_is_the_hosts() {
         vm.shutdown().await.unwrap();
     }
 }
+
+/// What programs of Linux take for granted.
+#[tokio::test]
+async fn the_guest_is_in_order() {
+    let vm = boot().await;
+    let output = async |script: &str| String::from_utf8(vm.output(&shell(script)).await.unwrap().stdout).unwrap();
+    assert_eq!(output("cut -d' ' -f6 /proc/1/stat").await, "1\n", "PID 1 has no session of its own");
+    let mounts = output("cat /proc/mounts").await;
+    for target in ["/dev/mqueue", "/dev/hugepages", "/dev/shm", "/sys/fs/cgroup"] {
+        assert!(mounts.lines().any(|line| line.split(' ').nth(1) == Some(target)), "{target}:\n{mounts}");
+    }
+    vm.shutdown().await.unwrap();
+}

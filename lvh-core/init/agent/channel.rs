@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -43,7 +44,9 @@ fn find_port(name: &str) -> io::Result<PathBuf> {
 }
 
 fn open_tty(path: &str) -> io::Result<File> {
-    let tty = OpenOptions::new().read(true).write(true).open(path)?;
+    const O_NOCTTY: i32 = 0o400;
+    // It must not become our session's, whose processes end when it hangs up.
+    let tty = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(path)?;
     sys::make_raw(&tty)?;
     Ok(tty)
 }

@@ -34,6 +34,9 @@ const FIXED: &[Fixed] = &[
     Fixed { fstype: "debugfs", target: "/sys/kernel/debug", flags: SAFE, data: "", required: false },
     Fixed { fstype: "tracefs", target: "/sys/kernel/tracing", flags: SAFE, data: "", required: false },
     Fixed { fstype: "securityfs", target: "/sys/kernel/security", flags: SAFE, data: "", required: false },
+    Fixed { fstype: "configfs", target: "/sys/kernel/config", flags: SAFE, data: "", required: false },
+    Fixed { fstype: "mqueue", target: "/dev/mqueue", flags: SAFE, data: "", required: false },
+    Fixed { fstype: "hugetlbfs", target: "/dev/hugepages", flags: MS_NOSUID | MS_NODEV, data: "", required: false },
 ];
 
 /// What programs expect in `/dev` beside devices: devtmpfs does not make these, udev does.

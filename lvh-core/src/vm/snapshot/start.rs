@@ -43,11 +43,26 @@ struct Snapshot {
     release: KernelRelease,
 }
 
-impl Snapshot {
-    /// None where QEMU could not take it.
-    fn load(entry: Entry) -> Option<Self> {
-        let release = fs::read_to_string(entry.path().join(RELEASE)).ok()?;
-        Some(Self { files: Files::within(entry.path()), release: KernelRelease::new(release), _entry: entry })
+/// What the store has for a key.
+#[derive(Debug)]
+enum Found {
+    Snapshot(Snapshot),
+    /// QEMU could not take one.
+    Refusal,
+    /// Neither, or not all of it.
+    Damage,
+}
+
+impl Found {
+    fn read(entry: Entry) -> Self {
+        let (files, refused) = (Files::within(entry.path()), entry.path().join(REFUSAL).is_file());
+        match fs::read_to_string(entry.path().join(RELEASE)) {
+            Ok(release) if files.memory.is_file() && files.state.is_file() && !release.is_empty() => {
+                Self::Snapshot(Snapshot { files, release: KernelRelease::new(release), _entry: entry })
+            }
+            Err(_) if refused => Self::Refusal,
+            _ => Self::Damage,
+        }
     }
 }
 
@@ -59,7 +74,7 @@ pub(crate) async fn resume(attempt: &Attempt<'_>, store: &Store, events: &Events
     let qemu = process::find(attempt.spec.kernel.arch.qemu()).and_then(|program| program.canonicalize().ok());
     let Some(qemu) = qemu else { return Ok(None) };
     let key = key(attempt, &qemu);
-    let snapshot = match find_or_take(attempt, store, &key).await {
+    let snapshot = match find_or_take(attempt, store, &key, events).await {
         Err(failure) if is_of_the_store(&failure) => {
             let why = failure.into_error(&attempt.spec.kernel);
             events.note(format!("no snapshot can be made for the next start: {why}"));
@@ -89,9 +104,20 @@ fn is_of_the_store(failure: &Failure) -> bool {
     }
 }
 
-async fn find_or_take(attempt: &Attempt<'_>, store: &Store, key: &Key) -> Result<Option<Snapshot>, Failure> {
-    if let Some(entry) = store.peek(KIND, key)? {
-        return Ok(Snapshot::load(entry));
+async fn find_or_take(
+    attempt: &Attempt<'_>,
+    store: &Store,
+    key: &Key,
+    events: &Events,
+) -> Result<Option<Snapshot>, Failure> {
+    match store.peek(KIND, key)?.map(Found::read) {
+        Some(Found::Snapshot(snapshot)) => return Ok(Some(snapshot)),
+        Some(Found::Refusal) => return Ok(None),
+        Some(Found::Damage) => {
+            events.note("a snapshot in the data directory lacks a part; it is replaced");
+            store.discard(KIND, key)?;
+        }
+        None => {}
     }
     let Some(unfinished) = store.begin(KIND, key)? else { return Ok(None) };
     let (dir, files) = (unfinished.dir(), Files::within(&unfinished.dir()));
@@ -106,7 +132,10 @@ async fn find_or_take(attempt: &Attempt<'_>, store: &Store, key: &Key) -> Result
     }
     unfinished.publish()?;
     store.prune(KIND, LIMIT)?;
-    Ok(store.peek(KIND, key)?.and_then(Snapshot::load))
+    Ok(match store.peek(KIND, key)?.map(Found::read) {
+        Some(Found::Snapshot(snapshot)) => Some(snapshot),
+        _ => None,
+    })
 }
 
 fn write(dir: &Path, name: &str, text: &str) -> crate::Result<()> {
