@@ -111,7 +111,9 @@ impl HostContext {
 
     /// The host's directories of programs, then those of `standard` that are not among them: the guest has the same files.
     fn path(&self, standard: &str) -> OsString {
-        let host: Vec<PathBuf> = self.variable("PATH").map(std::env::split_paths).into_iter().flatten().collect();
+        let host = self.variable("PATH").map(std::env::split_paths).into_iter().flatten();
+        // Each that a guest looks into costs it a request to the host.
+        let host: Vec<PathBuf> = host.filter(|dir| dir.is_dir()).collect();
         let standard = std::env::split_paths(standard).filter(|dir| !host.contains(dir)).collect::<Vec<_>>();
         // What was split can be joined.
         std::env::join_paths(host.iter().chain(&standard)).unwrap_or_default()
@@ -223,13 +225,13 @@ mod tests {
 
     #[test]
     fn only_what_is_meant_for_the_guest_is_forwarded() {
-        let host = [("PATH", "/x"), ("RUST_LOG", "debug"), ("SECRET", "1"), ("MY_VAR", "2"), ("TERM", "xterm")];
+        let host = [("PATH", "/usr"), ("RUST_LOG", "debug"), ("SECRET", "1"), ("MY_VAR", "2"), ("TERM", "xterm")];
         let env = context("/e", "/", &host).guest_env(&["MY_*".parse().unwrap()]);
         let names: Vec<_> = env.iter().map(|(name, _)| name.to_str().unwrap()).collect();
         assert_eq!(names, ["PATH", "HOME", "USER", "LOGNAME", "RUST_LOG", "MY_VAR", "TERM"]);
-        assert_eq!(env[0].1, "/x:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let bare = context("/e", "/", &[("PATH", "/bin:/x")]).guest_env(&[]);
-        assert_eq!(bare[0].1, "/bin:/x:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin");
+        assert_eq!(env[0].1, "/usr:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let bare = context("/e", "/", &[("PATH", "/bin:/usr:/no/such")]).guest_env(&[]);
+        assert_eq!(bare[0].1, "/bin:/usr:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin");
     }
 
     #[test]

@@ -60,11 +60,18 @@ pub fn early() -> io::Result<()> {
 /// `packed` the root's files, those in `/tmp` are not hidden: they are in memory as it is.
 pub fn fixed(root: &Path, packed: bool) -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
+    // Asking for another has the kernel look for a program that loads it, and there is none yet.
+    let kernels = fs::read_to_string("/proc/filesystems")?;
+    let is_known = |mount: &Fixed| kernels.lines().any(|line| line.rsplit('\t').next() == Some(mount.fstype));
     let holds_files = |mount: &Fixed| {
         let files = fs::read_dir(root.join(&mount.target[1..]));
         mount.fstype == "tmpfs" && files.is_ok_and(|mut files| files.next().is_some())
     };
     for mount in FIXED.iter().filter(|mount| !packed || !holds_files(mount)) {
+        if !mount.required && !is_known(mount) {
+            warnings.push(format!("no {} at {}: the kernel does not have it", mount.fstype, mount.target));
+            continue;
+        }
         match attach(mount, root) {
             Err(error) if mount.required => return Err(context(error, Path::new(mount.target))),
             Err(error) => warnings.push(format!("no {} at {}: {error}", mount.fstype, mount.target)),
