@@ -72,9 +72,8 @@ impl Store {
         if let Some(dir) = set("LVH_DATA_DIR") {
             return Ok(dir);
         }
-        let cache = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
         let caches =
-            set("XDG_CACHE_HOME").filter(|dir| dir.is_absolute()).or_else(|| set("HOME").map(|h| h.join(cache)));
+            set("XDG_CACHE_HOME").filter(|dir| dir.is_absolute()).or_else(|| set("HOME").map(|h| h.join(".cache")));
         caches.map(|dir| dir.join("lvh")).ok_or_else(|| {
             Error::new(ErrorKind::Usage, "there is no place for the data directory: `HOME` is not set")
                 .with_hint("set LVH_DATA_DIR to a directory that lvh may fill")
