@@ -76,16 +76,23 @@ impl Vm {
                 _ => {}
             }
         }
-        let message = format!("the guest died: {}", self.died().await);
-        Err(Error::new(ErrorKind::Guest, message).with_output(self.console_tail()))
+        Err(self.death().await)
     }
 
-    /// As [`Vm::output`], without what it wrote.
+    /// As [`Vm::output`], without what it wrote: that is thrown away.
     ///
     /// # Errors
     /// As [`Vm::output`].
     pub async fn status(&self, command: &Command) -> Result<ExitStatus> {
-        Ok(self.output(command).await?.status)
+        match self.spawn(command).await?.wait().await {
+            Some(exit) => exit_status(exit).map_err(|why| not_started(command, &why)),
+            None => Err(self.death().await),
+        }
+    }
+
+    async fn death(&self) -> Error {
+        let message = format!("the guest died: {}", self.died().await);
+        Error::new(ErrorKind::Guest, message).with_output(self.console_tail())
     }
 
     /// Brings the files that commands wrote in the writable directories to the host, where no share has done so.
