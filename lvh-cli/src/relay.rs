@@ -150,6 +150,8 @@ fn ask(asked: lvh_core::Result<()>) {
 struct Input {
     feed: Stdin,
     chunks: mpsc::Receiver<Vec<u8>>,
+    /// What is being sent: empty at the end.
+    next: Option<Vec<u8>>,
     ended: bool,
 }
 
@@ -165,7 +167,7 @@ impl Input {
                 }
             }
         });
-        Self { feed: process.stdin(), chunks, ended: false }
+        Self { feed: process.stdin(), chunks, next: None, ended: false }
     }
 
     /// Sends the next bytes, once there are some and the guest has room; never returns after the end.
@@ -173,10 +175,15 @@ impl Input {
         if self.ended || self.feed.room() < 16 << 10 {
             return std::future::pending().await;
         }
-        let chunk = self.chunks.recv().await;
-        self.ended = chunk.is_none();
+        if self.next.is_none() {
+            self.next = Some(self.chunks.recv().await.unwrap_or_default());
+        }
+        // Whoever waits for this may stop at any time, and come again: nothing may be lost then.
+        let Some(chunk) = &self.next else { return };
         // A guest that is gone is seen on the other side.
-        let _ = self.feed.send(&chunk.unwrap_or_default()).await;
+        let _ = self.feed.send(chunk).await;
+        self.ended = chunk.is_empty();
+        self.next = None;
     }
 }
 

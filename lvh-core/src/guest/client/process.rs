@@ -215,13 +215,14 @@ impl Stdin {
         self.room = self.room.saturating_add(bytes).min(STDIN_WINDOW);
     }
 
-    /// Sends `data`, of at most [`Self::room`] bytes; none: end of file.
+    /// Sends `data`, of at most [`Self::room`] bytes; none: end of file. Dropped before it is done, it has sent nothing.
     ///
     /// # Errors
     /// The guest is gone.
     pub async fn send(&mut self, data: &[u8]) -> Result<()> {
+        feed(&self.input, self.id, data.to_vec()).await.map_err(gone)?;
         self.room = self.room.saturating_sub(data.len() as u32);
-        feed(&self.input, self.id, data.to_vec()).await.map_err(gone)
+        Ok(())
     }
 }
 
