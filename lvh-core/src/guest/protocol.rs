@@ -28,7 +28,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -45,8 +45,8 @@ pub const MAX_WRITE: usize = 16 << 10;
 /// The most bytes of output in one message: with its header it fits one write.
 pub const MAX_CHUNK: usize = MAX_WRITE - 64;
 
-/// How many bytes of one command's output, or of one collection's files, may be on their way before the host says that it
-/// consumed them. One consumer that waits then holds up its own command, and nothing else.
+/// How much of one command's output, or of one collection's files, may be on its way before the host says that it consumed
+/// it, in bytes as [`ToHost::cost`] counts them. One consumer that waits then holds up its own command, and nothing else.
 pub const WINDOW: u32 = 1 << 20;
 
 /// How many bytes of a command's standard input may be on their way before the guest says it took them.
@@ -236,15 +236,21 @@ impl ToHost {
     /// What the message takes of its sender's [`WINDOW`], in bytes.
     pub fn cost(&self) -> u32 {
         match self {
-            Self::Output { data, .. } => data.0.len() as u32,
-            Self::File { path, data, .. } => (path.0.len() + data.0.len() + FILE_COST) as u32,
+            Self::Output { data, .. } => output_cost(data.0.len()),
+            Self::File { path, data, .. } => output_cost(path.0.len() + data.0.len()),
             _ => 0,
         }
     }
 }
 
-/// What a part of a file takes beside its bytes: there may be any number of empty files.
-const FILE_COST: usize = 64;
+/// What a message takes beside its bytes, which is about what it takes in the host's queue: a command may write byte by
+/// byte, and there may be any number of empty files.
+const MESSAGE_COST: usize = 128;
+
+/// What a message with so many bytes takes of its sender's [`WINDOW`], in bytes.
+pub fn output_cost(len: usize) -> u32 {
+    (len + MESSAGE_COST) as u32
+}
 
 /// Writes one message.
 ///

@@ -53,16 +53,17 @@ impl Flow {
 
     /// Lets the guest send as much again. That the channel is closed is seen elsewhere.
     pub(crate) fn credit(&self, bytes: u32) {
-        if bytes > 0 {
-            let bytes = bytes.min(self.outstanding.load(Ordering::Relaxed));
-            self.outstanding.fetch_sub(bytes, Ordering::Relaxed);
+        // In one step: a consumer may go on one thread while another hands it the next message.
+        let less = |outstanding: u32| Some(outstanding.saturating_sub(bytes));
+        let before = self.outstanding.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        if let bytes @ 1.. = before.unwrap_or_else(|same| same).min(bytes) {
             let _ = request(&self.control, &ToGuest::Consumed { id: self.id, bytes });
         }
     }
 
     /// Lets the guest send without end to a consumer that is gone.
     pub(crate) fn credit_all(&self) {
-        self.credit(self.outstanding.load(Ordering::Relaxed));
+        self.credit(u32::MAX);
     }
 
     /// Takes room for a record of the kernel's log; whether there is any.

@@ -1,15 +1,19 @@
 //! A guest on the other end of a socket pair, which does as each test wants.
 
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Guest;
+use crate::guest::client::flow::Flow;
 use crate::guest::client::framing::{receive, send};
 use crate::guest::client::process::{Exit, ProcessEvent, Stream};
-use crate::guest::protocol::{self, Command, MAX_MESSAGE, ToGuest, ToHost, WINDOW, encode};
+use crate::guest::protocol::{self, Command, MAX_MESSAGE, ToGuest, ToHost, WINDOW, encode, output_cost};
 use crate::guest::wire::{Bytes, Wire};
 
 /// Longer than anything here may take.
@@ -45,11 +49,13 @@ impl FakeGuest {
         }
     }
 
-    async fn write(&mut self, id: u32, len: usize) {
-        let mut left = len;
+    /// Takes so much of the window.
+    async fn write(&mut self, id: u32, cost: u32) {
+        let mut left = cost;
         while left > 0 {
-            let data = Bytes(vec![b'x'; left.min(protocol::MAX_CHUNK)]);
-            left -= data.0.len();
+            let len = left.saturating_sub(output_cost(0)).min(protocol::MAX_CHUNK as u32) as usize;
+            let data = Bytes(vec![b'x'; len]);
+            left = left.saturating_sub(output_cost(len));
             self.say(ToHost::Output { id, stream: protocol::Stream::Stdout {}, data }).await;
         }
     }
@@ -69,7 +75,7 @@ async fn a_process_that_nobody_polls_holds_up_nobody() {
     let mut held = guest.run(Command::default()).unwrap();
     let mut other = guest.run(Command::default()).unwrap();
     let (held_id, other_id) = (fake.asked().await, fake.asked().await);
-    fake.write(held_id, WINDOW as usize).await;
+    fake.write(held_id, WINDOW).await;
     fake.exit(other_id).await;
     assert_eq!(timeout(SOON, other.wait()).await.unwrap(), Some(Exit::Code(0)));
     let goodbye = async {
@@ -81,7 +87,7 @@ async fn a_process_that_nobody_polls_holds_up_nobody() {
     let mut output = 0;
     while output < WINDOW {
         let Some(ProcessEvent::Output(Stream::Stdout, data)) = held.next().await else { panic!("output is lost") };
-        output += data.len() as u32;
+        output += output_cost(data.len());
     }
 }
 
@@ -90,7 +96,7 @@ async fn a_guest_that_sends_more_than_it_may_is_given_up() {
     let (guest, mut fake) = pair();
     let _held = guest.run(Command::default()).unwrap();
     let id = fake.asked().await;
-    fake.write(id, WINDOW as usize).await;
+    fake.write(id, WINDOW).await;
     assert!(!guest.broke());
     fake.write(id, 1).await;
     assert_eq!(guest.closed().await, "the channel broke: malformed message: more output than was asked for");
@@ -103,21 +109,21 @@ async fn what_is_taken_is_credited_and_so_is_what_nobody_wants() {
     let (guest, mut fake) = pair();
     let mut process = guest.run(Command::default()).unwrap();
     let id = fake.asked().await;
-    fake.write(id, WINDOW as usize).await;
+    fake.write(id, WINDOW).await;
     let mut taken = 0;
     while taken < WINDOW / 2 {
         let Some(ProcessEvent::Output(_, data)) = process.next().await else { panic!("output is lost") };
-        taken += data.len() as u32;
+        taken += output_cost(data.len());
     }
     assert_eq!(fake.hear().await, ToGuest::Consumed { id, bytes: taken });
     drop(process);
-    fake.write(id, 100).await;
+    fake.write(id, 1000).await;
     let mut credited = taken;
-    while credited < WINDOW + 100 {
+    while credited < WINDOW + 1000 {
         let ToGuest::Consumed { bytes, .. } = fake.hear().await else { panic!("no credit") };
         credited += bytes;
     }
-    assert_eq!(credited, WINDOW + 100);
+    assert_eq!(credited, WINDOW + 1000);
     assert!(!guest.broke());
 }
 
@@ -201,6 +207,81 @@ async fn a_flood_of_the_kernels_is_counted() {
     assert!(seen > 1000 && lost > 100, "{seen} and {lost}");
 }
 
+/// The owner drops it on one thread while what it writes arrives on another.
+#[test]
+fn what_two_threads_credit_is_credited_once() {
+    let (control, mut requests) = mpsc::unbounded_channel();
+    let flow = Flow::new(1, control);
+    let other = Arc::clone(&flow);
+    let dropping = thread::spawn(move || (0..200_000).for_each(|_| other.credit_all()));
+    for _ in 0..200_000 {
+        flow.arrived(100).expect("all of before is credited");
+        flow.credit_all();
+    }
+    dropping.join().unwrap();
+    let mut credited = 0_u64;
+    while let Ok(message) = requests.try_recv() {
+        let Ok(ToGuest::Consumed { bytes, .. }) = protocol::decode(&message[4..]) else { panic!("no credit") };
+        credited += u64::from(bytes);
+    }
+    assert_eq!(credited, 200_000 * 100);
+}
+
+/// However little is in them: each takes memory until it is taken.
+#[tokio::test]
+async fn messages_without_bytes_are_bounded_too() {
+    let stdout = protocol::Stream::Stdout {};
+    for message in [
+        |id, stream| ToHost::Output { id, stream, data: Bytes(Vec::new()) },
+        |id, stream| ToHost::Output { id, stream, data: Bytes(vec![b'x']) },
+        |id, _| ToHost::Started { id },
+    ] {
+        let (guest, mut fake) = pair();
+        let _held = guest.run(Command::default()).unwrap();
+        let bytes = encode(&message(fake.asked().await, stdout.clone())).repeat(1000);
+        // As many as a host without bounds takes in a moment; one that gives up reads no more.
+        let flood = async {
+            for _ in 0..100 {
+                send(&mut fake.writer, &bytes).await.unwrap();
+            }
+        };
+        tokio::select! {
+            _ = guest.closed() => {}
+            () = flood => timeout(SOON, guest.closed()).await.map(drop).expect("it is given up"),
+        }
+        assert!(guest.broke());
+    }
+}
+
+#[tokio::test]
+async fn what_the_kernel_said_last_is_counted_when_a_process_ends() {
+    let (guest, mut fake) = pair();
+    let mut process = guest.run(Command::default()).unwrap();
+    let id = fake.asked().await;
+    let record = format!("6,1,1,-;{}\n", "x".repeat(7000));
+    const RECORDS: u64 = 3000;
+    for _ in 0..RECORDS {
+        fake.say(ToHost::Kernel { records: Bytes(record.clone().into_bytes()) }).await;
+    }
+    fake.exit(id).await;
+    // All of that has arrived when this has.
+    let mut other = guest.run(Command::default()).unwrap();
+    let other_id = fake.asked().await;
+    fake.exit(other_id).await;
+    timeout(SOON, other.wait()).await.unwrap();
+    let (mut seen, mut lost) = (0, 0);
+    loop {
+        match timeout(SOON, process.next()).await.unwrap().unwrap() {
+            ProcessEvent::Kernel(_) => seen += 1,
+            ProcessEvent::KernelLost(records) => lost += records,
+            ProcessEvent::Exited(_) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(lost > 0);
+    assert_eq!(seen + lost, RECORDS);
+}
+
 #[tokio::test]
 async fn a_guest_that_is_gone_ends_all_that_is_under_way() {
     let (guest, mut fake) = pair();
@@ -222,7 +303,7 @@ async fn a_guest_that_is_gone_ends_all_that_is_under_way() {
 #[test]
 fn every_message_has_its_cost() {
     let output = ToHost::Output { id: 1, stream: protocol::Stream::Report {}, data: Bytes(vec![0; 9]) };
-    assert_eq!(output.cost(), 9);
+    assert!(output.cost() > 9);
     assert!(part(1, "name", true).cost() > 8);
     assert_eq!(ToHost::Collected { id: 1 }.cost(), 0);
     let mut bytes = Vec::new();

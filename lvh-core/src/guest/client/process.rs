@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::flow::{Control, Flow, request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guest::kernel_log::record::KernelRecord;
-use crate::guest::protocol::{self, STDIN_WINDOW, TerminalSize, ToGuest, ToHost, WINDOW};
+use crate::guest::protocol::{self, STDIN_WINDOW, TerminalSize, ToGuest, ToHost, WINDOW, output_cost};
 use crate::guest::wire::Bytes;
 
 /// Which stream of a command some bytes belong to.
@@ -49,7 +49,7 @@ pub enum ProcessEvent {
     Output(Stream, Vec<u8>),
     /// The kernel said something while it ran.
     Kernel(KernelRecord),
-    /// The kernel said so many more records before the next one than were taken in time.
+    /// The kernel said so many more records, before the next one or the end, than were taken in time.
     KernelLost(u64),
     /// It read this much of its standard input.
     Taken(u32),
@@ -88,7 +88,7 @@ impl Process {
     pub async fn next(&mut self) -> Option<ProcessEvent> {
         let event = self.next_uncredited().await?;
         if let ProcessEvent::Output(_, data) = &event {
-            self.consumed += data.len() as u32;
+            self.consumed += output_cost(data.len());
             // A message for each would be as many as there is output.
             if self.consumed >= WINDOW / 2 {
                 self.flow.credit(std::mem::take(&mut self.consumed));

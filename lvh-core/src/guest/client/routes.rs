@@ -12,23 +12,25 @@ use tokio::sync::{mpsc, watch};
 
 use super::flow::Flow;
 use super::framing::receive;
-use super::process::ProcessEvent;
+use super::process::{Exit, ProcessEvent};
 use crate::guest::kernel_log::log_file::LogFile;
 use crate::guest::kernel_log::record::KernelRecord;
-use crate::guest::protocol::{MAX_ANSWER, ToHost};
+use crate::guest::protocol::{MAX_ANSWER, ToHost, output_cost};
+use crate::guest::wire::malformed;
 
 /// Where a command's events go.
 #[derive(Debug)]
 pub(crate) struct ToProcess {
     pub(crate) events: mpsc::UnboundedSender<ProcessEvent>,
     pub(crate) flow: Arc<Flow>,
+    started: bool,
     /// Records that found no room.
     lost: u64,
 }
 
 impl ToProcess {
     pub(crate) fn new(events: mpsc::UnboundedSender<ProcessEvent>, flow: Arc<Flow>) -> Self {
-        Self { events, flow, lost: 0 }
+        Self { events, flow, started: false, lost: 0 }
     }
 
     /// A command that nobody listens to any more is no error; its output is thrown away.
@@ -43,10 +45,28 @@ impl ToProcess {
             self.lost += 1;
             return;
         }
+        self.tell_lost();
+        self.tell(ProcessEvent::Kernel(record.clone()));
+    }
+
+    fn tell_lost(&mut self) {
         if let lost @ 1.. = std::mem::take(&mut self.lost) {
             self.tell(ProcessEvent::KernelLost(lost));
         }
-        self.tell(ProcessEvent::Kernel(record.clone()));
+    }
+
+    /// A guest that says it twice could fill the queue with it.
+    fn start(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.started, true) {
+            return Err(malformed("started a second time"));
+        }
+        self.tell(ProcessEvent::Started);
+        Ok(())
+    }
+
+    fn end(mut self, exit: Exit) {
+        self.tell_lost();
+        self.tell(ProcessEvent::Exited(exit));
     }
 }
 
@@ -108,9 +128,9 @@ pub(crate) async fn dispatch(
 impl Routes {
     fn route(&mut self, message: ToHost, kernel_log: &mut Option<LogFile>) -> io::Result<()> {
         match message {
-            ToHost::Started { id } => self.tell(id, |_| Ok(ProcessEvent::Started))?,
+            ToHost::Started { id } => self.processes.get_mut(&id).map_or(Ok(()), ToProcess::start)?,
             ToHost::Output { id, stream, data } => self.tell(id, |flow| {
-                flow.arrived(data.0.len() as u32)?;
+                flow.arrived(output_cost(data.0.len()))?;
                 Ok(ProcessEvent::Output(stream.into(), data.0))
             })?,
             ToHost::Taken { id, bytes } => self.tell(id, |flow| {
@@ -118,8 +138,9 @@ impl Routes {
                 Ok(ProcessEvent::Taken(bytes))
             })?,
             ToHost::Exited { id, exit } => {
-                self.tell(id, |_| Ok(ProcessEvent::Exited(exit.into())))?;
-                self.processes.remove(&id);
+                if let Some(process) = self.processes.remove(&id) {
+                    process.end(exit.into());
+                }
             }
             ToHost::Kernel { records } => {
                 let records = KernelRecord::parse_all(&records.0);
