@@ -56,8 +56,14 @@ impl Wire for bool {
 }
 
 /// Bytes that are text or not, such as paths, arguments and output.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
+}
 
 impl Wire for Bytes {
     fn put(&self, out: &mut Vec<u8>) {

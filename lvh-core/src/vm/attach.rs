@@ -18,27 +18,18 @@ use crate::guest::client::command::Command;
 use crate::guest::client::framing::{receive, send};
 use crate::guest::client::guest::Guest;
 use crate::guest::client::process::{Process, gone};
-use crate::guest::protocol::{self, MAX_MESSAGE, ToGuest, encode};
+use crate::guest::protocol::{MAX_MESSAGE, ToGuest, encode};
 use crate::guest::wire::{malformed, wire_struct};
 use crate::vm::running::Vm;
 
 wire_struct! {
     /// What whoever enters is told first.
-    pub struct Greeting {
-        /// The offer's title.
+    pub struct Offer {
+        /// What the VM is retained for, such as ``ends::panics on 6.12.117+deb13-amd64``.
         pub title: String,
-        /// Its shell.
-        pub shell: protocol::Command,
+        /// A shell in the directory and with the environment of that.
+        pub shell: Command,
     }
-}
-
-/// What whoever enters is told first.
-#[derive(Debug, Clone)]
-pub struct Offer {
-    /// What the VM is retained for, such as ``ends::panics on 6.12.117+deb13-amd64``.
-    pub title: String,
-    /// A shell in the directory and with the environment of that.
-    pub shell: Command,
 }
 
 /// A place where a VM can be entered; gone when dropped.
@@ -88,8 +79,7 @@ impl Entrance {
 async fn admit(vm: &Vm, stream: UnixStream, offer: &Offer) -> io::Result<()> {
     check_peer(&stream)?;
     let (mut reader, mut writer) = stream.into_split();
-    let greeting = Greeting { title: offer.title.clone(), shell: offer.shell.on_the_wire() };
-    send(&mut writer, &encode(&greeting)).await?;
+    send(&mut writer, &encode(offer)).await?;
     let Some(ToGuest::Run { id, command }) = receive(&mut reader, MAX_MESSAGE).await? else {
         return Err(malformed("neither a command nor the end"));
     };
@@ -131,7 +121,7 @@ impl Entered {
     /// # Errors
     /// The owner is gone.
     pub async fn spawn(&self, command: &Command) -> Result<Process> {
-        self.guest.run(command.on_the_wire()).map_err(gone)
+        self.guest.run(command.0.clone()).map_err(gone)
     }
 }
 
@@ -146,8 +136,7 @@ pub async fn enter(id: &str) -> Result<Entered> {
         let stream = UnixStream::from_std(stream)?;
         check_peer(&stream)?;
         let (mut reader, writer) = stream.into_split();
-        let greeting = receive::<Greeting>(&mut reader, MAX_MESSAGE).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let offer = Offer { title: greeting.title, shell: Command::from_the_wire(greeting.shell) };
+        let offer = receive(&mut reader, MAX_MESSAGE).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok::<_, io::Error>(Entered { offer, guest: Guest::serve(reader, writer, None) })
     };
     connected.await.map_err(|error| {

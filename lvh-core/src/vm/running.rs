@@ -55,7 +55,7 @@ impl Vm {
     /// # Errors
     /// The guest is gone.
     pub async fn spawn(&self, command: &Command) -> Result<Process> {
-        self.guest.run(command.on_the_wire()).map_err(gone)
+        self.guest.run(command.0.clone()).map_err(gone)
     }
 
     /// Runs a command to its end, and gives how it ended and what it wrote.

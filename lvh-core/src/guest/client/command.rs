@@ -1,11 +1,12 @@
 //! A command to run in a guest.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::guest::protocol::{self, TerminalSize};
-use crate::guest::wire::Bytes;
+use crate::guest::wire::{Bytes, Wire};
 use crate::host_context::GUEST_ENV;
 
 /// A command to run in a guest, built as [`std::process::Command`] is.
@@ -13,54 +14,39 @@ use crate::host_context::GUEST_ENV;
 /// It begins with root's environment in the guest (`PATH`, `HOME`, `USER`, `LOGNAME`) and in the directory `/`; its
 /// standard input is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    argv: Vec<OsString>,
-    env: Vec<(OsString, OsString)>,
-    cwd: PathBuf,
-    stdin: bool,
-    merged: bool,
-    report: bool,
-    core: bool,
-    terminal: Option<TerminalSize>,
-}
+pub struct Command(pub(crate) protocol::Command);
 
 impl Command {
     /// Runs `program`, which is looked up in the command's own `PATH`.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Self {
-            argv: vec![program.as_ref().to_owned()],
-            env: GUEST_ENV.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-            cwd: "/".into(),
-            stdin: false,
-            merged: false,
-            report: false,
-            core: false,
-            terminal: None,
-        }
+        let argv = vec![bytes(program)];
+        let env = GUEST_ENV.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
+        Self(protocol::Command { argv, env, cwd: bytes("/"), ..protocol::Command::default() })
     }
 
     /// Runs another program, without arguments yet, in the same way.
     pub fn replace_program(&mut self, program: impl AsRef<OsStr>) -> &mut Self {
-        self.argv = vec![program.as_ref().to_owned()];
+        self.0.argv = vec![bytes(program)];
         self
     }
 
     /// Adds an argument.
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
-        self.argv.push(arg.as_ref().to_owned());
+        self.0.argv.push(bytes(arg));
         self
     }
 
     /// Adds arguments.
     pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
-        self.argv.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.0.argv.extend(args.into_iter().map(bytes));
         self
     }
 
     /// Sets a variable.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
-        self.env.retain(|(known, _)| known != name.as_ref());
-        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        let name = bytes(name);
+        self.0.env.retain(|(known, _)| *known != name);
+        self.0.env.push((name, bytes(value)));
         self
     }
 
@@ -74,81 +60,66 @@ impl Command {
 
     /// Starts from an empty environment.
     pub fn env_clear(&mut self) -> &mut Self {
-        self.env.clear();
+        self.0.env.clear();
         self
     }
 
     /// Runs it in the directory `dir` of the guest.
     pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Self {
-        dir.as_ref().clone_into(&mut self.cwd);
+        self.0.cwd = bytes(dir.as_ref());
         self
     }
 
     /// Lets its standard input be fed (see [`Process::stdin`](super::process::Process::stdin)).
     pub fn stdin_piped(&mut self) -> &mut Self {
-        self.stdin = true;
+        self.0.stdin = true;
         self
     }
 
     /// Sends standard error into the pipe of standard output, so that their order is kept.
     pub fn merge_stderr(&mut self) -> &mut Self {
-        self.merged = true;
+        self.0.merged = true;
         self
     }
 
     /// Gives it a pipe of its own at the descriptor [`REPORT_FD`](crate::guest::protocol::REPORT_FD); what it writes there comes
     /// as [`Stream::Report`](super::process::Stream::Report).
     pub fn report(&mut self) -> &mut Self {
-        self.report = true;
+        self.0.report = true;
         self
     }
 
     /// Has it leave a core if a signal kills it, in place of those of earlier commands (see
     /// [`Vm::fetch_cores`](crate::vm::Vm::fetch_cores)).
     pub fn core(&mut self) -> &mut Self {
-        self.core = true;
+        self.0.core = true;
         self
     }
 
     /// Makes a terminal of this size its standard input, output and error.
     pub fn terminal(&mut self, size: TerminalSize) -> &mut Self {
-        self.terminal = Some(size);
+        self.0.terminal = Some(size);
         self
     }
 
     /// The program as it was named.
     pub fn get_program(&self) -> &OsStr {
-        self.argv.first().map_or(OsStr::new(""), OsString::as_os_str)
+        self.0.argv.first().map_or(OsStr::new(""), |program| OsStr::from_bytes(&program.0))
+    }
+}
+
+impl Wire for Command {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
     }
 
-    pub(crate) fn on_the_wire(&self) -> protocol::Command {
-        let bytes = |text: &OsString| Bytes(text.as_bytes().to_vec());
-        protocol::Command {
-            argv: self.argv.iter().map(bytes).collect(),
-            env: self.env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
-            cwd: Bytes(self.cwd.as_os_str().as_bytes().to_vec()),
-            stdin: self.stdin,
-            merged: self.merged,
-            report: self.report,
-            terminal: self.terminal,
-            core: self.core,
-        }
+    fn take(input: &mut &[u8]) -> io::Result<Self> {
+        protocol::Command::take(input).map(Self)
     }
+}
 
-    pub(crate) fn from_the_wire(command: protocol::Command) -> Self {
-        let protocol::Command { argv, env, cwd, stdin, merged, report, terminal, core } = command;
-        let os = |bytes: Bytes| OsString::from_vec(bytes.0);
-        Self {
-            argv: argv.into_iter().map(os).collect(),
-            env: env.into_iter().map(|(name, value)| (os(name), os(value))).collect(),
-            cwd: os(cwd).into(),
-            stdin,
-            merged,
-            report,
-            core,
-            terminal,
-        }
-    }
+fn bytes(text: impl AsRef<OsStr>) -> Bytes {
+    Bytes(text.as_ref().as_bytes().to_vec())
 }
 
 #[cfg(test)]
@@ -156,13 +127,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_survives_the_wire() {
+    fn a_variable_is_set_once() {
         let mut command = Command::new("sh");
         command.args(["-c", "exit 3"]).env("PATH", "/bin").current_dir("/tmp").stdin_piped().merge_stderr();
         command.report().core().terminal(TerminalSize { rows: 24, columns: 80 });
-        let wire = command.on_the_wire();
-        assert_eq!(wire.env.iter().filter(|(name, _)| name.0 == b"PATH").count(), 1);
-        assert_eq!(Command::from_the_wire(wire), command);
-        assert!(Command::new("x").env_clear().on_the_wire().env.is_empty());
+        assert_eq!(command.0.env.iter().filter(|(name, _)| name.0 == b"PATH").count(), 1);
+        assert_eq!(command.get_program(), "sh");
+        assert!(Command::new("x").env_clear().0.env.is_empty());
+        let mut travelled = Vec::new();
+        command.put(&mut travelled);
+        assert_eq!(Command::take(&mut &travelled[..]).unwrap(), command);
     }
 }

@@ -43,6 +43,16 @@ impl Flow {
         Arc::new(Self { id, control, outstanding: 0.into(), kernel: 0.into(), taken: 0.into() })
     }
 
+    /// Asks the guest for what `message` makes of the sender's number.
+    pub(crate) fn request(&self, message: impl FnOnce(u32) -> ToGuest) -> io::Result<()> {
+        request(&self.control, &message(self.id))
+    }
+
+    /// The number of the sender.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// The guest has sent as much.
     pub(crate) fn arrived(&self, cost: u32) -> io::Result<()> {
         match self.outstanding.fetch_add(cost, Ordering::Relaxed).checked_add(cost) {
@@ -57,7 +67,7 @@ impl Flow {
         let less = |outstanding: u32| Some(outstanding.saturating_sub(bytes));
         let before = self.outstanding.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         if let bytes @ 1.. = before.unwrap_or_else(|same| same).min(bytes) {
-            let _ = request(&self.control, &ToGuest::Consumed { id: self.id, bytes });
+            let _ = self.request(|id| ToGuest::Consumed { id, bytes });
         }
     }
 

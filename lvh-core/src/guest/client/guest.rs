@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::flow::{Control, Flow, request};
 use super::framing::send;
-use super::process::Process;
+use super::process::{Process, Requests};
 use super::routes::{Closed, Routes, SharedRoutes, ToCollector, ToProcess, dispatch, lock};
 use crate::guest::kernel_log::log_file::LogFile;
 use crate::guest::protocol::{Command, ToGuest, ToHost, WINDOW};
@@ -55,7 +55,7 @@ impl Guest {
         let flow = Flow::new(id, self.control.clone());
         lock(&self.routes).processes.insert(id, ToProcess::new(sender, Arc::clone(&flow)));
         self.request(&ToGuest::Run { id, command })?;
-        Ok(Process::new(id, events, flow, self.control.clone(), self.input.clone()))
+        Ok(Process::new(events, Requests::new(flow, self.input.clone())))
     }
 
     /// Copies what is new in the guest below `dir`: every file goes to `sink` part by part.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::flow::{Control, Flow, request};
+use super::flow::Flow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guest::kernel_log::record::KernelRecord;
 use crate::guest::protocol::{self, STDIN_WINDOW, TerminalSize, ToGuest, ToHost, WINDOW, output_cost};
@@ -64,24 +64,15 @@ pub enum ProcessEvent {
 #[derive(Debug)]
 #[must_use = "a command whose output nobody takes waits in the end"]
 pub struct Process {
-    id: u32,
     events: mpsc::UnboundedReceiver<ProcessEvent>,
-    flow: Arc<Flow>,
-    control: Control,
-    input: mpsc::Sender<Vec<u8>>,
+    requests: Requests,
     /// Taken, and not yet credited.
     consumed: u32,
 }
 
 impl Process {
-    pub(crate) fn new(
-        id: u32,
-        events: mpsc::UnboundedReceiver<ProcessEvent>,
-        flow: Arc<Flow>,
-        control: Control,
-        input: mpsc::Sender<Vec<u8>>,
-    ) -> Self {
-        Self { id, events, flow, control, input, consumed: 0 }
+    pub(crate) fn new(events: mpsc::UnboundedReceiver<ProcessEvent>, requests: Requests) -> Self {
+        Self { events, requests, consumed: 0 }
     }
 
     /// The next thing that happens to it; none when the guest is gone.
@@ -91,7 +82,7 @@ impl Process {
             self.consumed += output_cost(data.len());
             // A message for each would be as many as there is output.
             if self.consumed >= WINDOW / 2 {
-                self.flow.credit(std::mem::take(&mut self.consumed));
+                self.requests.flow.credit(std::mem::take(&mut self.consumed));
             }
         }
         Some(event)
@@ -101,8 +92,8 @@ impl Process {
     pub(crate) async fn next_uncredited(&mut self) -> Option<ProcessEvent> {
         let event = self.events.recv().await?;
         match &event {
-            ProcessEvent::Kernel(record) => self.flow.kernel_consumed(record),
-            ProcessEvent::Taken(bytes) => self.flow.taken_consumed(*bytes),
+            ProcessEvent::Kernel(record) => self.requests.flow.kernel_consumed(record),
+            ProcessEvent::Taken(bytes) => self.requests.flow.taken_consumed(*bytes),
             _ => {}
         }
         Some(event)
@@ -119,7 +110,7 @@ impl Process {
 
     /// What feeds its standard input, with the protocol's window.
     pub fn stdin(&self) -> Stdin {
-        Stdin { id: self.id, input: self.input.clone(), room: STDIN_WINDOW }
+        Stdin { requests: self.requests.clone(), room: STDIN_WINDOW }
     }
 
     /// Tells its terminal, where it has one, the size of its window.
@@ -127,7 +118,7 @@ impl Process {
     /// # Errors
     /// The guest is gone.
     pub fn resize(&self, size: TerminalSize) -> Result<()> {
-        request(&self.control, &ToGuest::Resize { id: self.id, size }).map_err(gone)
+        self.requests.resize(size).map_err(gone)
     }
 
     /// Sends a signal to its process group.
@@ -135,7 +126,7 @@ impl Process {
     /// # Errors
     /// The guest is gone.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        request(&self.control, &ToGuest::Signal { id: self.id, signal }).map_err(gone)
+        self.requests.signal(signal).map_err(gone)
     }
 
     /// Kills it and everything it started.
@@ -143,19 +134,19 @@ impl Process {
     /// # Errors
     /// The guest is gone.
     pub fn kill(&self) -> Result<()> {
-        request(&self.control, &ToGuest::Kill { id: self.id }).map_err(gone)
+        self.requests.kill().map_err(gone)
     }
 
     /// What can be asked of it while somebody else waits for what happens to it.
     pub(crate) fn requests(&self) -> Requests {
-        Requests { id: self.id, flow: Arc::clone(&self.flow), control: self.control.clone(), input: self.input.clone() }
+        self.requests.clone()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.events.close();
-        self.flow.credit_all();
+        self.requests.flow.credit_all();
     }
 }
 
@@ -164,23 +155,24 @@ pub(crate) fn gone(error: io::Error) -> Error {
     Error::new(ErrorKind::Guest, "the guest is gone").with_source(error)
 }
 
-/// What another process asks of a command.
+/// What can be asked of a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Requests {
-    id: u32,
     flow: Arc<Flow>,
-    control: Control,
     input: mpsc::Sender<Vec<u8>>,
 }
 
 impl Requests {
-    /// Asks what `message` asks, of this command; what is not about a command is dropped.
+    pub(crate) fn new(flow: Arc<Flow>, input: mpsc::Sender<Vec<u8>>) -> Self {
+        Self { flow, input }
+    }
+
+    /// Asks what `message` asks of a command in another process, of this one; what is not about a command is dropped.
     pub(crate) async fn pass_on(&self, message: ToGuest) -> io::Result<()> {
-        let id = self.id;
         match message {
-            ToGuest::Stdin { data, .. } => feed(&self.input, id, data.0).await,
-            ToGuest::Signal { signal, .. } => request(&self.control, &ToGuest::Signal { id, signal }),
-            ToGuest::Resize { size, .. } => request(&self.control, &ToGuest::Resize { id, size }),
+            ToGuest::Stdin { data, .. } => self.feed(data).await,
+            ToGuest::Signal { signal, .. } => self.signal(signal),
+            ToGuest::Resize { size, .. } => self.resize(size),
             ToGuest::Kill { .. } => self.kill(),
             ToGuest::Consumed { bytes, .. } => {
                 self.flow.credit(bytes);
@@ -190,17 +182,29 @@ impl Requests {
         }
     }
 
+    fn signal(&self, signal: i32) -> io::Result<()> {
+        self.flow.request(|id| ToGuest::Signal { id, signal })
+    }
+
+    fn resize(&self, size: TerminalSize) -> io::Result<()> {
+        self.flow.request(|id| ToGuest::Resize { id, size })
+    }
+
     /// Kills the command; harmless when it has ended.
     pub(crate) fn kill(&self) -> io::Result<()> {
-        request(&self.control, &ToGuest::Kill { id: self.id })
+        self.flow.request(|id| ToGuest::Kill { id })
+    }
+
+    async fn feed(&self, data: Bytes) -> io::Result<()> {
+        let message = protocol::encode(&ToGuest::Stdin { id: self.flow.id(), data });
+        self.input.send(message).await.map_err(|_closed| io::ErrorKind::BrokenPipe.into())
     }
 }
 
 /// Feeds a command's standard input.
 #[derive(Debug)]
 pub struct Stdin {
-    id: u32,
-    input: mpsc::Sender<Vec<u8>>,
+    requests: Requests,
     room: u32,
 }
 
@@ -220,15 +224,10 @@ impl Stdin {
     /// # Errors
     /// The guest is gone.
     pub async fn send(&mut self, data: &[u8]) -> Result<()> {
-        feed(&self.input, self.id, data.to_vec()).await.map_err(gone)?;
+        self.requests.feed(Bytes(data.to_vec())).await.map_err(gone)?;
         self.room = self.room.saturating_sub(data.len() as u32);
         Ok(())
     }
-}
-
-async fn feed(input: &mpsc::Sender<Vec<u8>>, id: u32, data: Vec<u8>) -> io::Result<()> {
-    let message = protocol::encode(&ToGuest::Stdin { id, data: Bytes(data) });
-    input.send(message).await.map_err(|_closed| io::ErrorKind::BrokenPipe.into())
 }
 
 impl ProcessEvent {
