@@ -94,10 +94,10 @@ fn build_tree(root: &Path) -> Result<LocalKernel> {
 /// The kernel `image` of the build tree `root`.
 fn built(root: &Path, image: PathBuf) -> Result<LocalKernel> {
     let written = fs::read_to_string(root.join("include/config/kernel.release")).unwrap_or_default();
-    let head = head_of(&image)?;
-    let release = KernelRelease::parse(written.trim()).map_or_else(|| release_of(&image, &head), Ok)?;
+    let mut content = Image::open(&image)?;
+    let release = KernelRelease::parse(written.trim()).map_or_else(|| content.release(), Ok)?;
+    let arch = content.arch()?;
     let config = Some(root.join(".config")).filter(|config| config.is_file());
-    let arch = arch_of(&head).ok_or_else(|| unknown(&image))?;
     Ok(LocalKernel { image, arch, release, config, modules: LocalModules::Built(root.to_owned()) })
 }
 
@@ -132,9 +132,8 @@ fn file(image: &Path) -> Result<LocalKernel> {
     if let Some(root) = image.ancestors().skip(1).find(|dir| is_build_tree(dir)) {
         return built(root, image.to_owned());
     }
-    let head = head_of(image)?;
-    let release = release_of(image, &head)?;
-    let arch = arch_of(&head).ok_or_else(|| unknown(image))?;
+    let mut content = Image::open(image)?;
+    let (release, arch) = (content.release()?, content.arch()?);
     let dir = image.parent().unwrap_or(Path::new("/"));
     let root = dir.parent().unwrap_or(dir);
     let named = release.as_str();
@@ -152,54 +151,67 @@ fn installed_modules(places: impl IntoIterator<Item = PathBuf>) -> LocalModules 
     places.into_iter().find(holds_modules).map_or(LocalModules::None, LocalModules::Installed)
 }
 
-/// The first bytes of a kernel image, and all of them where they are compressed as a whole.
-fn head_of(image: &Path) -> Result<Vec<u8>> {
-    let mut head = Vec::new();
-    let mut file = File::open(image).map_err(|e| unreadable(image, e))?;
-    // The setup code of a bzImage, where its version is, has at most 64 sectors.
-    file.by_ref().take(64 << 10).read_to_end(&mut head).map_err(|e| unreadable(image, e))?;
-    let Some(format) = Compression::detect(&head) else { return Ok(head) };
-    file.read_to_end(&mut head).map_err(|e| unreadable(image, e))?;
-    format.decompress(&head).map_err(|e| Error::path("unpack", image, e))
+/// A kernel image that is looked into: a bzImage, an arm64 Image or an ELF file.
+struct Image<'a> {
+    path: &'a Path,
+    file: File,
+    /// What was read of it so far, without the compression of the whole.
+    bytes: Vec<u8>,
 }
 
-/// What runs the kernel that begins with `head`: a bzImage, an arm64 Image or an ELF file.
-fn arch_of(head: &[u8]) -> Option<Arch> {
-    const EM_X86_64: &[u8] = &62u16.to_le_bytes();
-    const EM_AARCH64: &[u8] = &183u16.to_le_bytes();
-    if BzImage::parse(head).is_some() {
-        return Some(Arch::X86_64);
+impl<'a> Image<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| unreadable(path, e))?;
+        let mut image = Self { path, file, bytes: Vec::new() };
+        // The setup code of a bzImage, where its version is, has at most 64 sectors.
+        image.read(64 << 10)?;
+        if let Some(format) = Compression::detect(&image.bytes) {
+            image.read(u64::MAX)?;
+            image.bytes = format.decompress(&image.bytes).map_err(|e| Error::path("unpack", path, e))?;
+        }
+        Ok(image)
     }
-    if is_arm64_image(head) {
-        return Some(Arch::Aarch64);
-    }
-    match head.get(18..20).filter(|_| head.starts_with(b"\x7fELF\x02\x01"))? {
-        EM_X86_64 => Some(Arch::X86_64),
-        EM_AARCH64 => Some(Arch::Aarch64),
-        _ => None,
-    }
-}
 
-/// The magic number of Documentation/arch/arm64/booting.rst.
-fn is_arm64_image(head: &[u8]) -> bool {
-    head.get(0x38..0x3c) == Some(b"ARM\x64")
-}
+    /// Reads on, for at most `limit` bytes.
+    fn read(&mut self, limit: u64) -> Result<()> {
+        let read = self.file.by_ref().take(limit).read_to_end(&mut self.bytes);
+        read.map(drop).map_err(|e| unreadable(self.path, e))
+    }
 
-/// The release that the kernel image that begins with `head` says it is.
-fn release_of(image: &Path, head: &[u8]) -> Result<KernelRelease> {
-    if let Some(bzimage) = BzImage::parse(head) {
-        return bzimage.release().ok_or_else(|| unknown(image));
+    /// What runs it.
+    fn arch(&self) -> Result<Arch> {
+        const EM_X86_64: &[u8] = &62u16.to_le_bytes();
+        const EM_AARCH64: &[u8] = &183u16.to_le_bytes();
+        if BzImage::parse(&self.bytes).is_some() {
+            return Ok(Arch::X86_64);
+        }
+        if self.is_arm64() {
+            return Ok(Arch::Aarch64);
+        }
+        match self.bytes.get(18..20).filter(|_| self.bytes.starts_with(b"\x7fELF\x02\x01")) {
+            Some(EM_X86_64) => Ok(Arch::X86_64),
+            Some(EM_AARCH64) => Ok(Arch::Aarch64),
+            _ => Err(unknown(self.path)),
+        }
     }
-    if !is_arm64_image(head) && !head.starts_with(b"\x7fELF") {
-        return Err(unknown(image));
+
+    /// The magic number of Documentation/arch/arm64/booting.rst.
+    fn is_arm64(&self) -> bool {
+        self.bytes.get(0x38..0x3c) == Some(b"ARM\x64")
     }
-    let bytes = fs::read(image).map_err(|e| unreadable(image, e))?;
-    let plain = match Compression::detect(&bytes) {
-        Some(_) => head,
-        None => &bytes,
-    };
-    let whole = is_arm64_image(head) || Elf::parse(plain).is_some();
-    banner(plain).filter(|_| whole).ok_or_else(|| unknown(image))
+
+    /// The release that it says it is.
+    fn release(&mut self) -> Result<KernelRelease> {
+        let release = match BzImage::parse(&self.bytes) {
+            Some(bzimage) => bzimage.release(),
+            None if self.is_arm64() || self.bytes.starts_with(b"\x7fELF") => {
+                self.read(u64::MAX)?;
+                banner(&self.bytes).filter(|_| self.is_arm64() || Elf::parse(&self.bytes).is_some())
+            }
+            None => None,
+        };
+        release.ok_or_else(|| unknown(self.path))
+    }
 }
 
 /// The release in `linux_banner`, init/version.c.

@@ -1,7 +1,7 @@
 //! What one try at a running guest is given.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
 
 use super::qemu::command_line::{GuestMemory, Hypervisor, Invocation};
@@ -23,18 +23,34 @@ pub(crate) struct Attempt<'a> {
     pub(crate) gdb: Option<&'a UnixListener>,
 }
 
+/// What a VM's devices lead to on the host.
+pub(crate) struct Ends {
+    /// QEMU's end of the console.
+    pub(crate) console: RawFd,
+    /// QEMU's end of its monitor.
+    pub(crate) monitor: RawFd,
+    /// The device that carries the channel.
+    pub(crate) channel: Device,
+    /// Those that carry the shares.
+    pub(crate) shares: Vec<Device>,
+}
+
 impl Attempt<'_> {
     /// The devices that the VM will have, as they are before they are connected to the host.
     pub(crate) fn devices(&self) -> Vec<Device> {
-        let arch = self.spec.kernel.arch;
-        let mut devices = vec![
-            Device::Console { fd: 0, tty: arch.console() },
-            Device::Qmp { fd: 0 },
-            channel::prototype(self.transport.channel, arch),
-        ];
-        devices.extend(share::prototypes(self.transport.share, &self.spec.writable));
+        let channel = channel::prototype(self.transport.channel, self.spec.kernel.arch);
+        let shares = share::prototypes(self.transport.share, &self.spec.writable);
+        self.devices_at(Ends { console: 0, monitor: 0, channel, shares })
+    }
+
+    /// The devices of the VM, those for console, monitor, channel and shares at these ends.
+    pub(crate) fn devices_at(&self, ends: Ends) -> Vec<Device> {
+        let Ends { console, monitor, channel, shares } = ends;
+        let tty = self.spec.kernel.arch.console();
+        let mut devices = vec![Device::Console { fd: console, tty }, Device::Qmp { fd: monitor }, channel];
+        devices.extend(shares);
         devices.extend(self.spec.root.device());
-        devices.extend(self.gdb.map(|_| Device::Gdb { fd: 0 }));
+        devices.extend(self.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
         devices
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Ends};
 use super::diagnosis::{Cause, Progress, diagnose};
 use super::failure::Failure;
 use super::qemu::command_line::{self, GuestMemory, Invocation};
@@ -59,22 +59,19 @@ pub(crate) struct Machine {
 /// There is no QEMU; those of the operating system.
 pub(crate) fn launch(attempt: &Attempt<'_>, start: Start<'_>) -> Result<Launched, Failure> {
     let Attempt { spec, transport, .. } = attempt;
-    let arch = spec.kernel.arch;
     let (console, console_end) = UnixStream::pair()?;
     let (monitor, monitor_end) = UnixStream::pair()?;
-    let mut link = channel::prepare(transport.channel, arch)?;
+    let mut link = channel::prepare(transport.channel, spec.kernel.arch)?;
     let mut shares = share::prepare(transport.share, &spec.visible, &spec.writable)?;
     let initrd = initramfs::memory_file(&attempt.initramfs.segments)?;
     let log = attempt.log(log_file::CONSOLE)?;
 
-    let mut devices = vec![
-        Device::Console { fd: console_end.as_raw_fd(), tty: arch.console() },
-        Device::Qmp { fd: monitor_end.as_raw_fd() },
-        link.device.clone(),
-    ];
-    devices.extend(shares.devices.iter().cloned());
-    devices.extend(spec.root.device());
-    devices.extend(attempt.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
+    let devices = attempt.devices_at(Ends {
+        console: console_end.as_raw_fd(),
+        monitor: monitor_end.as_raw_fd(),
+        channel: link.device.clone(),
+        shares: shares.devices.clone(),
+    });
     let (memory, written, read) = match start {
         Start::Boot => (GuestMemory::Own, None, None),
         Start::Snapshot(files) => (GuestMemory::Snapshot(files.memory.clone()), Some(files.state.as_path()), None),
