@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::agent::channel::{self, Sender};
 use crate::agent::{kernel_log, serve};
 use crate::guest::protocol::{self, ToGuest, ToHost, VERSION};
-use crate::sys;
 use crate::pid1::{handover, modules, mounts, root};
+use crate::sys;
 
 /// Brings the guest up and serves the host until it is done.
 pub fn run() -> io::Result<()> {

@@ -21,6 +21,7 @@ mod guest {
 
 use std::fs;
 use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 fn main() {
     // A panic of PID 1, in whatever thread, would be a kernel panic that hides its own cause.
@@ -32,6 +33,11 @@ fn main() {
         complain(&error.to_string());
     }
     power_off();
+}
+
+/// Takes a lock. A panic ends the VM, so that nobody meets one that is poisoned.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells the console why the VM ends; the host quotes the console when it has nothing better.

@@ -18,6 +18,7 @@ pub const EBUSY: i32 = 16;
 pub const EEXIST: i32 = 17;
 pub const EPIPE: i32 = 32;
 pub const SIGKILL: c_int = 9;
+pub const O_NOCTTY: c_int = 0o400;
 
 const AF_VSOCK: c_int = 40;
 const VMADDR_CID_HOST: c_uint = 2;

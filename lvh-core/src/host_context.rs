@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::EnvPattern;
+use crate::config::{EnvPattern, pattern_matches};
 
 /// Where the guest has mounts of its own, which hide what the host has there.
 const GUEST_MOUNTS: [&str; 5] = ["/tmp", "/run", "/dev", "/proc", "/sys"];
@@ -98,7 +98,8 @@ impl HostContext {
     pub fn guest_env(&self, extra: &[EnvPattern]) -> Vec<(OsString, OsString)> {
         let forwarded = |name: &OsStr| {
             let Some(name) = name.to_str() else { return false };
-            FORWARDED.iter().any(|pattern| matches(pattern, name)) || extra.iter().any(|pattern| pattern.matches(name))
+            FORWARDED.iter().any(|pattern| pattern_matches(pattern, name))
+                || extra.iter().any(|pattern| pattern.matches(name))
         };
         let base = GUEST_ENV.map(|(name, value)| match name {
             "PATH" => (name.into(), self.path(value)),
@@ -155,10 +156,6 @@ fn outermost(sorted: Vec<PathBuf>, writable: &[PathBuf]) -> Vec<PathBuf> {
         }
     }
     kept
-}
-
-fn matches(pattern: &str, name: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
 }
 
 /// cargo sets `CARGO_TARGET_TMPDIR` when it compiles a test, not when it runs it: it is `tmp` in the target directory,

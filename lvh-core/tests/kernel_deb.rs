@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lvh_core::kernel::{Availability, DebSource, KernelConfig, ModuleTree, forget, resolve, resolve_blocking};
-use lvh_core::{Error, Event, Events, Kernel, KernelSource, Result, Store};
+use lvh_core::{Config, Error, Event, Events, Kernel, KernelSource, Result, Store};
 use tempfile::TempDir;
 
 fn deb(package: &str, suite: &str) -> DebSource {
@@ -25,7 +25,7 @@ fn deb(package: &str, suite: &str) -> DebSource {
 
 /// The store that the runs of these tests share.
 fn shared() -> Store {
-    Store::open(Store::default_root().unwrap()).unwrap()
+    Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap().store().unwrap()
 }
 
 /// A store that goes with the test.

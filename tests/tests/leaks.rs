@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use lvh_core::store::Store;
+use lvh_core::Config;
 use lvh_tests::{Finished, Project, Report, TestTarget, Traces, cargo, empty_directory, send_signal};
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
@@ -244,7 +244,8 @@ struct DataDir(PathBuf);
 impl DataDir {
     fn borrow_kernels(name: &str) -> Self {
         let directory = empty_directory(Path::new(env!("CARGO_TARGET_TMPDIR")), name);
-        let (store, theirs) = (directory.join("store"), Store::default_root().unwrap().join("store"));
+        let kernels = Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let (store, theirs) = (directory.join("store"), kernels.data_dir().unwrap().join("store"));
         fs::create_dir_all(store.join("resolved")).unwrap();
         symlink(theirs.join("deb-kernel"), store.join("deb-kernel")).unwrap();
         for answer in fs::read_dir(theirs.join("resolved")).unwrap().flatten() {

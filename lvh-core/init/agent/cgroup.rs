@@ -3,11 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::sys;
+use crate::{lock, sys};
 
 /// The cgroup that holds a command and all it starts, however they detach; nothing where the kernel has no cgroup2.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ impl Cgroup {
     }
 
     pub fn kill(&self) {
-        let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lock = lock(&self.lock);
         // Before Linux 5.14 there is no cgroup.kill; sysfs files are never created by opening them.
         if File::options()
             .write(true)
@@ -51,7 +51,7 @@ impl Cgroup {
 
     /// Removes the directory; it may take a moment until the killed processes are gone.
     pub fn remove(&self) {
-        let _lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lock = lock(&self.lock);
         for _ in 0..100 {
             match fs::remove_dir(&self.dir) {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => thread::sleep(Duration::from_millis(1)),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::guest::protocol::{self, MAGIC, ToHost};
 use crate::pid1::modules::once_there;
-use crate::sys;
+use crate::{lock, sys};
 
 /// Opens the channel that the kernel's command line names: `vsock:PORT`, `port:NAME` or `tty:PATH`.
 pub fn open(name: &str) -> io::Result<File> {
@@ -44,9 +44,8 @@ fn find_port(name: &str) -> io::Result<PathBuf> {
 }
 
 fn open_tty(path: &str) -> io::Result<File> {
-    const O_NOCTTY: i32 = 0o400;
     // It must not become our session's, whose processes end when it hangs up.
-    let tty = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(path)?;
+    let tty = OpenOptions::new().read(true).write(true).custom_flags(sys::O_NOCTTY).open(path)?;
     sys::make_raw(&tty)?;
     Ok(tty)
 }
@@ -62,7 +61,7 @@ impl Sender {
 
     /// Sends one message. Without a host there is nobody to run for: a failure ends the VM.
     pub fn send(&self, message: &ToHost) {
-        let mut channel = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut channel = lock(&self.0);
         if let Err(error) = protocol::send(&mut *channel, message) {
             crate::complain(&format!("lost the channel to the host: {error}"));
             crate::power_off();

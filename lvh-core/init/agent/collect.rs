@@ -7,13 +7,14 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::agent::channel::Sender;
 use crate::agent::window::{Window, Windows};
 use crate::guest::protocol::{MAX_CHUNK, ToHost};
 use crate::guest::wire::Bytes;
+use crate::lock;
 
 /// What was sent: the host asks after every test, and a serial line takes seconds for a megabyte.
 #[derive(Clone, Default)]
@@ -42,10 +43,6 @@ impl Collector {
             collection.sender.send(&ToHost::Collected { id });
         });
     }
-
-    fn sent(&self) -> MutexGuard<'_, HashMap<PathBuf, Stamp>> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// One request of the host's.
@@ -63,9 +60,9 @@ impl Collection {
             let metadata = fs::symlink_metadata(&path)?;
             if metadata.is_dir() {
                 self.send_tree(root, &path)?;
-            } else if metadata.is_file() && self.collector.sent().get(&path) != Some(&stamp(&metadata)) {
+            } else if metadata.is_file() && lock(&self.collector.sent).get(&path) != Some(&stamp(&metadata)) {
                 self.send_file(root, &path)?;
-                self.collector.sent().insert(path, stamp(&metadata));
+                lock(&self.collector.sent).insert(path, stamp(&metadata));
             }
         }
         Ok(())

@@ -41,12 +41,7 @@ pub struct Running {
 
 impl Running {
     /// Starts `command`; its end is reported by a thread of its own, which calls `ended` first.
-    pub fn start(
-        id: u32,
-        command: &Command,
-        host: &Host,
-        ended: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Self> {
+    pub fn start(id: u32, command: &Command, host: &Host, ended: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let cgroup = Cgroup::make(id);
         let mut pipes = Pipes::new(command)?;
         if command.core {
@@ -59,8 +54,7 @@ impl Running {
         let window = windows.open(id);
         let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, sender, &window)).collect();
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
-        let supervisor =
-            Supervisor { id, cgroup: cgroup.clone(), pid, pumps, window, host: host.clone() };
+        let supervisor = Supervisor { id, cgroup: cgroup.clone(), pid, pumps, window, host: host.clone() };
         thread::spawn(move || supervisor.run(&exit, ended));
         Ok(Self { pid, cgroup, stdin, terminal: pipes.terminal })
     }

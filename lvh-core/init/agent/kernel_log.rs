@@ -4,12 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::agent::channel::Sender;
 use crate::guest::protocol::{MAX_CHUNK, ToHost};
 use crate::guest::wire::Bytes;
-use crate::sys;
+use crate::{lock, sys};
 
 const O_NONBLOCK: i32 = 0o4000;
 
@@ -50,7 +50,7 @@ impl Log {
     /// Sends what the kernel has said since the last call. A command's end is reported after this, so that the host
     /// knows which lines fell into its time.
     pub fn pass_on(&self, sender: &Sender) {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.0);
         let mut records = Vec::new();
         while let Some(record) = next(&mut file) {
             if records.len() + record.len() > MAX_CHUNK {

@@ -14,8 +14,6 @@ use crate::guest::protocol::{Command, MAX_CHUNK, Stream, TerminalSize, ToHost};
 use crate::guest::wire::Bytes;
 use crate::sys;
 
-const O_NOCTTY: i32 = 0o400;
-
 /// The pipes of one command: the guest's ends, and the command's ends until it runs.
 pub struct Pipes {
     pub stdin: Option<File>,
@@ -119,7 +117,7 @@ pub fn feed(id: u32, mut pipe: File, sender: &Sender) -> mpsc::Sender<Bytes> {
 /// Both ends of a new terminal of this size: ours, and the command's.
 fn open_terminal(size: TerminalSize) -> io::Result<(File, File)> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(O_NOCTTY);
+    options.read(true).write(true).custom_flags(sys::O_NOCTTY);
     let master = options.open("/dev/ptmx")?;
     let number = sys::unlock_terminal(&master)?;
     let slave = options.open(format!("/dev/pts/{number}"))?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::agent::kernel_log::Log;
 use crate::agent::window::Windows;
 use crate::guest::protocol::{self, Command, Exit, ToGuest, ToHost};
 use crate::pid1::reaper;
-use crate::sys;
+use crate::{lock, sys};
 
 /// How long a killed command may stay before the kernel is asked why.
 const STUBBORN: Duration = Duration::from_secs(3);
@@ -50,10 +50,6 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn lock(commands: &Commands) -> MutexGuard<'_, HashMap<u32, Running>> {
-    commands.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A message for a command that has just ended is no error: they cross on the way.

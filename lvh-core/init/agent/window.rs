@@ -1,9 +1,10 @@
 //! How much may be sent before the host says that it was consumed: each sender waits for its own consumer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::guest::protocol::WINDOW;
+use crate::lock;
 
 /// What one command or collection may still send.
 pub struct Window {
@@ -66,8 +67,4 @@ impl Windows {
             window.grow(bytes);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

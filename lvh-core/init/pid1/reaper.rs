@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 
 use crate::guest::protocol::Exit;
-use crate::sys;
+use crate::{lock, sys};
 
 /// Whom to tell when a child ends. The lock is also held while a child is started: the standard library reaps a child
 /// whose exec failed by itself, and an ended child must not be looked up before it is registered.
@@ -14,7 +14,7 @@ static WATCHED: Mutex<Option<HashMap<i32, Sender<Exit>>>> = Mutex::new(None);
 
 /// Starts a child and gives what tells its end.
 pub fn watch(start: impl FnOnce() -> io::Result<i32>) -> io::Result<(i32, Receiver<Exit>)> {
-    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut watched = lock(&WATCHED);
     let pid = start()?;
     let (sender, receiver) = channel();
     watched.get_or_insert_default().insert(pid, sender);
@@ -35,7 +35,7 @@ pub fn run() {
 }
 
 fn reap(pid: i32) {
-    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut watched = lock(&WATCHED);
     let Ok(status) = sys::reap(pid) else { return };
     if let Some(sender) = watched.as_mut().and_then(|watched| watched.remove(&pid)) {
         // The receiver is gone only while the VM ends.

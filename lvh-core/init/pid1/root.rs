@@ -57,7 +57,8 @@ fn enter_root(setup: &Setup) -> io::Result<Vec<String>> {
         Root::Disk { serial, fstype } => mount_disk(serial, fstype)?,
         Root::Share { tag } => {
             let share = setup.shares.iter().find(|share| share.tag == *tag);
-            let share = share.ok_or_else(|| io::Error::other(format!("the root is to be the share {tag}, which there is not")))?;
+            let share = share
+                .ok_or_else(|| io::Error::other(format!("the root is to be the share {tag}, which there is not")))?;
             mount_share(share, Path::new(LAYERS), Path::new(ROOT))?;
         }
     }
@@ -126,7 +127,7 @@ fn mount_share(share: &Share, layers: &Path, target: &Path) -> io::Result<()> {
     let (lower, upper) = (lower.display(), upper.display());
     let data = format!("lowerdir={lower},upperdir={upper}/upper,workdir={upper}/work");
     sys::mount_at(Path::new("overlay"), target, "overlay", 0, &data)
-        .map_err(|error| context(error, Path::new("overlay on /")))
+        .map_err(|error| context(error, Path::new(&format!("overlay on share {}", share.tag))))
 }
 
 /// Mounts what QEMU or the host's process serves, as it is.

@@ -24,4 +24,5 @@ mod value;
 pub use env::Env;
 pub use model::{Config, VmDefaults};
 pub use overrides::Overrides;
+pub(crate) use value::pattern_matches;
 pub use value::{Accel, Channel, EnvPattern, Expected, KernelEventKind, Memory, Share, parse_duration};

@@ -213,16 +213,18 @@ pub struct EnvPattern(String);
 impl EnvPattern {
     /// Whether the variable `name` is meant.
     pub fn matches(&self, name: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == self.0,
-        }
+        pattern_matches(&self.0, name)
     }
 
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether `pattern` means the variable `name`; a star at its end stands for any rest.
+pub(crate) fn pattern_matches(pattern: &str, name: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
 }
 
 impl FromStr for EnvPattern {

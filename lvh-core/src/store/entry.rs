@@ -1,4 +1,3 @@
-use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -61,23 +60,6 @@ impl Store {
         }
         let dir = dir.canonicalize().map_err(|e| Error::path("find", &dir, e))?;
         Ok(Self { dir, offline: false })
-    }
-
-    /// The data directory where nothing else is configured: `LVH_DATA_DIR`, else `lvh` in the user's cache directory.
-    ///
-    /// # Errors
-    /// When the user has no home directory.
-    pub fn default_root() -> Result<PathBuf> {
-        let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        if let Some(dir) = set("LVH_DATA_DIR") {
-            return Ok(dir);
-        }
-        let caches =
-            set("XDG_CACHE_HOME").filter(|dir| dir.is_absolute()).or_else(|| set("HOME").map(|h| h.join(".cache")));
-        caches.map(|dir| dir.join("lvh")).ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "there is no place for the data directory: `HOME` is not set")
-                .with_hint("set LVH_DATA_DIR to a directory that lvh may fill")
-        })
     }
 
     /// Forbids, or allows, what would use the network. Default: allowed.

@@ -1,3 +1,4 @@
+use std::env;
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};

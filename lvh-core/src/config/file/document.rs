@@ -124,14 +124,7 @@ impl<'d> Table<'d> {
             DeValue::Table(entries) => Ok(Self { document: self.document, name, line, entries: entries.clone() }),
             other => {
                 let (key, place) = (key.get_ref().as_ref(), self.place());
-                let found = match other {
-                    DeValue::String(_) => "a string",
-                    DeValue::Integer(_) => "a number",
-                    DeValue::Float(_) => "a number with a fraction",
-                    DeValue::Boolean(_) => "a boolean",
-                    DeValue::Datetime(_) => "a date",
-                    DeValue::Array(_) | DeValue::Table(_) => "an array",
-                };
+                let found = describe!(other, DeValue);
                 Err(self.document.error_at(value, format!("`{key}`{place} is {found} (expected a table: {name})")))
             }
         }

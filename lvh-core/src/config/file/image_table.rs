@@ -12,7 +12,6 @@ use crate::{Error, ErrorKind, Result};
 
 /// One table.
 #[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
 struct Image {
     #[serde(rename = "packages")]
     _packages: Option<IgnoredAny>,

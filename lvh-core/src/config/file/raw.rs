@@ -178,18 +178,5 @@ fn wrong(found: impl fmt::Display, expected: &str) -> String {
 }
 
 fn wrong_type(found: &Value, expected: &str) -> String {
-    format!("is {} (expected {expected})", describe(found))
-}
-
-/// What people call a value of this type.
-fn describe(value: &Value) -> &'static str {
-    match value {
-        Value::String(_) => "a string",
-        Value::Integer(_) => "a number",
-        Value::Float(_) => "a number with a fraction",
-        Value::Boolean(_) => "a boolean",
-        Value::Datetime(_) => "a date",
-        Value::Array(_) => "an array",
-        Value::Table(_) => "a table",
-    }
+    format!("is {} (expected {expected})", describe!(found, Value))
 }

@@ -152,9 +152,8 @@ fn a_read_only_tree_cannot_be_changed() {
 #[test]
 fn special_files_are_never_opened() {
     let scratch = Scratch::new();
-    let path = CString::new(scratch.0.path().join("fifo").to_str().unwrap()).unwrap();
-    // SAFETY: the path ends with zero.
-    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, scratch.0.path().join("fifo"), rustix::fs::Mode::from_raw_mode(0o600))
+        .unwrap();
     for share in [scratch.read_only(), scratch.writable()] {
         let top = if share.writable { find(&share, TOP, "0").unwrap() } else { TOP };
         let fifo = find(&share, top, "fifo").unwrap();
