@@ -8,7 +8,7 @@ use std::time::Duration;
 use lvh_core::config::Memory;
 use lvh_core::kernel::{self, KernelSource};
 use lvh_core::vm::{Command, Vm, VmSpec};
-use lvh_core::{Config, Error, ErrorKind, Events, HostContext};
+use lvh_core::{Config, Events, HostContext};
 
 use crate::relay::{self, Ended, Signals};
 use crate::terminal::{self, RawTerminal};
@@ -124,8 +124,7 @@ impl VmCommand {
         let Ended { code, interrupted, stuck } = relay::run(process, self.timeout, signals).await;
         drop(terminal);
         let Some(code) = code else {
-            let why = Error::new(ErrorKind::Guest, format!("the guest died: {}", vm.died().await));
-            return Err(why.with_output(vm.console_tail()).into());
+            return Err(vm.death().await.into());
         };
         if stuck {
             // Killed when dropped.

@@ -90,7 +90,8 @@ impl Vm {
         }
     }
 
-    async fn death(&self) -> Error {
+    /// The error of a guest that died: why, and what the console said last. Waits until it is gone, as [`Vm::died`].
+    pub async fn death(&self) -> Error {
         let message = format!("the guest died: {}", self.died().await);
         Error::new(ErrorKind::Guest, message).with_output(self.console_tail())
     }

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use lvh_core::{Config, Error, Events, HostContext, Progress};
+use lvh_core::{Config, Error, Progress};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Job, Outcome};
 use crate::run::{end_with_cargo, room};
-use crate::session::{Retained, Session, Shared, VmKey, in_short};
+use crate::session::{Session, Shared, VmKey, in_short};
 use crate::settings::Setup;
 use crate::test_events::{OutputStream, TestEvent, TestEvents};
 use crate::verdict::{Ending, judge};
@@ -60,7 +60,8 @@ fn start(setup: &'static Setup, nocapture: bool) -> mpsc::UnboundedSender<Order>
 
 /// Gives every VM key a task of its own, and every task its orders.
 async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, setup: &'static Setup, nocapture: bool) {
-    let shared: &'static Shared<'static> = match shared(setup, nocapture) {
+    let test_events = Box::leak(Box::new(show_in_background()));
+    let shared: &'static Shared<'static> = match Shared::new(setup, nocapture, test_events) {
         Ok(shared) => Box::leak(Box::new(shared)),
         Err(error) => return refuse_all(orders, &error).await,
     };
@@ -80,21 +81,6 @@ async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, setup: &'static Se
         };
         let _ = task.send(order);
     }
-}
-
-fn shared(setup: &'static Setup, nocapture: bool) -> lvh_core::Result<Shared<'static>> {
-    let Setup { config, settings } = setup;
-    let test_events: &'static TestEvents = Box::leak(Box::new(show_in_background()));
-    Ok(Shared {
-        config,
-        settings,
-        store: config.store()?,
-        events: Events::new(move |event| test_events.progress(event)),
-        context: HostContext::here().map_err(|error| Error::io("find out where this test binary is", error))?,
-        nocapture,
-        test_events,
-        retained: Retained::default(),
-    })
 }
 
 /// Has this process wait at its end while there are retained VMs.

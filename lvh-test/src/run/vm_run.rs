@@ -1,6 +1,6 @@
 //! Runs tests in VMs: those that want the same VM one after the other, different VMs side by side.
 
-use lvh_core::{Config, Error, Events, HostContext};
+use lvh_core::{Config, Error};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -39,22 +39,8 @@ fn run_all(
     test_events: &TestEvents,
     runtime: &Runtime,
 ) -> lvh_core::Result<Retained> {
-    let events = {
-        let test_events = test_events.clone();
-        Events::new(move |event| test_events.progress(event))
-    };
-    let Setup { config, settings } = setup;
-    let shared = Shared {
-        config,
-        settings,
-        store: config.store()?,
-        events,
-        context: HostContext::here().map_err(|error| Error::io("find out where this test binary is", error))?,
-        nocapture: args.nocapture,
-        test_events,
-        retained: Retained::default(),
-    };
-    runtime.block_on(run_groups(group(jobs, config), args.test_threads, &shared));
+    let shared = Shared::new(setup, args.nocapture, test_events)?;
+    runtime.block_on(run_groups(group(jobs, &setup.config), args.test_threads, &shared));
     Ok(shared.retained)
 }
 

@@ -14,7 +14,7 @@ use super::retained::Retained;
 use super::vm_key::VmKey;
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Outcome};
-use crate::settings::HarnessSettings;
+use crate::settings::{HarnessSettings, Setup};
 use crate::test_events::TestEvents;
 use crate::verdict::{Ending, judge};
 
@@ -29,6 +29,27 @@ pub(crate) struct Shared<'a> {
     pub(crate) nocapture: bool,
     pub(crate) test_events: &'a TestEvents,
     pub(crate) retained: Retained,
+}
+
+impl<'a> Shared<'a> {
+    /// What a run as `setup` has it shares; tests write to `test_events` at once where they are not captured.
+    ///
+    /// # Errors
+    /// The data directory cannot be made, or the operating system does not tell where we are.
+    pub(crate) fn new(setup: &'a Setup, nocapture: bool, test_events: &'a TestEvents) -> lvh_core::Result<Self> {
+        let Setup { config, settings } = setup;
+        let progress = test_events.clone();
+        Ok(Self {
+            config,
+            settings,
+            store: config.store()?,
+            events: Events::new(move |event| progress.progress(event)),
+            context: HostContext::here().map_err(|error| Error::io("find out where this test binary is", error))?,
+            nocapture,
+            test_events,
+            retained: Retained::default(),
+        })
+    }
 }
 
 /// The VM of one key, started when it is first needed and again when it died.

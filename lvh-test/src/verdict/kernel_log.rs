@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use lvh_core::vm::KernelRecord;
-use lvh_core::vm::{KernelEvent, KernelEvents};
+use lvh_core::vm::{KernelEvent, KernelEvents, KernelRecord};
 
 use crate::guest_mode::start_mark;
 
