@@ -85,6 +85,24 @@ pub struct Kernel {
 }
 
 #[cfg(test)]
+impl Kernel {
+    /// One that is nowhere on disk.
+    pub(crate) fn example() -> Self {
+        Self {
+            name: "k".into(),
+            identity: "k".into(),
+            key: "k".into(),
+            arch: Arch::X86_64,
+            release: KernelRelease::new("6.1"),
+            image: "/k/bzImage".into(),
+            vmlinux: None,
+            config: None,
+            modules: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -50,3 +50,35 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks what the user is told.
+    #[track_caller]
+    fn check(failure: Failure, expected: &str) {
+        assert_eq!(failure.into_error(&Kernel::example()).report(), expected);
+    }
+
+    #[test]
+    fn each_failure_has_its_words_and_its_hint() {
+        check(
+            Failure::Accelerator("KVM does not work".into()),
+            "kernel `k` (6.1) did not boot: KVM does not work\n\nhint: set LVH_ACCEL=auto to fall back to TCG",
+        );
+        let boot =
+            |cause| Failure::Boot { cause, on: "channel serial, share 9p, tcg".into(), output: "last words".into() };
+        check(
+            boot(Cause::InternalError),
+            "kernel `k` (6.1) did not boot: QEMU reports an internal error (channel serial, share 9p, tcg)\n---- output ----\nlast words\n\
+             ----------------",
+        );
+        check(
+            boot(Cause::OutOfMemory("Out of memory".into())),
+            "kernel `k` (6.1) did not boot: the kernel panicked: Out of memory (channel serial, share 9p, tcg)\n\
+             ---- output ----\nlast words\n----------------\n\nhint: `memory` of [vm] in lvh.toml, or of the test, gives it more",
+        );
+        check(Error::new(ErrorKind::Io, "no pipe").with_hint("why").into(), "no pipe\n\nhint: why");
+    }
+}

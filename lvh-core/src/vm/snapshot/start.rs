@@ -178,23 +178,12 @@ mod tests {
     use crate::vm::root::rootfs::RootFs;
     use crate::vm::spec::VmSpec;
     use crate::vm::transport::candidates::Transport;
-    use crate::{Arch, Config, Kernel};
+    use crate::{Config, Kernel};
 
     const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
 
     fn spec() -> VmSpec {
-        let kernel = Kernel {
-            name: "k".into(),
-            identity: "k".into(),
-            key: "k".into(),
-            arch: Arch::X86_64,
-            release: KernelRelease::new("6.1"),
-            image: "/k/bzImage".into(),
-            vmlinux: None,
-            config: None,
-            modules: None,
-        };
-        VmSpec::new(kernel, &Config::default())
+        VmSpec::new(Kernel::example(), &Config::default())
     }
 
     /// Whether such a VM can have a snapshot, and the key of that.
