@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     Undefined,
     /// Reads from an address that is not canonical.
     Protection,
-    /// Runs in circles for 2^34 ticks of the time stamp counter, some seconds.
+    /// Runs in circles for 2^34 ticks of the time stamp counter, some seconds; the module is refused then.
     Spins,
     /// Runs in circles.
     SpinsForEver,
@@ -33,12 +33,12 @@ impl Fault {
             // movabs rax, 1 << 63; mov eax, [rax]
             Self::Protection => b"\x48\xb8\0\0\0\0\0\0\0\x80\x8b\x00",
             // rdtsc; shl rdx, 32; or rax, rdx; mov rcx, rax
-            // again: rdtsc; shl rdx, 32; or rdx, rax; sub rdx, rcx; shr rdx, 34; jz again; xor eax, eax; ret
+            // again: rdtsc; shl rdx, 32; or rdx, rax; sub rdx, rcx; shr rdx, 34; jz again; or eax, -1; ret
             // again: pause; jmp again
             Self::SpinsForEver => b"\xf3\x90\xeb\xfc",
             Self::Spins => {
                 b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\x48\x89\xc1\
-                  \x0f\x31\x48\xc1\xe2\x20\x48\x09\xc2\x48\x29\xca\x48\xc1\xea\x22\x74\xee\x31\xc0\xc3"
+                  \x0f\x31\x48\xc1\xe2\x20\x48\x09\xc2\x48\x29\xca\x48\xc1\xea\x22\x74\xee\x83\xc8\xff\xc3"
             }
         }
     }

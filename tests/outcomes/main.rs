@@ -234,8 +234,9 @@ mod deaths {
 
 /// What the kernel says of tests. They share one small VM, but for those that need modules.
 mod events {
-    use std::io::Write;
+    use std::io::{Read, Seek, Write};
     use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
     use std::{fs, io, thread};
 
     use crate::broken_module::{Fault, load};
@@ -283,9 +284,32 @@ mod events {
         fs::write("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "3").unwrap();
         // One waits for the period that runs, the others for the next, so that there always is one.
         (0..8).for_each(|_| drop(thread::spawn(wait_for_rcu)));
-        load("drivers/net/tun", Fault::Spins).unwrap();
+        let mut log = KernelLog::from_now();
+        // Between two periods there is none that could stall, and the CPU may be taken just then.
+        (0..4).any(|_| {
+            load("drivers/net/tun", Fault::Spins).unwrap_err();
+            log.tells("rcu: INFO: ")
+        });
         fs::write("/proc/sys/kernel/watchdog_thresh", "10").unwrap();
         fs::write("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "21").unwrap();
+    }
+
+    /// What the kernel says from some moment on.
+    struct KernelLog(fs::File);
+
+    impl KernelLog {
+        fn from_now() -> Self {
+            let mut file = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").unwrap();
+            file.seek(io::SeekFrom::End(0)).unwrap();
+            Self(file)
+        }
+
+        /// Reads on until the kernel has said `words`, or nothing more.
+        fn tells(&mut self, words: &str) -> bool {
+            let mut record = [0; 8192];
+            let records = std::iter::from_fn(|| self.0.read(&mut record).ok().map(|len| record[..len].to_vec()));
+            records.into_iter().any(|record| String::from_utf8_lossy(&record).contains(words))
+        }
     }
 
     /// Waits for one grace period of RCU after the other, as closing such a socket does.
