@@ -6,8 +6,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
-
+use crate::vm::qemu::json::Value;
 use crate::vm::qemu::qmp::Monitor;
 
 /// Where the two parts of a snapshot are.
@@ -34,8 +33,9 @@ pub(crate) const VARIABLE: &str = "LVH_VM_STATE";
 
 /// Has QEMU leave guest memory where it is, in a file that VMs share.
 async fn share_memory(monitor: &Monitor) -> io::Result<()> {
-    let switch = |name| json!({ "capability": name, "state": true });
-    let capabilities = json!({ "capabilities": [switch("events"), switch("x-ignore-shared")] });
+    let switch = |name| Value::object([("capability", Value::text(name)), ("state", Value::Bool(true))]);
+    let switches = Value::Array(vec![switch("events"), switch("x-ignore-shared")]);
+    let capabilities = Value::object([("capabilities", switches)]);
     monitor.execute("migrate-set-capabilities", capabilities).await.map(drop)
 }
 
@@ -48,10 +48,10 @@ pub(crate) async fn save(monitor: &Monitor, state: &Path) -> io::Result<()> {
 }
 
 async fn stop_and_write(monitor: &Monitor, state: &Path) -> io::Result<()> {
-    monitor.execute("stop", json!({})).await?;
+    monitor.execute("stop", Value::object([])).await?;
     share_memory(monitor).await?;
     let uri = format!("exec:cat >\"${VARIABLE}.part\" && mv \"${VARIABLE}.part\" \"${VARIABLE}\"");
-    monitor.execute("migrate", json!({ "uri": uri })).await?;
+    monitor.execute("migrate", Value::object([("uri", Value::text(uri))])).await?;
     monitor.migrated().await?;
     // QEMU has written all, but who reads it may not: it is killed together with QEMU.
     while !state.exists() {
@@ -70,9 +70,9 @@ pub(crate) async fn load(monitor: &Monitor, state: RawFd) -> io::Result<()> {
 
 async fn read_and_go(monitor: &Monitor, state: RawFd) -> io::Result<()> {
     share_memory(monitor).await?;
-    monitor.execute("migrate-incoming", json!({ "uri": format!("fd:{state}") })).await?;
+    monitor.execute("migrate-incoming", Value::object([("uri", Value::text(format!("fd:{state}")))])).await?;
     monitor.migrated().await?;
-    monitor.execute("cont", json!({})).await.map(drop)
+    monitor.execute("cont", Value::object([])).await.map(drop)
 }
 
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

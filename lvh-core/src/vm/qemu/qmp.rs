@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::vm::qemu::json::Value;
 
 /// Why the machine no longer runs, as QEMU tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,13 +67,13 @@ impl Monitor {
     /// `Unsupported` with QEMU's own words where it refuses, or that it is gone.
     pub(crate) async fn execute(&self, command: &str, arguments: Value) -> io::Result<Value> {
         let (answer, answered) = oneshot::channel();
-        let command = json!({ "execute": command, "arguments": arguments });
+        let command = Value::object([("execute", Value::text(command)), ("arguments", arguments)]);
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "QEMU has ended");
         self.questions.send(Question { command, answer }).await.map_err(|_closed| gone())?;
         let answer = answered.await.map_err(|_closed| gone())?;
-        match answer["error"]["desc"].as_str() {
+        match answer.str_at(&["error", "desc"]) {
             Some(refusal) => Err(io::Error::new(io::ErrorKind::Unsupported, refusal.to_owned())),
-            None => Ok(answer["return"].clone()),
+            None => Ok(answer.get("return").cloned().unwrap_or(Value::Null)),
         }
     }
 
@@ -100,8 +101,8 @@ async fn read(socket: UnixStream, told: &Told, mut asked: mpsc::Receiver<Questio
         tokio::select! {
             line = lines.next_line() => {
                 let Some(line) = line? else { return Ok(()) };
-                let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
-                if message["event"] == "STOP" {
+                let Some(message) = Value::parse(&line) else { continue };
+                if message.str_at(&["event"]) == Some("STOP") {
                     // Only the status tells a stop by the user from one by the accelerator.
                     writer.write_all(b"{\"execute\":\"query-status\"}\n").await?;
                     waiting.push_back(None);
@@ -124,8 +125,8 @@ async fn read(socket: UnixStream, told: &Told, mut asked: mpsc::Receiver<Questio
 impl Told {
     fn hear(&self, message: &Value) {
         self.greeted.store(true, Ordering::Relaxed);
-        if message["event"] == "MIGRATION" {
-            self.migration.send_replace(message["data"]["status"].as_str().unwrap_or_default().to_owned());
+        if message.str_at(&["event"]) == Some("MIGRATION") {
+            self.migration.send_replace(message.str_at(&["data", "status"]).unwrap_or_default().to_owned());
         }
         if let Some(reason) = reason(message) {
             self.stop.send_if_modified(|stop| {
@@ -138,10 +139,10 @@ impl Told {
 }
 
 fn reason(message: &Value) -> Option<Stop> {
-    if message["event"] == "SHUTDOWN" {
-        return Some(Stop::Shutdown(message["data"]["reason"].as_str().unwrap_or("unknown").to_owned()));
+    if message.str_at(&["event"]) == Some("SHUTDOWN") {
+        return Some(Stop::Shutdown(message.str_at(&["data", "reason"]).unwrap_or("unknown").to_owned()));
     }
-    (message["return"]["status"] == "internal-error").then_some(Stop::InternalError)
+    (message.str_at(&["return", "status"]) == Some("internal-error")).then_some(Stop::InternalError)
 }
 
 #[cfg(test)]
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     fn check(line: &str, expected: Option<Stop>) {
-        assert_eq!(reason(&serde_json::from_str(line).unwrap()), expected, "{line}");
+        assert_eq!(reason(&Value::parse(line).unwrap()), expected, "{line}");
     }
 
     #[test]
@@ -185,9 +186,9 @@ mod tests {
             "{\"event\": \"MIGRATION\", \"data\": {\"status\": \"completed\"}}\n{\"return\": 7}",
         ];
         let monitor = follow(lines).await;
-        assert_eq!(monitor.execute("x", json!({})).await.unwrap_err().to_string(), "no such thing");
-        assert_eq!(monitor.execute("y", json!({})).await.unwrap(), 7);
+        assert_eq!(monitor.execute("x", Value::object([])).await.unwrap_err().to_string(), "no such thing");
+        assert_eq!(monitor.execute("y", Value::object([])).await.unwrap(), Value::Number(7.0));
         monitor.migrated().await.unwrap();
-        assert_eq!(monitor.execute("z", json!({})).await.unwrap_err().to_string(), "QEMU has ended");
+        assert_eq!(monitor.execute("z", Value::object([])).await.unwrap_err().to_string(), "QEMU has ended");
     }
 }
