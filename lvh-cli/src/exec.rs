@@ -44,7 +44,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (config, kernels) = args.vm.resolve(&context.cwd)?;
     let command = if args.command.is_empty() { vec![shell().into()] } else { args.command };
     let program = program_file(&command);
-    VmCommand { config, kernels, timeout: args.timeout, context, writable: Vec::new(), program, command }.run()
+    VmCommand {
+        config,
+        kernels,
+        timeout: args.timeout,
+        context,
+        writable: Vec::new(),
+        profiles: None,
+        program,
+        command,
+    }
+    .run()
 }
 
 /// The shell of who asks for none in particular.

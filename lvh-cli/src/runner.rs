@@ -47,7 +47,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (mut config, kernels) = args.vm.resolve(&context.cwd)?;
     // The host's libraries are the guest's too, and cargo says with it where those of the build are.
     config.vm.env.push("LD_LIBRARY_PATH".parse().expect("a plain name is a pattern"));
-    let writable = context.writable().context("failed to make a directory that tests may write to")?;
+    let unwritable = "failed to make a directory that tests may write to";
+    let (writable, profiles) = (context.writable().context(unwritable)?, context.profiles().context(unwritable)?);
     let command = std::iter::once(program.clone().into()).chain(args.arguments).collect();
-    VmCommand { config, kernels, timeout: None, context, writable, program: Some(program), command }.run()
+    VmCommand { config, kernels, timeout: None, context, writable, profiles, program: Some(program), command }.run()
 }

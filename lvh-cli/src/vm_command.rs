@@ -76,6 +76,8 @@ pub(crate) struct VmCommand {
     pub(crate) context: HostContext,
     /// Host directories that it may write to.
     pub(crate) writable: Vec<PathBuf>,
+    /// Where the host has coverage profiles.
+    pub(crate) profiles: Option<PathBuf>,
     /// The file of the program, for a guest that cannot see the host's files.
     pub(crate) program: Option<PathBuf>,
     pub(crate) command: Vec<OsString>,
@@ -130,7 +132,7 @@ impl VmCommand {
             // Killed when dropped.
             return Ok((code, interrupted));
         }
-        vm.write_back().await?;
+        vm.write_back().await?.into_iter().for_each(|problem| events.note(problem));
         vm.shutdown().await?;
         Ok((code, interrupted))
     }
@@ -139,8 +141,9 @@ impl VmCommand {
         let store = self.config.store()?;
         let kernel = kernel::resolve(name, source, &store, events).await?;
         let spec = VmSpec::new(kernel, &self.config)
-            .visible(self.context.visible(&self.writable))
+            .visible(self.context.visible())
             .writable(self.writable.clone())
+            .profiles(self.profiles.clone())
             .packed_directories(vec![self.context.cwd.clone()])
             .packed(self.program.iter().cloned().collect());
         Vm::boot(&spec, &store, events).await

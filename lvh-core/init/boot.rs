@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::agent::channel::{self, Sender};
 use crate::agent::{kernel_log, serve};
 use crate::guest::protocol::{self, ToGuest, ToHost, VERSION};
+use crate::pid1::layer::Layers;
 use crate::pid1::{handover, modules, mounts, root};
 use crate::sys;
 
@@ -27,14 +28,20 @@ pub fn run() -> io::Result<()> {
     let Some(ToGuest::Setup { setup }) = protocol::receive(&mut channel)? else {
         return Err(io::Error::other("the host did not begin with Setup"));
     };
-    let built = root::build(&setup).and_then(|warnings| handover::hand_over(&setup.init).map(|()| warnings));
+    let built = root::build(&setup).and_then(|built| handover::hand_over(&setup.init).map(|()| built));
     let log = kernel_log::follow(&sender, !name.starts_with("tty:"))?;
-    match built {
-        Ok(warnings) => sender.send(&ToHost::Ready { warnings }),
+    let layers = match built {
+        Ok((warnings, layers)) => {
+            sender.send(&ToHost::Ready { warnings });
+            layers
+        }
         // Power-off would drop what the device has not passed on: the host ends the VM when it has read this.
-        Err(error) => sender.send(&ToHost::Failed { message: error.to_string() }),
-    }
-    serve::run(channel, &sender, &log)
+        Err(error) => {
+            sender.send(&ToHost::Failed { message: error.to_string() });
+            Layers::new()
+        }
+    };
+    serve::run(channel, &sender, &log, layers)
 }
 
 /// What follows `--` on the kernel's command line reaches us as arguments.

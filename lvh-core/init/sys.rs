@@ -1,6 +1,6 @@
 //! The system calls that `std` does not offer.
 
-use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -19,6 +19,11 @@ pub const EEXIST: i32 = 17;
 pub const EPIPE: i32 = 32;
 pub const SIGKILL: c_int = 9;
 pub const O_NOCTTY: c_int = 0o400;
+pub const O_NONBLOCK: c_int = 0o4000;
+#[cfg(target_arch = "x86_64")]
+pub const O_NOFOLLOW: c_int = 0o400_000;
+#[cfg(not(target_arch = "x86_64"))]
+pub const O_NOFOLLOW: c_int = 0o100_000; // arm64
 
 const AF_VSOCK: c_int = 40;
 const VMADDR_CID_HOST: c_uint = 2;
@@ -52,6 +57,8 @@ unsafe extern "C" {
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
+    fn lgetxattr(path: *const c_char, name: *const c_char, value: *mut c_void, size: usize) -> isize;
+    fn lseek(fd: c_int, offset: i64, whence: c_int) -> i64;
     fn tcgetattr(fd: c_int, termios: *mut c_void) -> c_int;
     fn tcsetattr(fd: c_int, when: c_int, termios: *const c_void) -> c_int;
     fn cfmakeraw(termios: *mut c_void);
@@ -201,6 +208,29 @@ pub fn adopt_orphans() {
     const PR_SET_CHILD_SUBREAPER: c_int = 36;
     // SAFETY: no memory is involved.
     unsafe { prctl(PR_SET_CHILD_SUBREAPER, 1 as c_ulong) };
+}
+
+/// A short extended attribute of a file; a link's is its own.
+pub fn attribute(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
+    let (path, mut value) = (c_path(path)?, [0; 64]);
+    // SAFETY: two NUL-terminated strings, and a buffer of that length, which outlive the call.
+    let len = unsafe { lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    if len < 0 { Err(io::Error::last_os_error()) } else { Ok(value[..len as usize].to_vec()) }
+}
+
+/// Where the next bytes of a file that are no hole are, at `offset` or behind; none: there are none.
+pub fn data_from(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    const SEEK_DATA: c_int = 3;
+    const ENXIO: i32 = 6;
+    // SAFETY: no memory is involved. On 64-bit Linux an off_t has 64 bits.
+    let start = unsafe { lseek(file.as_raw_fd(), offset as i64, SEEK_DATA) };
+    if start >= 0 {
+        return Ok(Some(start as u64));
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(ENXIO) => Ok(None),
+        error => Err(error),
+    }
 }
 
 /// sync(2).

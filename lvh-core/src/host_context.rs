@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{EnvPattern, pattern_matches};
+use crate::guest::protocol::PROFILES;
 
 /// Where the guest has mounts of its own, which hide what the host has there.
 const GUEST_MOUNTS: [&str; 5] = ["/tmp", "/run", "/dev", "/proc", "/sys"];
@@ -53,24 +54,27 @@ impl HostContext {
         candidates(&self.exe)?.into_iter().find(is_target)
     }
 
-    /// The directories that the guest may write to, outermost first, none within another: cargo's scratch directory
-    /// and where coverage profiles go. They exist afterwards.
+    /// The directories that the guest may write to: cargo's scratch directory. They exist afterwards.
     ///
     /// # Errors
     /// One cannot be made.
     pub fn writable(&self) -> io::Result<Vec<PathBuf>> {
         let scratch = self.variable("CARGO_TARGET_TMPDIR").map(PathBuf::from).or_else(|| scratch_beside(&self.exe));
-        let profiles = self.variable(PROFILE).map(Path::new).and_then(Path::parent).map(|dir| self.cwd.join(dir));
-        let mut directories: Vec<PathBuf> =
-            scratch.into_iter().chain(profiles).filter(|dir| dir.is_absolute()).collect();
-        directories.sort();
-        directories.dedup_by(|inner, outer| inner.starts_with(outer));
-        directories.iter().try_for_each(std::fs::create_dir_all)?;
-        directories.into_iter().map(|directory| directory.canonicalize()).collect()
+        scratch.into_iter().filter(|dir| dir.is_absolute()).map(made).collect()
+    }
+
+    /// Where coverage profiles go, if any are wanted. It exists afterwards. It may be the whole target directory, so guests
+    /// have a place of their own for them.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn profiles(&self) -> io::Result<Option<PathBuf>> {
+        let directory = self.variable(PROFILE).map(Path::new).and_then(Path::parent);
+        directory.map(|dir| made(self.cwd.join(dir))).transpose()
     }
 
     /// The directories that the guest must be shown although something it mounts hides them.
-    pub fn visible(&self, writable: &[PathBuf]) -> Vec<PathBuf> {
+    pub fn visible(&self) -> Vec<PathBuf> {
         let around = [self.exe.parent(), Some(self.cwd.as_path())];
         let workspace = self.variable("CARGO_MANIFEST_DIR").map(|manifest| workspace_of(Path::new(manifest)));
         let wanted = around.into_iter().flatten().map(Path::to_owned).chain(workspace).chain(self.of_cargo());
@@ -78,10 +82,11 @@ impl HostContext {
         wanted.retain(|path| {
             let hidden_by = |mount: &Path| path.starts_with(mount) && path != mount;
             GUEST_MOUNTS.iter().any(|mount| hidden_by(Path::new(mount)))
-                || writable.iter().any(|directory| path.starts_with(directory) && path.as_path() != directory)
         });
         wanted.sort();
-        outermost(wanted, writable)
+        // Across two mounts nothing can be renamed.
+        wanted.dedup_by(|inner, outer| inner.starts_with(outer));
+        wanted
     }
 
     /// The directories that cargo points at: the target directory, where its programs and build scripts' files are, and
@@ -129,6 +134,12 @@ impl HostContext {
     }
 }
 
+/// Makes a directory; its path without links.
+fn made(directory: PathBuf) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(&directory)?;
+    directory.canonicalize()
+}
+
 /// The way to `path`: the links that lie on it, then where they lead. A writable directory is mounted there alone.
 fn with_links(path: PathBuf) -> Vec<PathBuf> {
     let link = path.ancestors().filter(|above| above.is_symlink()).last();
@@ -140,22 +151,6 @@ fn with_links(path: PathBuf) -> Vec<PathBuf> {
         Some((link, next)) => std::iter::once(link).chain(with_links(next)).collect(),
         None => vec![path],
     }
-}
-
-/// Leaves out what is shown with a directory above it already: across two mounts nothing can be renamed. Of `sorted`
-/// paths, a writable directory between the two hides the inner one.
-fn outermost(sorted: Vec<PathBuf>, writable: &[PathBuf]) -> Vec<PathBuf> {
-    let mut kept: Vec<PathBuf> = Vec::new();
-    for path in sorted {
-        let shown = |above: &PathBuf| {
-            let hides = |directory: &PathBuf| directory.starts_with(above) && path.starts_with(directory);
-            path.starts_with(above) && !writable.iter().any(hides)
-        };
-        if !kept.iter().any(shown) {
-            kept.push(path);
-        }
-    }
-    kept
 }
 
 /// cargo sets `CARGO_TARGET_TMPDIR` when it compiles a test, not when it runs it: it is `tmp` in the target directory,
@@ -176,10 +171,11 @@ fn workspace_of(manifest: &Path) -> PathBuf {
     manifest.ancestors().filter(has_manifest).last().unwrap_or(manifest).to_owned()
 }
 
-/// Process ids repeat from guest to guest: without this, one guest's profile would replace another's.
+/// Where a guest's profile goes. Process ids repeat from guest to guest: without the mark, one guest's profile would replace
+/// another's.
 fn unique(profile: &OsStr) -> OsString {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let path = Path::new(profile);
+    let path = Path::new(PROFILES).join(Path::new(profile).file_name().unwrap_or_default());
     let mark = format!("-lvh{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push(mark);
@@ -203,21 +199,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_visible(exe: &str, cwd: &str, writable: &[&str], expected: &[&str]) {
-        let writable: Vec<PathBuf> = writable.iter().map(PathBuf::from).collect();
+    fn check_visible(exe: &str, cwd: &str, expected: &[&str]) {
         let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
-        assert_eq!(context(exe, cwd, &[]).visible(&writable), expected);
+        assert_eq!(context(exe, cwd, &[]).visible(), expected);
     }
 
     #[test]
     fn what_the_guest_hides_is_shown() {
-        check_visible("/home/u/p/target/debug/deps/t", "/home/u/p", &[], &[]);
-        check_visible("/tmp/p/target/debug/deps/t", "/tmp/p", &[], &["/tmp/p"]);
-        check_visible("/tmp/p/target/debug/deps/t", "/tmp/p", &["/tmp/p/target/tmp"], &["/tmp/p"]);
-        check_visible("/tmp/p/a/deps/t", "/tmp/p", &["/tmp/p/a"], &["/tmp/p", "/tmp/p/a/deps"]);
-        check_visible("/tmp/t/debug/deps/t", "/tmp/p", &["/tmp/t/tmp"], &["/tmp/p", "/tmp/t/debug/deps"]);
-        check_visible("/p/target/debug/deps/t", "/p", &["/p/target"], &["/p/target/debug/deps"]);
-        check_visible("/p/target/debug/deps/t", "/tmp", &["/p/target/tmp"], &[]);
+        check_visible("/home/u/p/target/debug/deps/t", "/home/u/p", &[]);
+        check_visible("/tmp/p/target/debug/deps/t", "/tmp/p", &["/tmp/p"]);
+        check_visible("/tmp/p/a/deps/t", "/tmp/p", &["/tmp/p"]);
+        check_visible("/tmp/t/debug/deps/t", "/tmp/p", &["/tmp/p", "/tmp/t/debug/deps"]);
+        check_visible("/p/target/debug/deps/t", "/tmp", &[]);
     }
 
     #[test]
@@ -236,7 +229,7 @@ mod tests {
         let env = [(PROFILE, "/t/ws-%p-%14m.profraw")];
         let profile = || context("/e", "/", &env).guest_env(&[]).pop().unwrap().1.into_string().unwrap();
         let (first, second) = (profile(), profile());
-        assert!(first.starts_with("/t/ws-%p-%14m-lvh") && first.ends_with(".profraw"), "{first}");
+        assert!(first.starts_with("/run/lvh-profiles/ws-%p-%14m-lvh") && first.ends_with(".profraw"), "{first}");
         assert_ne!(first, second);
     }
 }

@@ -58,13 +58,13 @@ fn told<'a>(stdout: &'a str, key: &str) -> &'a str {
 
 /// Runs everything on one channel and share, on every kernel, and looks at it from outside.
 #[track_caller]
-fn check(channel: &str, share: &str, root: &str, in_scratch: &str) {
+fn check(channel: &str, share: &str, root: &str) {
     for kernel in KERNELS {
         let finished = run(kernel, channel, share, &["--nocapture"]);
         let Finished { code, stdout, stderr } = &finished;
         assert_eq!(*code, Some(0), "{kernel}:\n{stderr}\n{}", without_flood(stdout));
         assert!(stderr.contains(&format!(", {channel}, {share})\n")), "{kernel}:\n{stderr}");
-        assert_eq!((told(stdout, "root"), told(stdout, "scratch")), (root, in_scratch), "{kernel}");
+        assert_eq!((told(stdout, "root"), told(stdout, "scratch")), (root, "tmpfs"), "{kernel}");
         check_place(stdout);
         check_flood(stdout, channel);
         check_files(scratch(), &format!("{channel}-{share}"), told(stdout, "release"));
@@ -116,12 +116,12 @@ fn check_files(scratch: &Path, run: &str, release: &str) {
 
 #[test]
 fn vsock_and_virtiofs() {
-    check("vhost-user-vsock", "virtiofs", "overlay", "virtiofs");
+    check("vhost-user-vsock", "virtiofs", "overlay");
 }
 
 #[test]
 fn virtio_serial_and_9p() {
-    check("virtio-serial", "9p", "overlay", "9p");
+    check("virtio-serial", "9p", "overlay");
 }
 
 /// The whole of `rootfs` passes on devices of ours too, in VMs that boot; by itself it runs in warm ones.
@@ -136,7 +136,7 @@ fn the_rootfs_over_virtiofs() {
 
 #[test]
 fn serial_and_packed() {
-    check("serial", "packed", "rootfs", "none");
+    check("serial", "packed", "rootfs");
 }
 
 /// A workspace somewhere else, with a built test in it.
@@ -235,7 +235,7 @@ fn vhost_vsock_in_a_guest() {
 #[test]
 fn a_channel_that_this_machine_lacks() {
     if Path::new("/dev/vhost-vsock").exists() {
-        check("vhost-vsock", "virtiofs", "overlay", "virtiofs");
+        check("vhost-vsock", "virtiofs", "overlay");
         return;
     }
     let Finished { code, stdout, stderr } = run("6.12", "vhost-vsock", "virtiofs", &["tells"]);

@@ -11,8 +11,6 @@ use crate::guest::protocol::{MAX_CHUNK, ToHost};
 use crate::guest::wire::Bytes;
 use crate::{lock, sys};
 
-const O_NONBLOCK: i32 = 0o4000;
-
 /// Says in the kernel log that lvh-init runs, and after how many cycles of the processor: under QEMU's `-icount shift=0`
 /// these are the instructions since power-on, and `bench/` reads them. The node comes with the initramfs, for `/dev` is not
 /// mounted yet; a kernel without a log goes without.
@@ -29,7 +27,7 @@ pub struct Log(Arc<Mutex<File>>);
 /// Sends every record of the kernel log: those of the boot at once (where the channel is `fast`: a serial line takes
 /// two seconds for them), the others as they come.
 pub fn follow(sender: &Sender, fast: bool) -> io::Result<Log> {
-    let mut file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open("/dev/kmsg")?;
+    let mut file = OpenOptions::new().read(true).custom_flags(sys::O_NONBLOCK).open("/dev/kmsg")?;
     if !fast {
         file.seek(SeekFrom::End(0))?;
     }

@@ -3,10 +3,10 @@
 
 mod cgroup;
 pub mod channel;
-mod collect;
 mod command;
 mod host;
 pub mod kernel_log;
+mod mirror;
 mod pipes;
 pub mod serve;
 mod window;

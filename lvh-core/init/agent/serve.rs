@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::agent::channel::Sender;
-use crate::agent::collect::Collector;
 use crate::agent::command::Running;
 use crate::agent::host::Host;
 use crate::agent::kernel_log::Log;
+use crate::agent::mirror::Mirrors;
 use crate::agent::window::Windows;
-use crate::guest::protocol::{self, Command, Exit, ToGuest, ToHost};
+use crate::guest::protocol::{self, Command, Exit, PROFILES, ToGuest, ToHost};
+use crate::pid1::layer::Layers;
 use crate::pid1::reaper;
 use crate::{lock, sys};
 
@@ -23,10 +25,11 @@ const STUBBORN: Duration = Duration::from_secs(3);
 type Commands = Arc<Mutex<HashMap<u32, Running>>>;
 
 /// Does what the host asks until it says `Shutdown` or closes the channel.
-pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
+pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io::Result<()> {
     reaper::run();
     let commands = Commands::default();
-    let collector = Collector::default();
+    prepare_profiles();
+    let mirrors = Mirrors::new(layers.into_map());
     let host = Host { sender: sender.clone(), log: log.clone(), windows: Windows::default() };
     while let Some(message) = protocol::receive(&mut channel)? {
         match message {
@@ -40,7 +43,8 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
                 explain_if_it_stays(id, &commands);
             }
             ToGuest::Consumed { id, bytes } => host.windows.grow(id, bytes),
-            ToGuest::Collect { id, dir } => collector.start(id, dir, sender, &host.windows),
+            ToGuest::Change { dir, path, change } => mirrors.apply(&dir, &path, change),
+            ToGuest::Collect { id, dir, take } => mirrors.collect(id, dir, take, sender, &host.windows),
             ToGuest::Shutdown { id } => {
                 lock(&commands).values().for_each(Running::kill);
                 sys::sync();
@@ -50,6 +54,13 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the place for coverage profiles; a command may give up root before it leaves one. That it cannot is no failure: the
+/// runtime that writes them makes it too.
+fn prepare_profiles() {
+    let _ = fs::create_dir(PROFILES);
+    let _ = fs::set_permissions(PROFILES, fs::Permissions::from_mode(0o1777));
 }
 
 /// A message for a command that has just ended is no error: they cross on the way.

@@ -2,6 +2,7 @@
 //! the host.
 
 pub mod handover;
+pub mod layer;
 pub mod modules;
 pub mod mounts;
 pub mod reaper;

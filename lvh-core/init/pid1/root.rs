@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::guest::protocol::{FileMount, FileSource, Root, Setup, Share};
 use crate::guest::wire::Bytes;
+use crate::pid1::layer::{self, Layers};
 use crate::pid1::modules::once_there;
 use crate::pid1::mounts::{self, context};
-use crate::sys::{self, MS_BIND, MS_MOVE, MS_NODEV, MS_NOSUID, MS_RDONLY};
+use crate::sys::{self, MS_BIND, MS_MOVE, MS_RDONLY};
 
 /// Where the new root is mounted before it is entered.
 const ROOT: &str = "/lvh/root";
@@ -21,9 +22,12 @@ const LAYERS: &str = "/lvh";
 const STAGE: &str = "/run/lvh";
 /// Where the initramfs stands on the stage; no share's tag.
 const INITRAMFS: &str = "initramfs";
+/// Where shares stand as they are served, among layers and on the stage.
+const LOWER: &str = "lower";
 
-/// Builds the rootfs and enters it; what optional parts could not be had, a line each.
-pub fn build(setup: &Setup) -> io::Result<Vec<String>> {
+/// Builds the rootfs and enters it; what optional parts could not be had, a line each, and the directories that the host
+/// mirrors.
+pub fn build(setup: &Setup) -> io::Result<(Vec<String>, Layers)> {
     // Errors here are news, not the end: a test may not care about the clock.
     let mut warnings = Vec::new();
     let mut note = |what: &str, result: io::Result<()>| {
@@ -41,9 +45,12 @@ pub fn build(setup: &Setup) -> io::Result<Vec<String>> {
     for share in setup.shares.iter().filter(|share| !is_root(share, &setup.root)) {
         mount_share(share, Path::new(STAGE), &Path::new(STAGE).join(&share.tag))?;
     }
-    setup.mounts.iter().try_for_each(attach)?;
+    let mut layers = Layers::new();
+    for mount in &setup.mounts {
+        attach(mount, &setup.root, &mut layers).map_err(|error| context(error, as_path(&mount.target)))?;
+    }
     sys::detach(Path::new(STAGE));
-    Ok(warnings)
+    Ok((warnings, layers))
 }
 
 /// Mounts the root with all that every guest has, and enters it.
@@ -64,9 +71,10 @@ fn enter_root(setup: &Setup) -> io::Result<Vec<String>> {
     }
     let warnings = mounts::fixed(Path::new(ROOT), false)?;
     let stage = make_stage(Path::new(ROOT))?;
-    // As it is without the fixed mounts, to show parts of it where those hide them.
+    // As it is without the fixed mounts, to show parts of it where those hide them; and as it is without its overlay.
     if let Root::Share { tag } = &setup.root {
         show_on_stage(&stage, tag, Path::new(ROOT))?;
+        show_on_stage(&stage, &format!("{LOWER}/{tag}"), &Path::new(LAYERS).join(LOWER).join(tag))?;
     }
     if setup.mounts.iter().any(|mount| matches!(mount.source, FileSource::Initramfs { .. })) {
         show_on_stage(&stage, INITRAMFS, Path::new("/"))?;
@@ -89,7 +97,7 @@ fn make_stage(root: &Path) -> io::Result<PathBuf> {
 
 fn show_on_stage(stage: &Path, name: &str, source: &Path) -> io::Result<()> {
     let target = stage.join(name);
-    fs::create_dir(&target)?;
+    fs::create_dir_all(&target)?;
     sys::mount_at(source, &target, "", MS_BIND, "")
 }
 
@@ -112,48 +120,42 @@ fn find_disk(serial: &str) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no disk `{serial}`")))
 }
 
-/// Mounts a share; one that is not writable read-only, with a file system in guest memory over it, whose layers are
-/// below `layers`.
+/// Mounts a share, with a file system in guest memory over it, whose layers are below `layers`.
 fn mount_share(share: &Share, layers: &Path, target: &Path) -> io::Result<()> {
-    mounts::make_dir(target)?;
-    if share.writable {
-        return mount_served(share, target);
-    }
-    let (lower, upper) = (layers.join("lower").join(&share.tag), layers.join("upper").join(&share.tag));
-    [&lower, &upper].into_iter().try_for_each(fs::create_dir_all)?;
+    let (lower, upper) = (layers.join(LOWER).join(&share.tag), layers.join("upper").join(&share.tag));
+    [target, &lower, &upper].into_iter().try_for_each(mounts::make_dir)?;
     mount_served(share, &lower)?;
-    sys::mount_at(Path::new("tmpfs"), &upper, "tmpfs", 0, "mode=755")?;
-    ["upper", "work"].iter().try_for_each(|dir| fs::create_dir(upper.join(dir)))?;
-    let (lower, upper) = (lower.display(), upper.display());
-    let data = format!("lowerdir={lower},upperdir={upper}/upper,workdir={upper}/work");
-    sys::mount_at(Path::new("overlay"), target, "overlay", 0, &data)
+    layer::overlay(&lower, &upper, target, "")
         .map_err(|error| context(error, Path::new(&format!("overlay on share {}", share.tag))))
 }
 
-/// Mounts what QEMU or the host's process serves, as it is.
+/// Mounts what QEMU or the host's process serves, as it is: with the programs that run as their owner.
 fn mount_served(share: &Share, target: &Path) -> io::Result<()> {
-    let Share { tag, fstype, writable } = share;
-    // Without caching, starting a program over 9p takes seconds; the writable shares must see the host's changes.
-    let data = match (fstype.as_str(), writable) {
-        ("9p", false) => "trans=virtio,version=9p2000.L,msize=512000,cache=loose",
-        ("9p", true) => "trans=virtio,version=9p2000.L,msize=512000,cache=mmap",
-        _ => "",
-    };
-    let access = if *writable { 0 } else { MS_RDONLY };
-    sys::mount_at(Path::new(tag), target, fstype, access | MS_NODEV | MS_NOSUID, data)
+    let Share { tag, fstype } = share;
+    // Without caching, starting a program over 9p takes seconds.
+    let data = if fstype == "9p" { "trans=virtio,version=9p2000.L,msize=512000,cache=loose" } else { "" };
+    sys::mount_at(Path::new(tag), target, fstype, MS_RDONLY, data)
         .map_err(|error| context(error, Path::new(&format!("{fstype} share {tag}"))))
 }
 
 /// Puts one mount of the host's list in place.
-fn attach(mount: &FileMount) -> io::Result<()> {
+fn attach(mount: &FileMount, root: &Root, layers: &mut Layers) -> io::Result<()> {
     let target = as_path(&mount.target);
     let source = match &mount.source {
         FileSource::Share { tag, path } => below(tag, path),
         FileSource::Initramfs { path } => below(INITRAMFS, path),
+        FileSource::Memory { owner } => {
+            let holds_files =
+                *root == Root::Initramfs {} && fs::read_dir(target).is_ok_and(|mut dir| dir.next().is_some());
+            return layers.add_memory(target, *owner, holds_files);
+        }
+        FileSource::Overlay { tag, path } => {
+            let stage = Path::new(STAGE).join("mirrors").join(layers.len().to_string());
+            return layers.add_overlay(target, &below(&format!("{LOWER}/{tag}"), path), &stage);
+        }
     };
     let is_at_home = matches!(&mount.source, FileSource::Share { path, .. } if *path == mount.target);
-    let result = if is_at_home && source.is_symlink() { link(&source, target) } else { bind(&source, target) };
-    result.map_err(|error| context(error, target))
+    if is_at_home && source.is_symlink() { link(&source, target) } else { bind(&source, target) }
 }
 
 /// Copies a symbolic link: a mount in its place would show what is below, but not the mounts there.

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod initramfs;
 pub(crate) mod kernel_log;
+pub(crate) mod mirror;
 #[cfg(test)]
 mod properties;
 #[expect(dead_code, reason = "the same file is a part of lvh-init, which uses the rest")]

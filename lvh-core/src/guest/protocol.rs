@@ -28,7 +28,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -62,6 +62,9 @@ pub const CORES: &str = "/run/lvh-cores";
 /// The file name of a command's core.
 pub const CORE: &str = "core";
 
+/// Where commands in the guest leave coverage profiles.
+pub const PROFILES: &str = "/run/lvh-profiles";
+
 wire_struct! {
     /// How the guest builds the rootfs that commands see.
     pub struct Setup {
@@ -83,14 +86,12 @@ wire_struct! {
         pub init: Vec<Bytes>,
     }
 
-    /// Files of the host, served over virtio.
+    /// Files of the host, served over virtio, read-only; the guest sees them under an overlay in its own memory.
     pub struct Share {
         /// Mount tag; names it in [`Root`] and [`FileSource`].
         pub tag: String,
         /// `virtiofs` or `9p`.
         pub fstype: String,
-        /// What is written goes to the host. Else the guest sees the files under an overlay in its own memory.
-        pub writable: bool,
     }
 
     /// A file or directory that appears at `target`, whatever the root is.
@@ -145,12 +146,47 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Where the file or directory of a mount is.
+    /// Where the file or directory of a mount is. The last two are the guest's ends of directories that the host mirrors.
     pub enum FileSource {
         /// In a share. A symbolic link that is to appear at its own path becomes one again.
         0 => Share { /** Its tag. */ tag: String, /** Path below the share's root, with or without a slash in front. */ path: Bytes },
         /// In the initramfs.
         1 => Initramfs { /** Absolute path. */ path: Bytes },
+        /// Guest memory, into which the host puts what it has there.
+        2 => Memory { /** Of its top directory. */ owner: Owner },
+        /// Guest memory, through which a directory of a share is seen.
+        3 => Overlay { /** The share's tag. */ tag: String, /** Path below the share's root. */ path: Bytes },
+    }
+}
+
+wire_struct! {
+    /// Whose a file is, and for whom.
+    #[derive(Copy, Default)]
+    pub struct Owner {
+        /// User.
+        pub uid: u32,
+        /// Group.
+        pub gid: u32,
+        /// Permission bits, with set-user-id, set-group-id and sticky.
+        pub mode: u32,
+    }
+}
+
+wire_enum! {
+    /// What became of a name in a directory that the other side mirrors. A name's parent comes before it.
+    pub enum Change {
+        /// It is a directory, here as soon as there are names in it, and once more when all of them are.
+        0 => Directory { /** Whose. */ owner: Owner, /** When it was changed, nanoseconds since 1970, signed. */ modified: u64 },
+        /// It is a file of zeros; `Data` and one `Complete` of the same name follow.
+        1 => File { /** Bytes. */ size: u64 },
+        /// Bytes of the file.
+        2 => Data { /** Where. */ offset: u64, /** What. */ data: Bytes },
+        /// The file is complete, and may take its name.
+        3 => Complete { /** Whose. */ owner: Owner, /** As for directories. */ modified: u64 },
+        /// It is a symbolic link.
+        4 => Link { /** Where to. */ target: Bytes },
+        /// There is none of that name any more.
+        5 => Removed {},
     }
 }
 
@@ -191,14 +227,18 @@ wire_enum! {
         3 => Signal { /** The command. */ id: u32, /** Signal number. */ signal: i32 },
         /// Kill a command and everything it started.
         4 => Kill { /** The command. */ id: u32 },
-        /// Send every file below a directory that changed since it was last sent.
-        5 => Collect { /** Names it in later messages. */ id: u32, /** Absolute directory in the guest. */ dir: Bytes },
+        /// Send what changed below a directory since it was last sent.
+        5 => Collect { /** Names it in later messages. */ id: u32, /** Absolute directory in the guest. */ dir: Bytes,
+                       /** Remove the files that were sent. */ take: bool },
         /// Kill all commands, write everything back, say `Bye`.
         6 => Shutdown { /** Names it in later messages. */ id: u32 },
         /// The window that a command's terminal is shown in has another size now.
         7 => Resize { /** The command. */ id: u32, /** The new size. */ size: TerminalSize },
         /// The host has consumed output or files, see [`WINDOW`].
         8 => Consumed { /** The command or collection. */ id: u32, /** How much more may be sent, in bytes. */ bytes: u32 },
+        /// The host changed a directory that the guest mirrors.
+        9 => Change { /** Absolute directory in the guest. */ dir: Bytes, /** The name, a path below it. */ path: Bytes,
+                      /** What became of it. */ change: Change },
     }
 }
 
@@ -222,11 +262,10 @@ wire_enum! {
         /// Whole records of the kernel log as `/dev/kmsg` gives them, each `priority,sequence,µs,flags;text` and a
         /// newline. Those from before that come before `Ready`.
         7 => Kernel { /** The records. */ records: Bytes },
-        /// A part of a collected file.
-        8 => File { /** The collection. */ id: u32, /** Path below the collected directory. */ path: Bytes, /** Permission bits. */ mode: u32,
-                    /** Next bytes of the file. */ data: Bytes, /** The file is complete. */ last: bool },
-        /// All files below the directory were sent.
-        9 => Collected { /** The collection. */ id: u32 },
+        /// What changed in a collected directory.
+        8 => Change { /** The collection. */ id: u32, /** The name, a path below the directory. */ path: Bytes, /** What became of it. */ change: Change },
+        /// All that changed below the directory was sent.
+        9 => Collected { /** The collection. */ id: u32, /** What could not be sent or taken, a line each. */ problems: Vec<String> },
         /// Everything is written back.
         10 => Bye { /** The shutdown. */ id: u32 },
     }
@@ -237,7 +276,18 @@ impl ToHost {
     pub fn cost(&self) -> u32 {
         match self {
             Self::Output { data, .. } => output_cost(data.0.len()),
-            Self::File { path, data, .. } => output_cost(path.0.len() + data.0.len()),
+            Self::Change { path, change, .. } => output_cost(path.0.len() + change.len()),
+            _ => 0,
+        }
+    }
+}
+
+impl Change {
+    /// How many bytes it carries.
+    fn len(&self) -> usize {
+        match self {
+            Self::Data { data, .. } => data.0.len(),
+            Self::Link { target } => target.0.len(),
             _ => 0,
         }
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::guest::client::command::Command;
 use crate::guest::client::framing::{receive, send};
 use crate::guest::client::guest::Guest;
-use crate::guest::client::process::{Process, gone};
+use crate::guest::client::process::{Process, ProcessEvent, gone};
 use crate::guest::protocol::{MAX_MESSAGE, ToGuest, encode};
 use crate::guest::wire::{malformed, wire_struct};
 use crate::vm::running::Vm;
@@ -83,12 +83,16 @@ async fn admit(vm: &Vm, stream: UnixStream, offer: &Offer) -> io::Result<()> {
     let Some(ToGuest::Run { id, command }) = receive(&mut reader, MAX_MESSAGE).await? else {
         return Err(malformed("neither a command nor the end"));
     };
-    let mut process = vm.guest.run(command)?;
+    let mut process = vm.spawn(&Command(command)).await.map_err(io::Error::other)?;
     let requests = process.requests();
     let ended = tokio::select! {
         ended = async {
             // Whoever entered says what was consumed: the window is between the two ends.
             while let Some(event) = process.next_uncredited().await {
+                if matches!(event, ProcessEvent::Exited(_)) {
+                    // What cannot come home, whoever entered can still look at.
+                    let _ = vm.write_back().await;
+                }
                 if let Some(message) = event.into_message(id) {
                     send(&mut writer, &encode(&message)).await?;
                 }
@@ -103,6 +107,9 @@ async fn admit(vm: &Vm, stream: UnixStream, offer: &Offer) -> io::Result<()> {
         } => ended,
     };
     requests.kill()?;
+    // Whoever entered may have left before their command ended.
+    process.abandoned().await;
+    let _ = vm.write_back().await;
     ended
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 use super::qemu::command_line::{GuestMemory, Hypervisor, Invocation};
 use super::qemu::device::Device;
@@ -39,7 +40,7 @@ impl Attempt<'_> {
     /// The devices that the VM will have, as they are before they are connected to the host.
     pub(crate) fn devices(&self) -> Vec<Device> {
         let channel = channel::prototype(self.transport.channel, self.spec.kernel.arch);
-        let shares = share::prototypes(self.transport.share, &self.spec.writable);
+        let shares = share::prototypes(self.transport.share);
         self.devices_at(Ends { console: 0, monitor: 0, channel, shares })
     }
 
@@ -68,6 +69,11 @@ impl Attempt<'_> {
             kernel_args: self.spec.kernel_args.clone(),
             devices,
         }
+    }
+
+    /// The paths of the host that its share must show.
+    pub(crate) fn seen(&self) -> Vec<PathBuf> {
+        [&self.spec.visible[..], &self.spec.writable[..]].concat()
     }
 
     /// The file of this name in the directory of the VM's logs, where it has one.

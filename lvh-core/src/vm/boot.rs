@@ -8,6 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
+
 use super::attempt::Attempt;
 use super::diagnosis::Cause;
 use super::failure::Failure;
@@ -20,15 +22,24 @@ use super::root::files::file_mounts;
 use super::running::{CONSOLE_LINES, Vm};
 use super::transport::channel::Link;
 use super::transport::share::Shares;
+use crate::config::{Channel, Share};
 use crate::guest::client::guest::Guest;
 use crate::guest::client::handshake::Handshake;
 use crate::guest::kernel_log::log_file::{self, LogFile};
+use crate::guest::mirror::{Budget, Mirror};
 use crate::guest::protocol::Setup;
 use crate::guest::wire::Bytes;
 use crate::kernel::KernelRelease;
 
 /// How long a guest that resumes may take until it is ready, which is a third of a second: then another is booted.
 const RESUME_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How much of what a writable directory holds goes to a guest. More is shown to it through its share, which takes longer for
+/// each file but nothing at the start.
+const MIRRORED: Budget = Budget { bytes: 4 << 20, names: 1000 };
+
+/// As [`MIRRORED`], over a serial line, which carries 100 KiB a second.
+const LEAST_MIRRORED: Budget = Budget { bytes: 64 << 10, names: 100 };
 
 /// How much entropy a guest gets, in bytes: as much as its generator holds.
 const SEED: usize = 32;
@@ -38,14 +49,15 @@ impl Attempt<'_> {
     pub(crate) async fn boot(&self) -> Result<Vm, Failure> {
         let mut launched = launch(self, Start::Boot)?;
         let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(false));
-        let setup = self.setup(&launched.shares)?;
+        let mirrors = self.mirrors()?;
+        let setup = self.setup(&launched.shares, &mirrors)?;
         let Launched { machine, link, since, .. } = &mut launched;
         let work = async {
             let handshake = begin(link, &hello).await?;
             finish(handshake, setup, kernel_log, *since).await
         };
         let ready = machine.watch(self.spec.boot_timeout, &hello, work).await;
-        self.finish(launched, ready).await
+        self.finish(launched, ready, mirrors).await
     }
 
     /// Boots up to where lvh-init waits, and writes the snapshot there: the guest's release, or why QEMU cannot.
@@ -67,7 +79,8 @@ impl Attempt<'_> {
     pub(crate) async fn resume(&self, files: &migration::Files, release: &KernelRelease) -> Result<Vm, Failure> {
         let mut launched = launch(self, Start::Resume(files))?;
         let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(true));
-        let setup = self.setup(&launched.shares)?;
+        let mirrors = self.mirrors()?;
+        let setup = self.setup(&launched.shares, &mirrors)?;
         let Launched { machine, link, state, since, .. } = &mut launched;
         let state = state.expect("what resumes has a state");
         let work = async {
@@ -79,18 +92,34 @@ impl Attempt<'_> {
             |_elapsed| io::Error::other(format!("timed out after {RESUME_DEADLINE:?} waiting for the resumed guest"));
         let work = async { tokio::time::timeout(RESUME_DEADLINE, work).await.map_err(late)? };
         let ready = machine.watch(self.spec.boot_timeout, &hello, work).await;
-        self.finish(launched, ready).await
+        self.finish(launched, ready, mirrors).await
     }
 
     /// The VM of a guest that is ready, or why it is not.
-    async fn finish(&self, launched: Launched, ready: Result<(Guest, Greeting), Cause>) -> Result<Vm, Failure> {
+    async fn finish(
+        &self,
+        launched: Launched,
+        ready: Result<(Guest, Greeting), Cause>,
+        mirrors: Vec<Mirror>,
+    ) -> Result<Vm, Failure> {
         match ready {
-            Ok((guest, greeting)) => Ok(self.vm(launched, guest, greeting)),
+            Ok((guest, greeting)) => Ok(self.vm(launched, guest, greeting, mirrors)),
             Err(cause) => Err(self.give_up(&launched.machine, cause).await),
         }
     }
 
-    fn setup(&self, shares: &Shares) -> io::Result<Setup> {
+    /// The host's ends of the directories that commands may write to.
+    fn mirrors(&self) -> io::Result<Vec<Mirror>> {
+        let budget = if self.transport.channel == Channel::Serial { LEAST_MIRRORED } else { MIRRORED };
+        let mut mirrors =
+            self.spec.writable.iter().map(|dir| Mirror::of(dir, budget)).collect::<io::Result<Vec<_>>>()?;
+        if self.transport.share == Share::Packed {
+            mirrors.iter_mut().filter(|mirror| mirror.is_shown()).for_each(Mirror::forget);
+        }
+        Ok(mirrors)
+    }
+
+    fn setup(&self, shares: &Shares, mirrors: &[Mirror]) -> io::Result<Setup> {
         let mut seed = vec![0; SEED];
         File::open("/dev/urandom")?.read_exact(&mut seed)?;
         let share = self.transport.share;
@@ -101,12 +130,12 @@ impl Attempt<'_> {
             seed: Bytes(seed),
             root: self.spec.root.on_the_wire(share),
             shares: shares.shares.clone(),
-            mounts: file_mounts(self.spec, share, &shares.mounts),
+            mounts: file_mounts(self.spec, share, mirrors),
             init: self.spec.init.iter().map(|word| Bytes(word.as_bytes().to_vec())).collect(),
         })
     }
 
-    fn vm(&self, launched: Launched, guest: Guest, greeting: Greeting) -> Vm {
+    fn vm(&self, launched: Launched, guest: Guest, greeting: Greeting, mirrors: Vec<Mirror>) -> Vm {
         let Launched { machine: Machine { qemu, monitor, console }, link, shares, state, since } = launched;
         let info = VmInfo {
             kernel: self.spec.kernel.name.clone(),
@@ -127,7 +156,8 @@ impl Attempt<'_> {
             console,
             _served: link.served.into_iter().chain(shares.served).collect(),
             info,
-            writable: self.spec.writable.clone(),
+            mirrors: Mutex::new(mirrors),
+            profiles: self.spec.profiles.clone(),
         }
     }
 

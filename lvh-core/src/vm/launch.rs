@@ -62,7 +62,7 @@ pub(crate) fn launch(attempt: &Attempt<'_>, start: Start<'_>) -> Result<Launched
     let (console, console_end) = UnixStream::pair()?;
     let (monitor, monitor_end) = UnixStream::pair()?;
     let mut link = channel::prepare(transport.channel, spec.kernel.arch)?;
-    let mut shares = share::prepare(transport.share, &spec.visible, &spec.writable)?;
+    let mut shares = share::prepare(transport.share, &attempt.seen())?;
     let initrd = initramfs::memory_file(&attempt.initramfs.segments)?;
     let log = attempt.log(log_file::CONSOLE)?;
 
@@ -87,7 +87,7 @@ pub(crate) fn launch(attempt: &Attempt<'_>, start: Start<'_>) -> Result<Launched
     let qemu = spawn(&invocation, fds, written)?;
     // QEMU has them now: while we hold them too, nobody sees the other side close.
     link.inherited = None;
-    shares.inherited.clear();
+    shares.inherited = None;
     drop((console_end, monitor_end, read));
 
     monitor.set_nonblocking(true)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::diagnosis::diagnose;
 use super::info::VmInfo;
@@ -15,13 +15,12 @@ use super::qemu::process::Qemu;
 use super::qemu::qmp::Stop;
 use super::transport::served::Served;
 use super::transport::share::bytes;
-use crate::config::Share;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guest::client::command::Command;
 use crate::guest::client::guest::Guest;
 use crate::guest::client::process::{Exit, Process, ProcessEvent, Stream, gone};
-use crate::guest::client::write_back::WriteBack;
-use crate::guest::protocol::{CORE, CORES};
+use crate::guest::mirror::{Arrived, Incoming, Mirror};
+use crate::guest::protocol::{CORE, CORES, PROFILES};
 
 /// How long a guest may take to write everything back when it is told to end.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
@@ -41,7 +40,8 @@ pub struct Vm {
     pub(crate) console: Console,
     pub(crate) _served: Vec<Served>,
     pub(crate) info: VmInfo,
-    pub(crate) writable: Vec<PathBuf>,
+    pub(crate) mirrors: Mutex<Vec<Mirror>>,
+    pub(crate) profiles: Option<PathBuf>,
 }
 
 impl Vm {
@@ -50,11 +50,15 @@ impl Vm {
         &self.info
     }
 
-    /// Starts a command.
+    /// Starts a command, which finds in the writable directories what the host has there now.
     ///
     /// # Errors
-    /// The guest is gone.
+    /// The guest is gone; a writable directory cannot be read.
     pub async fn spawn(&self, command: &Command) -> Result<Process> {
+        for mirror in &mut *self.mirrors.lock().await {
+            let changes = mirror.outgoing().map_err(|error| Error::path("read", mirror.directory(), error))?;
+            self.guest.change(&changes).map_err(gone)?;
+        }
         self.guest.run(command.0.clone()).map_err(gone)
     }
 
@@ -96,18 +100,22 @@ impl Vm {
         Error::new(ErrorKind::Guest, message).with_output(self.console_tail())
     }
 
-    /// Brings the files that commands wrote in the writable directories to the host, where no share has done so.
+    /// Does on the host what commands did in the writable directories, and brings home the coverage profiles that they
+    /// left: to be called when a command has ended. Gives what did not come home as it is in the guest, a line each.
     ///
     /// # Errors
-    /// The guest is gone; a file cannot be written here.
-    pub async fn write_back(&self) -> Result<()> {
-        if self.info.transport.share != Share::Packed {
-            return Ok(());
+    /// The guest is gone, or falls silent; a directory cannot be opened.
+    pub async fn write_back(&self) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for mirror in &mut *self.mirrors.lock().await {
+            let directory = mirror.directory().to_owned();
+            let incoming = mirror.incoming().map_err(|error| Error::path("open", &directory, error))?;
+            problems.extend(self.fetch(&bytes(&directory).0, false, incoming, &directory).await?);
         }
-        for directory in &self.writable {
-            self.fetch(&bytes(directory).0, directory).await?;
+        if let Some(profiles) = &self.profiles {
+            problems.extend(self.take(PROFILES, profiles).await?);
         }
-        Ok(())
+        Ok(problems)
     }
 
     /// Brings the cores that the last command left (see [`Command::core`]) into the existing directory `into`; gives its
@@ -116,17 +124,25 @@ impl Vm {
     /// # Errors
     /// As [`Vm::write_back`].
     pub async fn fetch_cores(&self, into: &Path) -> Result<Option<PathBuf>> {
-        self.fetch(CORES.as_bytes(), into).await?;
+        self.take(CORES, into).await?;
         Ok(Some(into.join(CORE)).filter(|core| core.is_file()))
     }
 
-    async fn fetch(&self, directory: &[u8], into: &Path) -> Result<()> {
-        let mut files = WriteBack::into(into);
-        let fetched = self.guest.collect(directory, |part| files.take(part)).await;
-        fetched.map_err(|error| {
+    /// Moves what is in the guest's `directory` home.
+    async fn take(&self, directory: &str, into: &Path) -> Result<Vec<String>> {
+        let mut arrived = Arrived::default();
+        let incoming = Incoming::new(into, &mut arrived).map_err(|error| Error::path("open", into, error))?;
+        self.fetch(directory.as_bytes(), true, incoming, into).await
+    }
+
+    async fn fetch(&self, directory: &[u8], take: bool, mut to: Incoming<'_>, into: &Path) -> Result<Vec<String>> {
+        let fetched = self.guest.collect(directory, take, |change| to.take(change)).await;
+        let mut problems = fetched.map_err(|error| {
             let message = format!("failed to bring files of the guest to `{}`", into.display());
             Error::new(ErrorKind::Guest, message).with_source(error)
-        })
+        })?;
+        problems.extend(to.finish());
+        Ok(problems)
     }
 
     /// Waits until the guest is gone, and says why: what QEMU knows, and what the console said last.

@@ -26,6 +26,7 @@ pub struct VmSpec {
     pub(crate) modules: Vec<String>,
     pub(crate) kernel_args: String,
     pub(crate) writable: Vec<PathBuf>,
+    pub(crate) profiles: Option<PathBuf>,
     pub(crate) visible: Vec<PathBuf>,
     pub(crate) packed: Vec<PathBuf>,
     pub(crate) packed_directories: Vec<PathBuf>,
@@ -53,6 +54,7 @@ impl VmSpec {
             modules: config.vm.modules.clone(),
             kernel_args: config.vm.kernel_args.clone(),
             writable: Vec::new(),
+            profiles: None,
             visible: Vec::new(),
             packed: Vec::new(),
             packed_directories: Vec::new(),
@@ -124,10 +126,18 @@ impl VmSpec {
         Self { kernel_args: kernel_args.into(), ..self }
     }
 
-    /// Host directories that commands may write to, at their own paths. Default: none.
+    /// Host directories that commands may write to, at their own paths: in guest memory, from which
+    /// [`Vm::write_back`](super::Vm::write_back) brings the changes home. Default: none.
     #[must_use]
     pub fn writable(self, writable: Vec<PathBuf>) -> Self {
         Self { writable, ..self }
+    }
+
+    /// The host directory to which [`Vm::write_back`](super::Vm::write_back) brings coverage profiles
+    /// ([`HostContext::profiles`](crate::HostContext::profiles)). Default: none.
+    #[must_use]
+    pub fn profiles(self, profiles: Option<PathBuf>) -> Self {
+        Self { profiles, ..self }
     }
 
     /// Host paths that the guest sees at the same paths, although its root does not have them or something that it mounts
@@ -144,7 +154,7 @@ impl VmSpec {
         Self { packed, ..self }
     }
 
-    /// Directories that such a guest gets empty, beside the writable ones, such as the working directory. Default: none.
+    /// Directories that such a guest gets empty, such as the working directory. Default: none.
     #[must_use]
     pub fn packed_directories(self, packed_directories: Vec<PathBuf>) -> Self {
         Self { packed_directories, ..self }

@@ -132,11 +132,10 @@ impl<'a> Session<'a> {
         let mut run = guest_run::run(vm, instance, &command, timeout, live, logs.as_ref()).await;
         assert!(!instance.breaks_harness, "`{}` breaks the harness", instance.name);
         run.ending.fail_on = fail_on(config, instance);
-        if let Err(error) = vm.write_back().await
-            && run.vm_usable
-        {
-            self.shared.events.note(format!("files of `{}` may be missing on the host: {error}", instance.name));
-        }
+        let problems = write_back(vm, run.vm_usable).await;
+        problems
+            .iter()
+            .for_each(|problem| self.shared.events.note(format!("a file of `{}`: {problem}", instance.name)));
         let outcome = judge(instance, run.ending);
         if outcome.failed() {
             logs.iter_mut().for_each(LogDir::keep);
@@ -184,16 +183,16 @@ impl<'a> Session<'a> {
         }
         let source = config.kernel(&key.kernel)?;
         let kernel = kernel::resolve(&key.kernel, &source, store, events).await?;
-        let writable =
-            context.writable().map_err(|error| Error::io("make a directory that tests may write to", error))?;
+        let unwritable = |error| Error::io("make a directory that tests may write to", error);
         let mut spec = VmSpec::new(kernel, config)
             .memory(key.memory)
             .accel(key.accel)
             .modules(key.modules.clone())
             .kernel_args(key.kernel_args.clone())
             .warm_start(key.warm_start)
-            .visible(context.visible(&writable))
-            .writable(writable)
+            .visible(context.visible())
+            .writable(context.writable().map_err(unwritable)?)
+            .profiles(context.profiles().map_err(unwritable)?)
             .packed(vec![context.exe.clone()])
             .packed_directories(vec![context.cwd.clone()]);
         if let Some(cpus) = key.cpus {
@@ -206,6 +205,19 @@ impl<'a> Session<'a> {
         })
     }
 }
+
+/// Brings home what the test wrote; what of it did not come home as it was. A guest that is not `usable` may not answer, and
+/// has nothing to tell.
+async fn write_back(vm: &Vm, usable: bool) -> Vec<String> {
+    if !usable {
+        let _ = tokio::time::timeout(LAST_FILES, vm.write_back()).await;
+        return Vec::new();
+    }
+    vm.write_back().await.unwrap_or_else(|error| vec![format!("it may be missing on the host: {error}")])
+}
+
+/// How long a guest whose test cannot be killed may take to send what that wrote.
+const LAST_FILES: Duration = Duration::from_secs(10);
 
 /// Who works with gdb takes the time that it takes.
 const UNLIMITED: Duration = Duration::MAX;

@@ -58,22 +58,36 @@ impl Guest {
         Ok(Process::new(events, Requests::new(flow, self.input.clone())))
     }
 
-    /// Copies what is new in the guest below `dir`: every file goes to `sink` part by part.
+    /// Tells the guest what the host changed in a directory that it mirrors; commands that are run later find it so.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub(crate) fn change(&self, changes: &[ToGuest]) -> io::Result<()> {
+        changes.iter().try_for_each(|change| self.request(change))
+    }
+
+    /// What changed in the guest below `dir` goes to `sink` part by part, and is gone from there where it is to `take` the
+    /// files; what of it could not be read there, a line each.
     ///
     /// # Errors
     /// The channel is closed, the guest falls silent; those of `sink`.
-    pub(crate) async fn collect(&self, dir: &[u8], mut sink: impl FnMut(ToHost) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) async fn collect(
+        &self,
+        dir: &[u8],
+        take: bool,
+        mut sink: impl FnMut(ToHost) -> io::Result<()>,
+    ) -> io::Result<Vec<String>> {
         let id = self.next_id();
         let (sender, mut parts) = mpsc::unbounded_channel();
         let flow = Flow::new(id, self.control.clone());
         lock(&self.routes).collectors.insert(id, ToCollector { parts: sender, flow: Arc::clone(&flow) });
-        self.request(&ToGuest::Collect { id, dir: Bytes(dir.to_vec()) })?;
+        self.request(&ToGuest::Collect { id, dir: Bytes(dir.to_vec()), take })?;
         // Whatever ends this, the rest is thrown away.
         let _credit = CreditOnDrop(&flow);
         let mut consumed = 0;
         loop {
             match timeout(SILENCE, parts.recv()).await? {
-                Some(ToHost::Collected { .. }) => return Ok(()),
+                Some(ToHost::Collected { problems, .. }) => return Ok(problems),
                 Some(part) => {
                     consumed += part.cost();
                     sink(part)?;

@@ -13,6 +13,7 @@ use super::Guest;
 use crate::guest::client::flow::Flow;
 use crate::guest::client::framing::{receive, send};
 use crate::guest::client::process::{Exit, ProcessEvent, Stream};
+use crate::guest::protocol::Change;
 use crate::guest::protocol::{self, Command, MAX_MESSAGE, ToGuest, ToHost, WINDOW, encode, output_cost};
 use crate::guest::wire::{Bytes, Wire};
 
@@ -65,8 +66,13 @@ impl FakeGuest {
     }
 }
 
+fn collected(id: u32) -> ToHost {
+    ToHost::Collected { id, problems: Vec::new() }
+}
+
 fn part(id: u32, name: &str, last: bool) -> ToHost {
-    ToHost::File { id, path: Bytes(name.into()), mode: 0o644, data: Bytes(b"data".to_vec()), last }
+    let change = if last { Change::Removed {} } else { Change::Data { offset: 0, data: Bytes(b"data".to_vec()) } };
+    ToHost::Change { id, path: Bytes(name.into()), change }
 }
 
 #[tokio::test]
@@ -132,21 +138,21 @@ async fn collections_are_told_apart() {
     let (guest, mut fake) = pair();
     let (mut first, mut second) = (Vec::new(), Vec::new());
     let name = |part: &ToHost| match part {
-        ToHost::File { path, .. } => String::from_utf8(path.0.clone()).unwrap(),
+        ToHost::Change { path, .. } => String::from_utf8(path.0.clone()).unwrap(),
         other => panic!("{other:?}"),
     };
     let answers = async {
         let (a, b) = (fake.asked().await, fake.asked().await);
-        for message in [part(b, "b", true), part(a, "a", false), ToHost::Collected { id: b }, part(a, "a", true)] {
+        for message in [part(b, "b", true), part(a, "a", false), collected(b), part(a, "a", true)] {
             fake.say(message).await;
         }
-        fake.say(ToHost::Collected { id: a }).await;
+        fake.say(collected(a)).await;
     };
-    let collect_first = guest.collect(b"/a", |part| {
+    let collect_first = guest.collect(b"/a", false, |part| {
         first.push(name(&part));
         Ok(())
     });
-    let collect_second = guest.collect(b"/b", |part| {
+    let collect_second = guest.collect(b"/b", false, |part| {
         second.push(name(&part));
         Ok(())
     });
@@ -292,7 +298,7 @@ async fn a_guest_that_is_gone_ends_all_that_is_under_way() {
             fake.asked().await;
             drop(fake);
         },
-        guest.collect(b"/", |_| Ok(())),
+        guest.collect(b"/", false, |_| Ok(())),
     );
     assert!(collected.is_err());
     assert_eq!(process.next().await, None);
@@ -304,8 +310,8 @@ async fn a_guest_that_is_gone_ends_all_that_is_under_way() {
 fn every_message_has_its_cost() {
     let output = ToHost::Output { id: 1, stream: protocol::Stream::Report {}, data: Bytes(vec![0; 9]) };
     assert!(output.cost() > 9);
-    assert!(part(1, "name", true).cost() > 8);
-    assert_eq!(ToHost::Collected { id: 1 }.cost(), 0);
+    assert!(part(1, "name", false).cost() > 8);
+    assert_eq!(collected(1).cost(), 0);
     let mut bytes = Vec::new();
     output.put(&mut bytes);
     assert!(bytes.len() >= 9);

@@ -7,4 +7,3 @@ pub(crate) mod guest;
 pub(crate) mod handshake;
 pub(crate) mod process;
 mod routes;
-pub(crate) mod write_back;

@@ -99,6 +99,12 @@ impl Process {
         Some(event)
     }
 
+    /// Waits for its end though nobody says any more what was consumed.
+    pub(crate) async fn abandoned(&mut self) {
+        self.requests.flow.credit_all();
+        while self.next().await.is_some() {}
+    }
+
     /// Waits for its end; what it writes meanwhile is thrown away. None when the guest is gone.
     pub async fn wait(&mut self) -> Option<Exit> {
         loop {
@@ -178,7 +184,11 @@ impl Requests {
                 self.flow.credit(bytes);
                 Ok(())
             }
-            ToGuest::Setup { .. } | ToGuest::Run { .. } | ToGuest::Collect { .. } | ToGuest::Shutdown { .. } => Ok(()),
+            ToGuest::Setup { .. }
+            | ToGuest::Run { .. }
+            | ToGuest::Collect { .. }
+            | ToGuest::Change { .. }
+            | ToGuest::Shutdown { .. } => Ok(()),
         }
     }
 

@@ -70,7 +70,7 @@ impl ToProcess {
     }
 }
 
-/// Where the parts of collected files go.
+/// Where collected changes go.
 #[derive(Debug)]
 pub(crate) struct ToCollector {
     pub(crate) parts: mpsc::UnboundedSender<ToHost>,
@@ -147,7 +147,7 @@ impl Routes {
                 kernel_log.iter_mut().for_each(|log| log.append_records(&records));
                 self.processes.values_mut().for_each(|process| records.iter().for_each(|r| process.tell_kernel(r)));
             }
-            ToHost::File { id, .. } | ToHost::Collected { id } => self.collect(id, message)?,
+            ToHost::Change { id, .. } | ToHost::Collected { id, .. } => self.collect(id, message)?,
             ToHost::Bye { id } => {
                 let _ = self.goodbyes.remove(&id).map(|goodbye| goodbye.send(()));
             }

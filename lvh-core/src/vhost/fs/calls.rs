@@ -7,7 +7,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::stat64;
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, SeekFrom, Timestamps};
+use rustix::fs::{self, Mode, OFlags, ResolveFlags, SeekFrom};
 
 /// Turns the result of a system call into a result.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -28,12 +28,6 @@ pub(super) fn reopen(reference: BorrowedFd<'_>, flags: libc::c_int) -> io::Resul
     // O_NONBLOCK: whatever the file is, opening it never waits.
     let flags = open_flags(flags) | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     Ok(fs::open(by_descriptor(reference), flags, Mode::empty())?.into())
-}
-
-/// Makes the file `name` in `dir` and opens it.
-pub(super) fn create(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int, mode: u32) -> io::Result<File> {
-    let flags = open_flags(flags) | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(fs::openat(dir, name, flags, Mode::from_raw_mode(mode))?.into())
 }
 
 fn open_flags(flags: libc::c_int) -> OFlags {
@@ -64,37 +58,6 @@ pub(super) fn statvfs(file: BorrowedFd<'_>) -> io::Result<libc::statvfs64> {
 
 pub(super) fn readlink(link: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     Ok(fs::readlinkat(link, c"", Vec::new())?.into_bytes())
-}
-
-pub(super) fn mkdir(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> io::Result<()> {
-    Ok(fs::mkdirat(dir, name, Mode::from_raw_mode(mode))?)
-}
-
-pub(super) fn symlink(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    Ok(fs::symlinkat(target, dir, name)?)
-}
-
-/// Removes an entry; `flags` is 0 or `AT_REMOVEDIR`.
-pub(super) fn unlink(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<()> {
-    Ok(fs::unlinkat(dir, name, AtFlags::from_bits_retain(flags.cast_unsigned()))?)
-}
-
-pub(super) fn rename(from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr), flags: u32) -> io::Result<()> {
-    Ok(fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::from_bits_retain(flags))?)
-}
-
-/// Gives what `file` refers to a second name, `name` in `dir`.
-pub(super) fn link(file: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    Ok(fs::linkat(CWD, by_descriptor(file), dir, name, AtFlags::SYMLINK_FOLLOW)?)
-}
-
-pub(super) fn chmod(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
-    Ok(fs::chmod(by_descriptor(file), Mode::from_raw_mode(mode))?)
-}
-
-/// Sets the times of access and change; `UTIME_NOW` and `UTIME_OMIT` as in utimensat(2).
-pub(super) fn set_times(file: BorrowedFd<'_>, times: &Timestamps) -> io::Result<()> {
-    Ok(fs::utimensat(CWD, by_descriptor(file), times, AtFlags::empty())?)
 }
 
 /// Fills `buffer` with entries of the directory from `offset` on; returns how many bytes of it.

@@ -4,13 +4,11 @@ use std::ffi::CStr;
 use std::io;
 use std::time::Duration;
 
-use fuse_backend_rs::abi::fuse_abi::CreateIn;
-use fuse_backend_rs::api::filesystem::{
-    Context, DirEntry, Entry, FileSystem, FsOptions, OpenOptions, SetattrValid, ZeroCopyReader, ZeroCopyWriter,
-};
+use fuse_backend_rs::api::filesystem::{Context, DirEntry, Entry, FileSystem, FsOptions, OpenOptions, ZeroCopyWriter};
 use libc::{stat64, statvfs64};
 
-use super::share::{Share, State, lookup_name};
+use super::nodes::Place;
+use super::share::{FOREVER, Share, State, lookup_name};
 
 /// What an opened file is answered with: handle, options, and a passthrough number that we do not use.
 type Opened = (Option<u64>, OpenOptions, Option<u32>);
@@ -25,39 +23,33 @@ impl FileSystem for Share {
     fn init(&self, _capable: FsOptions) -> io::Result<FsOptions> {
         // A mount begins with knowing nothing.
         self.destroy();
-        let reading = FsOptions::ASYNC_READ
+        Ok(FsOptions::ASYNC_READ
             | FsOptions::PARALLEL_DIROPS
             | FsOptions::BIG_WRITES
             | FsOptions::MAX_PAGES
             | FsOptions::DO_READDIRPLUS
-            | FsOptions::READDIRPLUS_AUTO;
-        let rest = if self.writable {
-            FsOptions::ATOMIC_O_TRUNC | FsOptions::AUTO_INVAL_DATA
-        } else {
-            FsOptions::CACHE_SYMLINKS
-        };
-        Ok(reading | rest)
+            | FsOptions::READDIRPLUS_AUTO
+            | FsOptions::CACHE_SYMLINKS)
     }
 
     fn destroy(&self) {
         let mut state = self.state();
         state.nodes.clear();
         state.cache.clear();
-        state.handles.clear();
     }
 
     fn lookup(&self, _ctx: &Context, parent: u64, name: &CStr) -> io::Result<Entry> {
         match self.find(&mut self.state(), parent, name) {
             // Node 0 lets the guest remember that there is no such name.
-            Err(error) if !self.writable && error.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(Entry { entry_timeout: self.timeout(), ..Entry::default() })
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                Ok(Entry { entry_timeout: FOREVER, ..Entry::default() })
             }
             found => found,
         }
     }
 
     fn forget(&self, _ctx: &Context, inode: u64, count: u64) {
-        let State { nodes, cache, .. } = &mut *self.state();
+        let State { nodes, cache } = &mut *self.state();
         nodes.forget(inode, count);
         if !nodes.contains(inode) {
             cache.close(inode);
@@ -65,96 +57,28 @@ impl FileSystem for Share {
     }
 
     fn getattr(&self, _ctx: &Context, inode: u64, _handle: Option<u64>) -> io::Result<(stat64, Duration)> {
-        Ok((self.attributes(&self.state(), inode)?, self.timeout()))
-    }
-
-    fn setattr(
-        &self,
-        _ctx: &Context,
-        inode: u64,
-        attr: stat64,
-        handle: Option<u64>,
-        valid: SetattrValid,
-    ) -> io::Result<(stat64, Duration)> {
-        Ok((self.change(inode, handle, &attr, valid)?, self.timeout()))
+        Ok((self.attributes(&self.state(), inode)?, FOREVER))
     }
 
     fn readlink(&self, _ctx: &Context, inode: u64) -> io::Result<Vec<u8>> {
         self.read_link(inode)
     }
 
-    fn symlink(&self, _ctx: &Context, linkname: &CStr, parent: u64, name: &CStr) -> io::Result<Entry> {
-        self.make_symlink(linkname, parent, name)
-    }
-
-    fn mknod(&self, ctx: &Context, parent: u64, name: &CStr, mode: u32, _rdev: u32, umask: u32) -> io::Result<Entry> {
-        self.check_writable(&self.state().nodes, parent)?;
-        if mode & libc::S_IFMT != libc::S_IFREG {
-            return Err(io::Error::from_raw_os_error(libc::EPERM));
-        }
-        let flags = (libc::O_WRONLY | libc::O_EXCL).cast_unsigned();
-        let (entry, handle, ..) = self.create(ctx, parent, name, CreateIn { flags, mode, umask, fuse_flags: 0 })?;
-        self.state().handles.close(handle.unwrap_or_default());
-        Ok(entry)
-    }
-
-    fn mkdir(&self, _ctx: &Context, parent: u64, name: &CStr, mode: u32, _umask: u32) -> io::Result<Entry> {
-        self.make_directory(parent, name, mode)
-    }
-
-    fn unlink(&self, _ctx: &Context, parent: u64, name: &CStr) -> io::Result<()> {
-        self.remove(parent, name, 0)
-    }
-
-    fn rmdir(&self, _ctx: &Context, parent: u64, name: &CStr) -> io::Result<()> {
-        self.remove(parent, name, libc::AT_REMOVEDIR)
-    }
-
-    fn rename(
-        &self,
-        _ctx: &Context,
-        olddir: u64,
-        oldname: &CStr,
-        newdir: u64,
-        newname: &CStr,
-        flags: u32,
-    ) -> io::Result<()> {
-        self.move_entry((olddir, oldname), (newdir, newname), flags)
-    }
-
-    fn link(&self, _ctx: &Context, inode: u64, newparent: u64, newname: &CStr) -> io::Result<Entry> {
-        self.make_link(inode, newparent, newname)
-    }
-
     fn open(&self, _ctx: &Context, inode: u64, flags: u32, _fuse_flags: u32) -> io::Result<Opened> {
-        if self.writable {
-            return Ok((Some(self.open_handle(inode, flags)?), OpenOptions::empty(), None));
-        }
         let writes = (libc::O_ACCMODE | libc::O_TRUNC).cast_unsigned();
         if flags & writes != libc::O_RDONLY.cast_unsigned() {
             return Err(io::Error::from_raw_os_error(libc::EROFS));
         }
-        let State { nodes, cache, .. } = &mut *self.state();
-        cache.get(inode, || self.open_file(nodes, inode, libc::O_RDONLY))?;
+        let State { nodes, cache } = &mut *self.state();
+        cache.get(inode, || self.open_file(nodes, inode))?;
         Ok((None, OpenOptions::KEEP_CACHE, None))
-    }
-
-    fn create(
-        &self,
-        _ctx: &Context,
-        parent: u64,
-        name: &CStr,
-        args: CreateIn,
-    ) -> io::Result<(Entry, Option<u64>, OpenOptions, Option<u32>)> {
-        let (entry, handle) = self.make_file(parent, name, args)?;
-        Ok((entry, Some(handle), OpenOptions::empty(), None))
     }
 
     fn read(
         &self,
         _ctx: &Context,
         inode: u64,
-        handle: u64,
+        _handle: u64,
         w: &mut dyn ZeroCopyWriter,
         size: u32,
         offset: u64,
@@ -162,43 +86,14 @@ impl FileSystem for Share {
         _flags: u32,
     ) -> io::Result<usize> {
         let size = w.available_bytes().min(size as usize);
-        let State { nodes, cache, handles } = &mut *self.state();
-        let file = if self.writable {
-            handles.get(handle)?
-        } else {
-            cache.get(inode, || self.open_file(nodes, inode, libc::O_RDONLY))?
-        };
+        let State { nodes, cache } = &mut *self.state();
+        let file = cache.get(inode, || self.open_file(nodes, inode))?;
         w.write_from(file, size, offset)
-    }
-
-    fn write(
-        &self,
-        _ctx: &Context,
-        _inode: u64,
-        handle: u64,
-        r: &mut dyn ZeroCopyReader,
-        size: u32,
-        offset: u64,
-        _lock_owner: Option<u64>,
-        _delayed_write: bool,
-        _flags: u32,
-        _fuse_flags: u32,
-    ) -> io::Result<usize> {
-        r.read_to(self.state().handles.get(handle)?, size as usize, offset)
     }
 
     fn flush(&self, _ctx: &Context, _inode: u64, _handle: u64, _lock_owner: u64) -> io::Result<()> {
         // Every write went through to the host already.
         Ok(())
-    }
-
-    fn fsync(&self, _ctx: &Context, _inode: u64, datasync: bool, handle: u64) -> io::Result<()> {
-        if !self.writable {
-            return Ok(());
-        }
-        let mut state = self.state();
-        let file = state.handles.get(handle)?;
-        if datasync { file.sync_data() } else { file.sync_all() }
     }
 
     fn fsyncdir(&self, _ctx: &Context, _inode: u64, _datasync: bool, _handle: u64) -> io::Result<()> {
@@ -210,15 +105,13 @@ impl FileSystem for Share {
         _ctx: &Context,
         inode: u64,
         _flags: u32,
-        handle: u64,
+        _handle: u64,
         _flush: bool,
         _flock_release: bool,
         _lock_owner: Option<u64>,
     ) -> io::Result<()> {
-        let mut state = self.state();
-        state.handles.close(handle);
         // Who else has it open in the guest finds it opened again.
-        state.cache.close(inode);
+        self.state().cache.close(inode);
         Ok(())
     }
 
@@ -227,13 +120,11 @@ impl FileSystem for Share {
     }
 
     fn opendir(&self, _ctx: &Context, inode: u64, _flags: u32) -> io::Result<(Option<u64>, OpenOptions)> {
-        let State { nodes, cache, .. } = &mut *self.state();
-        if !nodes.get(inode)?.place.is_made_up() {
+        let State { nodes, cache } = &mut *self.state();
+        if nodes.get(inode)?.place != Place::Empty {
             cache.get(inode, || self.open_directory(nodes, inode))?;
         }
-        let options =
-            if self.writable { OpenOptions::empty() } else { OpenOptions::KEEP_CACHE | OpenOptions::CACHE_DIR };
-        Ok((None, options))
+        Ok((None, OpenOptions::KEEP_CACHE | OpenOptions::CACHE_DIR))
     }
 
     fn readdir(

@@ -26,9 +26,7 @@ const SHARE: usize = 256;
 /// Serves a virtiofs device.
 ///
 /// The names, links and permissions are the host's, as far as the user of this process reaches them. A guest cannot
-/// leave the shared directories, make device nodes, FIFOs, sockets or set-user-id programs, or have the host open a
-/// device, FIFO or socket. It can make symbolic links of any content in a writable directory: whoever reads there on
-/// the host should not follow them. The host needs `/proc`.
+/// change anything, leave the shared directory, or have the host open a device, FIFO or socket. The host needs `/proc`.
 ///
 /// # Errors
 ///

@@ -16,21 +16,12 @@ pub(super) const MAX_NODES: usize = 1 << 20;
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The directory that lists the shared ones.
-    List,
     /// A directory that is shown empty.
     Empty,
-    /// The shared directory of that number.
-    Shared(usize),
-    /// Something below a shared directory.
+    /// The shared directory.
+    Top,
+    /// Something below it.
     Beneath,
-}
-
-impl Place {
-    /// A directory that has no counterpart on the host.
-    pub(super) fn is_made_up(self) -> bool {
-        matches!(self, Self::List | Self::Empty)
-    }
 }
 
 /// Device and inode number: what tells whether a name still means the same file.
@@ -61,8 +52,9 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) fn new(place: Place, identity: Identity, limit: usize) -> Self {
-        let top = Node { place, identity, parent: None, name: Arc::from(&b""[..]), lookups: 1, children: 0 };
+    pub(super) fn new(identity: Identity, limit: usize) -> Self {
+        let top =
+            Node { place: Place::Top, identity, parent: None, name: Arc::from(&b""[..]), lookups: 1, children: 0 };
         Self { nodes: HashMap::from([(TOP, top)]), entries: HashMap::new(), next: TOP + 1, limit }
     }
 
@@ -70,21 +62,21 @@ impl Nodes {
         self.nodes.get(&id).ok_or_else(stale)
     }
 
-    /// The number of the shared directory that the node is in, and the path from there.
-    pub(super) fn path(&self, id: u64) -> io::Result<(usize, CString)> {
+    /// The node's path from the shared directory.
+    pub(super) fn path(&self, id: u64) -> io::Result<CString> {
         self.path_of(id, None)
     }
 
     /// The same for the entry `name` of the node.
-    pub(super) fn path_of(&self, id: u64, name: Option<&[u8]>) -> io::Result<(usize, CString)> {
+    pub(super) fn path_of(&self, id: u64, name: Option<&[u8]>) -> io::Result<CString> {
         let mut inner: Vec<&[u8]> = name.into_iter().collect();
         let mut at = id;
         loop {
             let node = self.get(at)?;
             match node.place {
-                Place::Shared(number) => return Ok((number, names::join(&inner)?)),
+                Place::Top => return names::join(&inner),
                 Place::Beneath => inner.push(&node.name),
-                Place::List | Place::Empty => return Err(io::Error::from_raw_os_error(libc::EPERM)),
+                Place::Empty => return Err(io::Error::from_raw_os_error(libc::EPERM)),
             }
             // A host that moves directories at the wrong moment may make the guest's view go in a circle.
             if inner.len() > libc::PATH_MAX as usize {
@@ -136,46 +128,13 @@ impl Nodes {
     }
 
     /// The name is gone; its node stays as long as the guest holds it.
-    pub(super) fn detach(&mut self, parent: u64, name: &[u8]) {
+    fn detach(&mut self, parent: u64, name: &[u8]) {
         let Some(id) = self.entries.remove(&(parent, Arc::from(name))) else { return };
         if let Some(node) = self.nodes.get_mut(&id) {
             node.parent = None;
         }
         self.release(parent);
         self.drop_unused(id);
-    }
-
-    /// The entry `from` is now the entry `to`, whose node, if any, lost its name.
-    pub(super) fn rename(&mut self, from: (u64, &[u8]), to: (u64, &[u8])) {
-        self.detach(to.0, to.1);
-        let Some(id) = self.entries.remove(&(from.0, Arc::from(from.1))) else { return };
-        self.attach(id, to);
-        self.release(from.0);
-    }
-
-    /// The two entries changed places.
-    pub(super) fn exchange(&mut self, one: (u64, &[u8]), two: (u64, &[u8])) {
-        let first = self.entries.remove(&(one.0, Arc::from(one.1)));
-        let second = self.entries.remove(&(two.0, Arc::from(two.1)));
-        for (id, from, to) in [(first, one, two), (second, two, one)] {
-            if let Some(id) = id {
-                self.attach(id, to);
-                self.release(from.0);
-            }
-        }
-    }
-
-    fn attach(&mut self, id: u64, (parent, name): (u64, &[u8])) {
-        let name: Arc<[u8]> = Arc::from(name);
-        // The guest named the parent in this very request, so it is there.
-        if let Some(parent) = self.nodes.get_mut(&parent) {
-            parent.children += 1;
-        }
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.parent = Some(parent);
-            node.name = name.clone();
-        }
-        self.entries.insert((parent, name), id);
     }
 
     /// A node lost a child.

@@ -1,4 +1,4 @@
-//! A share: the nodes, the shared directories, and reading.
+//! A share: the nodes, the shared directory, and reading.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -14,20 +14,19 @@ use libc::stat64;
 
 use super::calls;
 use super::exports::FsExports;
-use super::files::{Cache, Handles};
+use super::files::Cache;
 use super::names::{self, Hidden};
-use super::nodes::{Identity, MAX_NODES, Nodes, Place, TOP};
+use super::nodes::{Identity, MAX_NODES, Nodes, Place};
 use crate::{Error, Result};
 
 /// How long the guest believes what it was told of a tree that it cannot change: a VM lives shorter.
-const FOREVER: Duration = Duration::from_secs(24 * 3600);
+pub(super) const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
 /// What a FUSE request of the guest works on.
 #[derive(Debug)]
 pub(super) struct Share {
-    /// The shared directories.
-    tops: Vec<OwnedFd>,
-    pub(super) writable: bool,
+    /// The shared directory.
+    top: OwnedFd,
     hidden: Hidden,
     /// The file system whose inode numbers are passed on unchanged.
     device: u64,
@@ -39,27 +38,15 @@ pub(super) struct Share {
 pub(super) struct State {
     pub(super) nodes: Nodes,
     pub(super) cache: Cache,
-    pub(super) handles: Handles,
 }
 
 impl Share {
-    pub(super) fn new(exports: &FsExports) -> Result<Self> {
-        let (tops, hidden, writable) = match exports {
-            FsExports::ReadOnly { root, hidden } => (vec![open_top(root)?], Hidden::new(hidden), false),
-            FsExports::Writable(directories) => {
-                let tops = directories.iter().map(|path| open_top(path)).collect::<Result<_>>()?;
-                (tops, Hidden::default(), true)
-            }
-        };
-        let identity = match tops.first() {
-            Some(top) => identity(&calls::stat(top.as_fd()).map_err(|e| Error::io("read a shared directory", e))?),
-            None => (0, 0),
-        };
-        let place = if writable { Place::List } else { Place::Shared(0) };
-        let top_identity = if writable { (0, 0) } else { identity };
-        let nodes = Nodes::new(place, top_identity, MAX_NODES);
-        let state = Mutex::new(State { nodes, cache: Cache::default(), handles: Handles::new() });
-        Ok(Self { tops, writable, hidden, device: identity.0, state })
+    pub(super) fn new(FsExports { root, hidden }: &FsExports) -> Result<Self> {
+        let top = open_top(root)?;
+        let identity = identity(&calls::stat(top.as_fd()).map_err(|e| Error::io("read a shared directory", e))?);
+        let nodes = Nodes::new(identity, MAX_NODES);
+        let state = Mutex::new(State { nodes, cache: Cache::default() });
+        Ok(Self { top, hidden: Hidden::new(hidden), device: identity.0, state })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -67,16 +54,10 @@ impl Share {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the guest may believe what it is told.
-    pub(super) fn timeout(&self) -> Duration {
-        if self.writable { Duration::ZERO } else { FOREVER }
-    }
-
     /// Opens a node as a reference, and makes sure that it is still the file that the guest means. `ESTALE` makes a
     /// Linux guest look the name up again.
     pub(super) fn open_node(&self, nodes: &Nodes, id: u64) -> io::Result<(OwnedFd, stat64)> {
-        let (top, path) = nodes.path(id)?;
-        let file = calls::open_path(self.tops[top].as_fd(), &path)?;
+        let file = calls::open_path(self.top.as_fd(), &nodes.path(id)?)?;
         let stat = calls::stat(file.as_fd())?;
         if identity(&stat) != nodes.get(id)?.identity {
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
@@ -89,42 +70,28 @@ impl Share {
         let bytes = names::entry_name(name)?;
         let (place, stat) = match state.nodes.get(parent)?.place {
             Place::Empty => return Err(io::Error::from_raw_os_error(libc::ENOENT)),
-            Place::List => self.find_top(bytes)?,
-            Place::Shared(_) | Place::Beneath => self.find_beneath(&state.nodes, parent, bytes)?,
+            Place::Top | Place::Beneath => self.find_beneath(&state.nodes, parent, bytes)?,
         };
         let id = state.nodes.enter(parent, bytes, place, identity(&stat))?;
         let attr = if place == Place::Empty { empty_directory(id) } else { self.shown(stat) };
-        Ok(Entry { inode: id, attr, attr_timeout: self.timeout(), entry_timeout: self.timeout(), ..Entry::default() })
-    }
-
-    fn find_top(&self, name: &[u8]) -> io::Result<(Place, stat64)> {
-        let number = (0..self.tops.len()).find(|number| number.to_string().as_bytes() == name);
-        let number = number.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-        Ok((Place::Shared(number), calls::stat(self.tops[number].as_fd())?))
+        Ok(Entry { inode: id, attr, attr_timeout: FOREVER, entry_timeout: FOREVER, ..Entry::default() })
     }
 
     fn find_beneath(&self, nodes: &Nodes, parent: u64, name: &[u8]) -> io::Result<(Place, stat64)> {
-        let (top, path) = nodes.path_of(parent, Some(name))?;
+        let path = nodes.path_of(parent, Some(name))?;
         if self.hidden.contains(&path) {
             return Ok((Place::Empty, empty_directory(0)));
         }
-        let file = calls::open_path(self.tops[top].as_fd(), &path)?;
+        let file = calls::open_path(self.top.as_fd(), &path)?;
         Ok((Place::Beneath, calls::stat(file.as_fd())?))
     }
 
     /// The attributes of a node.
     pub(super) fn attributes(&self, state: &State, id: u64) -> io::Result<stat64> {
-        if state.nodes.get(id)?.place.is_made_up() {
+        if state.nodes.get(id)?.place == Place::Empty {
             return Ok(empty_directory(id));
         }
-        let stat = match self.open_node(&state.nodes, id) {
-            Ok((_, stat)) => stat,
-            Err(error) => match state.handles.of_node(id) {
-                Some(file) => calls::stat(file.as_fd())?,
-                None => return Err(error),
-            },
-        };
-        Ok(self.shown(stat))
+        Ok(self.shown(self.open_node(&state.nodes, id)?.1))
     }
 
     pub(super) fn read_link(&self, id: u64) -> io::Result<Vec<u8>> {
@@ -133,19 +100,16 @@ impl Share {
     }
 
     pub(super) fn space(&self) -> io::Result<libc::statvfs64> {
-        match self.tops.first() {
-            Some(top) => calls::statvfs(top.as_fd()),
-            None => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
-        }
+        calls::statvfs(self.top.as_fd())
     }
 
     /// Opens a regular file. Anything else is for the guest's own kernel to open, a FIFO or a device for example.
-    pub(super) fn open_file(&self, nodes: &Nodes, id: u64, flags: libc::c_int) -> io::Result<File> {
+    pub(super) fn open_file(&self, nodes: &Nodes, id: u64) -> io::Result<File> {
         let (file, stat) = self.open_node(nodes, id)?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
-        calls::reopen(file.as_fd(), flags)
+        calls::reopen(file.as_fd(), libc::O_RDONLY)
     }
 
     /// Calls `each` for the entries of a directory from `offset` on, until it returns false.
@@ -158,26 +122,8 @@ impl Share {
         let state = &mut *self.state();
         match state.nodes.get(id)?.place {
             Place::Empty => Ok(()),
-            Place::List => self.list_tops(state, offset, each),
-            Place::Shared(_) | Place::Beneath => self.list_beneath(state, id, offset, each),
+            Place::Top | Place::Beneath => self.list_beneath(state, id, offset, each),
         }
-    }
-
-    fn list_tops(
-        &self,
-        state: &mut State,
-        offset: u64,
-        each: &mut dyn FnMut(&mut State, DirEntry<'_>) -> io::Result<bool>,
-    ) -> io::Result<()> {
-        for number in usize::try_from(offset).unwrap_or(usize::MAX)..self.tops.len() {
-            let next = number as u64 + 1;
-            let name = number.to_string();
-            let entry = DirEntry { ino: TOP + next, offset: next, type_: libc::DT_DIR.into(), name: name.as_bytes() };
-            if !each(state, entry)? {
-                break;
-            }
-        }
-        Ok(())
     }
 
     fn list_beneath(
@@ -207,7 +153,7 @@ impl Share {
     }
 
     fn read_directory(&self, state: &mut State, id: u64, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let State { nodes, cache, .. } = state;
+        let State { nodes, cache } = state;
         let directory = cache.get(id, || self.open_directory(nodes, id))?;
         calls::entries(directory, offset, buffer)
     }
@@ -216,19 +162,6 @@ impl Share {
     pub(super) fn open_directory(&self, nodes: &Nodes, id: u64) -> io::Result<File> {
         let (directory, _) = self.open_node(nodes, id)?;
         calls::reopen(directory.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)
-    }
-
-    /// The shared directory or the one beneath it, as a reference to make and remove entries in.
-    pub(super) fn parent(&self, nodes: &Nodes, id: u64) -> io::Result<OwnedFd> {
-        self.check_writable(nodes, id)?;
-        Ok(self.open_node(nodes, id)?.0)
-    }
-
-    pub(super) fn check_writable(&self, nodes: &Nodes, id: u64) -> io::Result<()> {
-        if !self.writable || nodes.get(id)?.place.is_made_up() {
-            return Err(io::Error::from_raw_os_error(libc::EROFS));
-        }
-        Ok(())
     }
 
     /// `stat` as the guest sees it.

@@ -1,7 +1,7 @@
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use fuse_backend_rs::abi::fuse_abi::{CreateIn, InHeader};
@@ -25,13 +25,12 @@ impl Scratch {
     }
 
     fn read_only(&self) -> Share {
-        let exports =
-            FsExports::ReadOnly { root: self.0.path().to_owned(), hidden: vec!["/proc".into(), "/a/b".into()] };
-        Share::new(&exports).unwrap()
+        Self::share(self.0.path())
     }
 
-    fn writable(&self) -> Share {
-        Share::new(&FsExports::Writable(vec![self.0.path().to_owned()])).unwrap()
+    fn share(root: &Path) -> Share {
+        let exports = FsExports { root: root.to_owned(), hidden: vec!["/proc".into(), "/a/b".into()] };
+        Share::new(&exports).unwrap()
     }
 }
 
@@ -61,13 +60,6 @@ fn list(share: &Share, id: u64) -> Vec<String> {
     names
 }
 
-fn create(share: &Share, parent: u64, name: &CStr, mode: u32) -> io::Result<(u64, u64)> {
-    let flags = (libc::O_RDWR | libc::O_CREAT) as u32;
-    let args = CreateIn { flags, mode, umask: 0, fuse_flags: 0 };
-    let (entry, handle, ..) = share.create(&context(), parent, name, args)?;
-    Ok((entry.inode, handle.unwrap()))
-}
-
 #[test]
 fn names_stay_in_their_directory() {
     let outside = Scratch::new();
@@ -76,20 +68,15 @@ fn names_stay_in_their_directory() {
     fs::write(outside.0.path().join("secret"), "s").unwrap();
     symlink("../secret", inside.join("link")).unwrap();
     symlink("..", inside.join("up")).unwrap();
-    let share = Share::new(&FsExports::Writable(vec![inside])).unwrap();
-    let top = find(&share, TOP, "0").unwrap();
+    let share = Scratch::share(&inside);
     for name in ["..", ".", "", "../secret", "up/secret", "/etc/passwd"] {
-        assert_eq!(code(find(&share, top, name)), Some(libc::EINVAL), "{name}");
+        assert_eq!(code(find(&share, TOP, name)), Some(libc::EINVAL), "{name}");
     }
-    let link = find(&share, top, "link").unwrap();
+    let link = find(&share, TOP, "link").unwrap();
     assert_eq!(share.readlink(&context(), link).unwrap(), b"../secret");
     assert!(code(share.open(&context(), link, libc::O_RDONLY as u32, 0)).is_some());
-    let up = find(&share, top, "up").unwrap();
+    let up = find(&share, TOP, "up").unwrap();
     assert!(code(find(&share, up, "secret")).is_some());
-    assert!(code(create(&share, up, c"new", 0o600)).is_some());
-    assert_eq!(code(share.unlink(&context(), up, c"secret")), Some(libc::ENOTDIR));
-    assert_eq!(code(share.unlink(&context(), top, c"../secret")), Some(libc::EINVAL));
-    assert!(outside.0.path().join("secret").exists());
 }
 
 #[test]
@@ -98,14 +85,11 @@ fn a_directory_that_becomes_a_link_is_not_followed() {
     let inside = Scratch::new();
     fs::write(outside.0.path().join("secret"), "s").unwrap();
     fs::create_dir(inside.0.path().join("d")).unwrap();
-    let share = inside.writable();
-    let top = find(&share, TOP, "0").unwrap();
-    let directory = find(&share, top, "d").unwrap();
+    let share = inside.read_only();
+    let directory = find(&share, TOP, "d").unwrap();
     fs::remove_dir(inside.0.path().join("d")).unwrap();
     symlink(outside.0.path(), inside.0.path().join("d")).unwrap();
     assert!(code(find(&share, directory, "secret")).is_some());
-    assert!(code(create(&share, directory, c"new", 0o600)).is_some());
-    assert_eq!(fs::read_dir(outside.0.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -131,11 +115,12 @@ fn a_read_only_tree_cannot_be_changed() {
     let share = scratch.read_only();
     let file = find(&share, TOP, "f").unwrap();
     let context = context();
-    let stat = calls::no_attributes();
+    for flags in [libc::O_RDWR, libc::O_WRONLY, libc::O_TRUNC] {
+        assert_eq!(code(share.open(&context, file, flags as u32, 0)), Some(libc::EROFS));
+    }
+    let args = CreateIn { flags: libc::O_RDWR as u32, mode: 0o600, umask: 0, fuse_flags: 0 };
     let refused = [
-        code(share.open(&context, file, libc::O_RDWR as u32, 0)),
-        code(share.open(&context, file, libc::O_TRUNC as u32, 0)),
-        code(create(&share, TOP, c"new", 0o600)),
+        code(share.create(&context, TOP, c"new", args)),
         code(share.mkdir(&context, TOP, c"new", 0o700, 0)),
         code(share.mknod(&context, TOP, c"new", libc::S_IFREG, 0, 0)),
         code(share.symlink(&context, c"f", TOP, c"new")),
@@ -143,9 +128,10 @@ fn a_read_only_tree_cannot_be_changed() {
         code(share.unlink(&context, TOP, c"f")),
         code(share.rmdir(&context, TOP, c"f")),
         code(share.rename(&context, TOP, c"f", TOP, c"g", 0)),
-        code(share.setattr(&context, file, stat, None, SetattrValid::MODE)),
+        code(share.setattr(&context, file, calls::no_attributes(), None, SetattrValid::MODE)),
     ];
-    assert_eq!(refused, [Some(libc::EROFS); 11]);
+    // A Linux guest mounts it read-only and asks for none of these.
+    assert_eq!(refused, [Some(libc::ENOSYS); 9]);
     assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 1);
 }
 
@@ -154,52 +140,9 @@ fn special_files_are_never_opened() {
     let scratch = Scratch::new();
     rustix::fs::mkfifoat(rustix::fs::CWD, scratch.0.path().join("fifo"), rustix::fs::Mode::from_raw_mode(0o600))
         .unwrap();
-    for share in [scratch.read_only(), scratch.writable()] {
-        let top = if share.writable { find(&share, TOP, "0").unwrap() } else { TOP };
-        let fifo = find(&share, top, "fifo").unwrap();
-        assert_eq!(code(share.open(&context(), fifo, libc::O_RDONLY as u32, 0)), Some(libc::EACCES));
-    }
-}
-
-#[test]
-fn a_writable_directory_can_be_worked_in() {
-    let scratch = Scratch::new();
-    let share = scratch.writable();
-    let context = context();
-    let top = find(&share, TOP, "0").unwrap();
-    let (file, handle) = create(&share, top, c"f", 0o4777).unwrap();
-    let path = |name: &str| scratch.0.path().join(name);
-    assert_eq!(fs::metadata(path("f")).unwrap().permissions().mode() & 0o7777, 0o777, "no set-user-id");
-    let directory = share.mkdir(&context, top, c"d", 0o777, 0).unwrap().inode;
-    share.rename(&context, top, c"f", directory, c"g", 0).unwrap();
-    assert_eq!(find(&share, directory, "g").unwrap(), file, "the file keeps its node");
-    assert_eq!(share.getattr(&context, file, None).unwrap().0.st_ino, fs::metadata(path("d/g")).unwrap().ino());
-    let mut wanted = calls::no_attributes();
-    wanted.st_size = 5;
-    wanted.st_uid = 12345;
-    share.setattr(&context, file, wanted, Some(handle), SetattrValid::SIZE).unwrap();
-    assert_eq!(code(share.setattr(&context, file, wanted, None, SetattrValid::UID)), Some(libc::EPERM));
-    share.unlink(&context, directory, c"g").unwrap();
-    assert_eq!(share.getattr(&context, file, Some(handle)).unwrap().0.st_size, 5, "still open, still there");
-    share.release(&context, file, 0, handle, false, false, None).unwrap();
-    assert_eq!(code(share.getattr(&context, file, None)), Some(libc::ENOENT));
-    assert_eq!(code(share.mknod(&context, top, c"n", libc::S_IFCHR | 0o666, 0x103, 0)), Some(libc::EPERM));
-    assert_eq!(code(share.rmdir(&context, TOP, c"0")), Some(libc::EROFS));
-    share.rmdir(&context, top, c"d").unwrap();
-    assert_eq!(list(&share, top), Vec::<String>::new());
-}
-
-#[test]
-fn what_the_host_replaces_is_a_new_file() {
-    let scratch = Scratch::new();
-    fs::write(scratch.0.path().join("f"), "old").unwrap();
-    let share = scratch.writable();
-    let top = find(&share, TOP, "0").unwrap();
-    let old = find(&share, top, "f").unwrap();
-    fs::write(scratch.0.path().join("g"), "new").unwrap();
-    fs::rename(scratch.0.path().join("g"), scratch.0.path().join("f")).unwrap();
-    assert_eq!(code(share.open(&context(), old, libc::O_RDONLY as u32, 0)), Some(libc::ESTALE));
-    assert_ne!(find(&share, top, "f").unwrap(), old);
+    let share = scratch.read_only();
+    let fifo = find(&share, TOP, "fifo").unwrap();
+    assert_eq!(code(share.open(&context(), fifo, libc::O_RDONLY as u32, 0)), Some(libc::EACCES));
 }
 
 #[test]
@@ -216,23 +159,17 @@ fn open_files_are_bounded() {
     }
     share.destroy();
     assert_eq!(share.state().cache.len(), 0);
-    let share = scratch.writable();
-    let top = find(&share, TOP, "0").unwrap();
-    let file = find(&share, top, "0").unwrap();
-    let opened = (0..5000).map_while(|_| share.open(&context(), file, 0, 0).ok()).count();
-    assert!(opened <= 4096, "{opened}");
-    assert_eq!(code(share.open(&context(), file, 0, 0)), Some(libc::EMFILE));
 }
 
 #[test]
 fn nodes_are_forgotten_with_their_parents() {
-    let mut nodes = Nodes::new(Place::Shared(0), (0, 0), 5);
+    let mut nodes = Nodes::new((0, 0), 5);
     let enter = |nodes: &mut Nodes, parent, name: &str| nodes.enter(parent, name.as_bytes(), Place::Beneath, (0, 1));
     let a = enter(&mut nodes, TOP, "a").unwrap();
     let b = enter(&mut nodes, a, "b").unwrap();
-    assert_eq!(nodes.path(b).unwrap(), (0, c"a/b".to_owned()));
+    assert_eq!(nodes.path(b).unwrap(), c"a/b".to_owned());
     nodes.forget(a, 1);
-    assert_eq!(nodes.path(b).unwrap().1, c"a/b".to_owned(), "a child keeps its parent");
+    assert_eq!(nodes.path(b).unwrap(), c"a/b".to_owned(), "a child keeps its parent");
     nodes.forget(b, u64::MAX);
     assert_eq!(nodes.len(), 1);
     for number in 0..10 {
@@ -242,17 +179,6 @@ fn nodes_are_forgotten_with_their_parents() {
     nodes.forget(TOP, 100);
     nodes.clear();
     assert_eq!(nodes.len(), 1);
-}
-
-#[test]
-fn a_circle_of_nodes_has_no_path() {
-    let mut nodes = Nodes::new(Place::Shared(0), (0, 0), 10);
-    let a = nodes.enter(TOP, b"a", Place::Beneath, (0, 1)).unwrap();
-    let b = nodes.enter(a, b"b", Place::Beneath, (0, 2)).unwrap();
-    nodes.rename((TOP, b"a"), (b, b"a"));
-    assert_eq!(code(nodes.path(a)), Some(libc::ENAMETOOLONG));
-    nodes.forget(a, 1);
-    nodes.forget(b, 1);
 }
 
 /// Puts a request into the guest's memory and returns the error of the answer, if there is one.
@@ -291,19 +217,23 @@ fn a_malformed_request_is_answered() {
     assert_eq!(guest.read(DATA + 0x10_0000 + 4, 4), (-libc::EIO).to_le_bytes());
 }
 
-/// Requests with likely and unlikely fields in any order, on a directory that may be written.
+/// Requests with likely and unlikely fields in any order.
 #[test]
 fn odd_requests_do_no_harm() {
     let outside = Scratch::new();
     let inside = outside.0.path().join("inside");
     fs::create_dir(&inside).unwrap();
     fs::write(outside.0.path().join("secret"), "s").unwrap();
-    let mut device = Fs::new(Share::new(&FsExports::Writable(vec![inside])).unwrap());
+    for name in ["a", "b"] {
+        fs::create_dir_all(inside.join(name).join("a")).unwrap();
+        fs::write(inside.join(name).join("c"), name).unwrap();
+    }
+    let mut device = Fs::new(Scratch::share(&inside));
     let mut guest = FakeGuest::new(2);
     let mut odd = Odd(4711);
     let (mut known, mut served) = (vec![TOP], 0);
     for _ in 0..20_000 {
-        let top = [request(1, TOP, 2), b"0\0".to_vec()].concat();
+        let top = [request(1, TOP, 2), b"a\0".to_vec()].concat();
         let body = odd_body(&mut odd);
         let len = if odd.below(20) == 0 { odd.number() as usize } else { body.len() };
         let node = known[odd.below(known.len() as u64) as usize] + u64::from(odd.below(10) == 0);

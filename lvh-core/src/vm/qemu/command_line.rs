@@ -192,11 +192,7 @@ mod tests {
 
     #[test]
     fn virtio_serial_and_9p_with_what_the_user_adds() {
-        let devices = vec![
-            Device::VirtioSerial { fd: 5 },
-            Device::NineP { tag: "host".to_owned(), path: "/".into(), writable: false },
-            Device::NineP { tag: "rw0".to_owned(), path: "/a,b".into(), writable: true },
-        ];
+        let devices = vec![Device::VirtioSerial { fd: 5 }, Device::NineP { tag: "host".to_owned(), path: "/".into() }];
         let mut invocation = invocation(Hypervisor::Tcg { single_thread: true }, devices);
         invocation.kernel_args = "lsm=bpf".to_owned();
         invocation.memory = GuestMemory::Resumed("/store/a,b".into());

@@ -34,8 +34,8 @@ pub(crate) enum Device {
     Serial { fd: RawFd, tty: &'static str },
     /// A virtiofs share by our own process.
     Virtiofs { tag: String, fd: RawFd },
-    /// A 9p share by QEMU.
-    NineP { tag: String, path: PathBuf, writable: bool },
+    /// A 9p share by QEMU, read-only.
+    NineP { tag: String, path: PathBuf },
     /// The disk that is the root. QEMU writes to a file of its own over it, which has no name.
     Disk { path: PathBuf, format: DiskFormat },
 }
@@ -94,10 +94,9 @@ impl Device {
                 pair("-device", format!("vhost-user-fs-pci,chardev={tag},tag={tag},queue-size=1024")),
             ]
             .concat(),
-            Self::NineP { tag, path, writable } => {
-                let readonly = if *writable { "" } else { ",readonly=on" };
+            Self::NineP { tag, path } => {
                 let path = escape(&path.to_string_lossy());
-                let fsdev = format!("local,id={tag},path={path},security_model=none,multidevs=remap{readonly}");
+                let fsdev = format!("local,id={tag},path={path},security_model=none,multidevs=remap,readonly=on");
                 [pair("-fsdev", fsdev), pair("-device", format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"))].concat()
             }
             Self::Disk { path, format } => {

@@ -18,7 +18,6 @@ fn case(device: Device, qemu: &'static str, fd: Option<RawFd>) -> Case {
 
 /// One of each.
 fn cases() -> Vec<Case> {
-    let nine_p = |writable| Device::NineP { tag: "rw0".to_owned(), path: "/a,b".into(), writable };
     vec![
         Case {
             kernel: Some("console=ttyS0"),
@@ -71,14 +70,9 @@ fn cases() -> Vec<Case> {
             )
         },
         case(
-            nine_p(true),
-            "-fsdev local,id=rw0,path=/a,,b,security_model=none,multidevs=remap -device virtio-9p-pci,fsdev=rw0,mount_tag=rw0",
-            None,
-        ),
-        case(
-            nine_p(false),
-            "-fsdev local,id=rw0,path=/a,,b,security_model=none,multidevs=remap,readonly=on \
-             -device virtio-9p-pci,fsdev=rw0,mount_tag=rw0",
+            Device::NineP { tag: "host".to_owned(), path: "/a,b".into() },
+            "-fsdev local,id=host,path=/a,,b,security_model=none,multidevs=remap,readonly=on \
+             -device virtio-9p-pci,fsdev=host,mount_tag=host",
             None,
         ),
     ]

@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use super::initramfs::config_of;
 use super::rootfs::RootFs;
 use crate::config::Share;
+use crate::guest::mirror::Mirror;
 use crate::guest::protocol::{FileMount, FileSource};
 use crate::vm::spec::VmSpec;
 use crate::vm::transport::share::{HOST, bytes};
 
-/// The mounts, parents before what lies in them; `writable` are those of the writable directories.
-pub(crate) fn file_mounts(spec: &VmSpec, share: Share, writable: &[FileMount]) -> Vec<FileMount> {
-    let mut mounts = writable.to_vec();
-    match share {
-        Share::Virtiofs | Share::NineP => mounts.extend(shared(spec)),
-        Share::Packed => mounts.extend(packed(spec)),
-    }
+/// The mounts, parents before what lies in them; those in which the guest mirrors a directory are among them.
+pub(crate) fn file_mounts(spec: &VmSpec, share: Share, mirrors: &[Mirror]) -> Vec<FileMount> {
+    let mut mounts = match share {
+        Share::Virtiofs | Share::NineP => shared(spec),
+        Share::Packed => packed(spec),
+    };
+    mounts.extend(mirrors.iter().map(|mirror| mirrored(mirror, share)));
     mounts.sort_by_key(|mount| mount.target.0.iter().filter(|&&byte| byte == b'/').count());
     mounts
 }
@@ -34,6 +35,17 @@ fn from_host(path: &Path, target: &Path) -> FileMount {
     FileMount { source: FileSource::Share { tag: HOST.to_owned(), path: bytes(path) }, target: bytes(target) }
 }
 
+/// The guest's end of a mirrored directory.
+fn mirrored(mirror: &Mirror, share: Share) -> FileMount {
+    let target = bytes(mirror.directory());
+    let source = if mirror.is_shown() && share != Share::Packed {
+        FileSource::Overlay { tag: HOST.to_owned(), path: target.clone() }
+    } else {
+        FileSource::Memory { owner: mirror.owner() }
+    };
+    FileMount { source, target }
+}
+
 /// From the initramfs, where that is not the root itself.
 fn packed(spec: &VmSpec) -> Vec<FileMount> {
     if !matches!(spec.root, RootFs::Disk { .. }) {
@@ -41,6 +53,6 @@ fn packed(spec: &VmSpec) -> Vec<FileMount> {
     }
     let config = spec.kernel.config.iter().map(|_| config_of(&spec.kernel));
     let directories = spec.packed_directories.iter().filter(|path| path.parent().is_some());
-    let paths = spec.packed.iter().chain(directories).chain(&spec.writable).cloned().chain(config);
+    let paths = spec.packed.iter().chain(directories).cloned().chain(config);
     paths.map(|path| FileMount { source: FileSource::Initramfs { path: bytes(&path) }, target: bytes(&path) }).collect()
 }

@@ -44,9 +44,8 @@ impl Initramfs {
         let mut segments = vec![segment];
         segments.push(packed::libraries_of_init(init)?);
         if transport.share == Share::Packed {
-            let directories = [&spec.writable[..], &spec.packed_directories[..]].concat();
             let config = spec.kernel.config.iter().map(|config| (config.clone(), config_of(&spec.kernel)));
-            segments.push(packed::segment(&spec.packed, &directories, &config.collect::<Vec<_>>())?);
+            segments.push(packed::segment(&spec.packed, &spec.packed_directories, &config.collect::<Vec<_>>())?);
         }
         Ok(Self { segments, base })
     }

@@ -147,7 +147,7 @@ impl Candidates {
     fn snapshot_safe_shares(&self) -> Vec<Candidate<Share>> {
         let is_safe = |candidate: &Candidate<Share>| {
             candidate.transport != Share::Packed
-                && share::prototypes(candidate.transport, &[]).iter().all(Device::is_snapshot_safe)
+                && share::prototypes(candidate.transport).iter().all(Device::is_snapshot_safe)
         };
         let mut shares = self.share.clone();
         if shares.iter().any(|candidate| candidate.is_usable() && is_safe(candidate)) {

@@ -1,9 +1,9 @@
 //! The devices that our own process serves, or their absence.
 
 #[cfg(all(feature = "vhost", target_os = "linux"))]
-pub(crate) use here::{AVAILABLE, Served, root_fs, vsock, writable_fs};
+pub(crate) use here::{AVAILABLE, Served, root_fs, vsock};
 #[cfg(not(all(feature = "vhost", target_os = "linux")))]
-pub(crate) use nowhere::{AVAILABLE, Served, root_fs, vsock, writable_fs};
+pub(crate) use nowhere::{AVAILABLE, Served, root_fs, vsock};
 
 #[cfg(all(feature = "vhost", target_os = "linux"))]
 mod here {
@@ -44,15 +44,7 @@ mod here {
     /// The host's root, read-only, with what the guest must see of it (a workspace in `/dev/shm`, say).
     pub(crate) fn root_fs(visible: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
         let hidden = HIDDEN.iter().filter(|hidden| !visible.iter().any(|path| path.starts_with(hidden)));
-        fs(FsExports::ReadOnly { root: "/".into(), hidden: hidden.map(PathBuf::from).collect() })
-    }
-
-    /// Writable directories: one device, whose root shows them as `0`, `1` and so on.
-    pub(crate) fn writable_fs(directories: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
-        fs(FsExports::Writable(directories.to_vec()))
-    }
-
-    fn fs(exports: FsExports) -> io::Result<(OwnedFd, Served)> {
+        let exports = FsExports { root: "/".into(), hidden: hidden.map(PathBuf::from).collect() };
         let mut served = vhost::serve_fs(exports).map_err(io::Error::other)?;
         Ok((served.take_socket(), served))
     }
@@ -82,10 +74,6 @@ mod nowhere {
     }
 
     pub(crate) fn root_fs(_visible: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(crate) fn writable_fs(_directories: &[PathBuf]) -> io::Result<(OwnedFd, Served)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
