@@ -24,6 +24,8 @@ use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 fn main() {
+    // Commands run as root, and may send this process any signal.
+    sys::drop_fault_handlers();
     // A panic of PID 1, in whatever thread, would be a kernel panic that hides its own cause.
     std::panic::set_hook(Box::new(|panic| {
         complain(&panic.to_string());

@@ -39,6 +39,7 @@ unsafe extern "C" {
     fn umount2(target: *const c_char, flags: c_int) -> c_int;
     fn chroot(path: *const c_char) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn signal(number: c_int, handler: usize) -> usize;
     fn setpgid(pid: c_int, group: c_int) -> c_int;
     fn setsid() -> c_int;
     #[link_name = "fork"]
@@ -111,6 +112,19 @@ pub fn chroot_to(path: &Path) -> io::Result<()> {
 pub fn send_signal(pid: i32, signal: c_int) {
     // SAFETY: no memory is involved.
     unsafe { kill(pid, signal) };
+}
+
+/// Gives up the handlers that the standard library has for faults. The first process gets no signal that it has no handler
+/// for (kernel/signal.c, sig_task_ignored()), while a fault of its own still ends it.
+pub fn drop_fault_handlers() {
+    const SIGBUS: c_int = 7;
+    const SIGSEGV: c_int = 11;
+    const SIG_DFL: usize = 0;
+    // SAFETY: no memory is involved.
+    unsafe {
+        signal(SIGBUS, SIG_DFL);
+        signal(SIGSEGV, SIG_DFL);
+    }
 }
 
 /// Makes the calling process the leader of a new group, but not of a session: the first terminal that a session leader
@@ -342,12 +356,15 @@ pub fn run_first() {
     unsafe { syscall(SCHED_SETSCHEDULER, 0 as c_int, SCHED_FIFO, &raw const priority) };
 }
 
-/// Waits until `fd` can be read.
+/// Waits until `fd` can be read; a signal may be taken for that.
 pub fn wait_readable(fd: RawFd) -> io::Result<()> {
     const POLLIN: i16 = 1;
     let mut fds = PollFd { fd, events: POLLIN, revents: 0 };
     // SAFETY: one struct pollfd that outlives the call.
-    check(unsafe { poll(&mut fds, 1, -1) }).map(drop)
+    match check(unsafe { poll(&mut fds, 1, -1) }) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        result => result.map(drop),
+    }
 }
 
 /// The processor's time stamp counter.

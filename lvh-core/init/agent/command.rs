@@ -47,14 +47,18 @@ impl Running {
         if command.core {
             prepare_cores();
         }
-        let Host { sender, log, windows } = host;
+        let Host { sender, log, windows, machine } = host;
+        if command.changes {
+            machine.remember();
+        }
         log.pass_on(sender);
         let (pid, exit) = reaper::watch(|| spawn(command, &cgroup, &mut pipes))?;
         sender.send(&ToHost::Started { id });
         let window = windows.open(id);
         let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, sender, &window)).collect();
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
-        let supervisor = Supervisor { id, cgroup: cgroup.clone(), pid, pumps, window, host: host.clone() };
+        let supervisor =
+            Supervisor { id, cgroup: cgroup.clone(), pid, pumps, window, host: host.clone(), changes: command.changes };
         thread::spawn(move || supervisor.run(&exit, ended));
         Ok(Self { pid, cgroup, stdin, terminal: pipes.terminal })
     }
@@ -134,6 +138,8 @@ struct Supervisor {
     pumps: Vec<JoinHandle<()>>,
     window: Arc<Window>,
     host: Host,
+    /// The host wants to know what it changed.
+    changes: bool,
 }
 
 impl Supervisor {
@@ -147,6 +153,10 @@ impl Supervisor {
         join_by(self.pumps, &self.window);
         self.cgroup.remove();
         self.host.windows.close(self.id);
+        if self.changes {
+            let changes = self.host.machine.changes();
+            self.host.sender.send(&ToHost::Changed { id: self.id, changes });
+        }
         self.host.log.pass_on(&self.host.sender);
         ended();
         self.host.sender.send(&ToHost::Exited { id: self.id, exit });

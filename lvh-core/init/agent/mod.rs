@@ -1,4 +1,5 @@
-//! What the host talks to: the channel, commands and their streams, files that come back, the kernel log. It need not be
+//! What the host talks to: the channel, commands and their streams, files that come back, the kernel log, what
+//! a command changed of the machine. It need not be
 //! the first process.
 
 mod cgroup;
@@ -6,6 +7,7 @@ pub mod channel;
 mod command;
 mod host;
 pub mod kernel_log;
+mod machine;
 mod mirror;
 mod pipes;
 pub mod serve;

@@ -12,6 +12,7 @@ use crate::agent::channel::Sender;
 use crate::agent::command::Running;
 use crate::agent::host::Host;
 use crate::agent::kernel_log::Log;
+use crate::agent::machine::Machine;
 use crate::agent::mirror::Mirrors;
 use crate::agent::window::Windows;
 use crate::guest::protocol::{self, Command, Exit, PROFILES, ToGuest, ToHost};
@@ -30,7 +31,8 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io:
     let commands = Commands::default();
     prepare_profiles();
     let mirrors = Mirrors::new(layers.into_map());
-    let host = Host { sender: sender.clone(), log: log.clone(), windows: Windows::default() };
+    let host =
+        Host { sender: sender.clone(), log: log.clone(), windows: Windows::default(), machine: Machine::default() };
     while let Some(message) = protocol::receive(&mut channel)? {
         match message {
             ToGuest::Setup { .. } => return Err(io::Error::other("a second Setup")),

@@ -21,6 +21,11 @@ pub fn watch(start: impl FnOnce() -> io::Result<i32>) -> io::Result<(i32, Receiv
     Ok((pid, receiver))
 }
 
+/// Whether somebody waits for the child `pid`.
+pub fn is_watched(pid: i32) -> bool {
+    lock(&WATCHED).as_ref().is_some_and(|watched| watched.contains_key(&pid))
+}
+
 /// Reaps children for ever, in a thread of its own.
 pub fn run() {
     std::thread::spawn(|| {

@@ -10,7 +10,8 @@
 //!     │ ────────────────────────────► │
 //!     │  Run · Stdin · Consumed · Kill│      any number of commands, several at a time
 //!     │ ◄──────────────────────────── │
-//!     │  Started · Output · Exited    │
+//!     │  Started · Output · Taken     │
+//!     │  Changed · Exited             │
 //!     │  Kernel (at any time)         │
 //!     │ ────────────────────────────► │
 //!     │  Shutdown                     │
@@ -28,7 +29,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -130,6 +131,8 @@ wire_struct! {
         pub terminal: Option<TerminalSize>,
         /// Leave a core in [`CORES`] if a signal kills it, in place of those of earlier commands.
         pub core: bool,
+        /// Tell at its end what of the machine is not as it was before the first command that asked for this.
+        pub changes: bool,
     }
 }
 
@@ -268,6 +271,8 @@ wire_enum! {
         9 => Collected { /** The collection. */ id: u32, /** What could not be sent or taken, a line each. */ problems: Vec<String> },
         /// Everything is written back.
         10 => Bye { /** The shutdown. */ id: u32 },
+        /// What of the machine a command changed; before its end, once.
+        11 => Changed { /** The command. */ id: u32, /** A line each. */ changes: Vec<String> },
     }
 }
 
@@ -325,8 +330,13 @@ pub fn encode(message: &impl Wire) -> Vec<u8> {
 /// Those of `channel`, `UnexpectedEof` in mid message, `InvalidData` for anything that is not a message.
 pub fn receive<T: Wire>(channel: &mut impl Read) -> io::Result<Option<T>> {
     let mut len = [0; 4];
-    if channel.read(&mut len[..1])? == 0 {
-        return Ok(None);
+    loop {
+        match channel.read(&mut len[..1]) {
+            Ok(0) => return Ok(None),
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
     channel.read_exact(&mut len[1..])?;
     let len = check_length(len, MAX_MESSAGE)?;
@@ -369,6 +379,7 @@ mod tests {
             report: true,
             terminal: Some(TerminalSize { rows: 24, columns: 80 }),
             core: false,
+            changes: true,
         }
     }
 

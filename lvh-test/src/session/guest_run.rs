@@ -41,6 +41,10 @@ pub(super) fn command(
     let mut command = Command::new(&context.exe);
     command.args(&launch.arguments).env_clear().envs(env).envs(launch.variables(&instance.path, REPORT_FD));
     command.env(KERNEL_LOG_VARIABLE, "1").current_dir(&context.cwd).report().core();
+    // Nobody comes after a test that has a VM to itself.
+    if !instance.vm.fresh_vm {
+        command.changes();
+    }
     if captured {
         command.merge_stderr();
     }
@@ -94,6 +98,7 @@ pub(super) async fn run(
         records: Record::decode_all(&collected.report),
         output: collected.output,
         kernel_log: collected.kernel_log,
+        changes: collected.changes,
         fail_on: Vec::new(),
         duration: collected.started.unwrap_or(started).elapsed(),
     };
@@ -136,6 +141,8 @@ struct Collected {
     output: Vec<u8>,
     report: Vec<u8>,
     kernel_log: KernelLog,
+    /// See [`Ending::changes`].
+    changes: Vec<String>,
 }
 
 impl Collected {
@@ -164,6 +171,7 @@ impl Collected {
                 },
                 Some(ProcessEvent::Kernel(record)) => self.kernel_log.push(&self.path, record),
                 Some(ProcessEvent::KernelLost(records)) => self.kernel_log.lost(records),
+                Some(ProcessEvent::Changed(changes)) => self.changes = changes,
                 Some(ProcessEvent::Exited(exit)) => return End::Exited(exit),
                 Some(_) => {}
                 None => return End::GuestGone,

@@ -52,7 +52,7 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// The VM of one key, started when it is first needed and again when it died.
+/// The VM of one key, started when it is first needed, and again when it died or is not as a test must find it.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     shared: &'a Shared<'a>,
@@ -136,6 +136,7 @@ impl<'a> Session<'a> {
         problems
             .iter()
             .for_each(|problem| self.shared.events.note(format!("a file of `{}`: {problem}", instance.name)));
+        let changed = !run.ending.changes.is_empty();
         let outcome = judge(instance, run.ending);
         if outcome.failed() {
             logs.iter_mut().for_each(LogDir::keep);
@@ -143,9 +144,9 @@ impl<'a> Session<'a> {
         let bug = if run.vm_usable { None } else { vm.bug_of_qemu() };
         match run.vm_usable {
             true if outcome.failed() && settings.retain => self.retain(instance),
-            true => {}
+            true if !changed => {}
             // Killed when dropped.
-            false => self.vm = None,
+            _ => self.vm = None,
         }
         (outcome, bug)
     }

@@ -21,6 +21,8 @@ pub(crate) struct Ending {
     pub(crate) kernel_log: KernelLog,
     /// What of that fails a test that would pass.
     pub(crate) fail_on: Vec<KernelEventKind>,
+    /// What of its VM the test changed for others, a line each in the guest's words.
+    pub(crate) changes: Vec<String>,
     /// The console's last words, where the guest died.
     pub(crate) console: String,
     /// What it ran in; `None` if there was no VM.
@@ -72,6 +74,7 @@ impl Ending {
             output: Vec::new(),
             kernel_log: KernelLog::default(),
             fail_on: Vec::new(),
+            changes: Vec::new(),
             console: String::new(),
             ran: None,
             duration: Duration::ZERO,

@@ -15,6 +15,7 @@ use crate::test_binary::TestBinary;
 pub(super) fn failure_details(instance: &Instance, ending: &Ending, told: Option<&KernelEvent>) -> String {
     let mut text = event_notes(&ending.kernel_log, told);
     text.push_str(&foreign_records(&ending.records));
+    text.push_str(&changes_note(&ending.changes));
     if let Some(kernel) = &instance.kernel {
         text.push_str(&kernel_section(instance, kernel, ending));
         text.push_str(&console_section(instance, &ending.console));
@@ -44,6 +45,20 @@ fn foreign_records(records: &[Record]) -> String {
     });
     let note = |line: &String| format!("note: something else wrote to lvh's report pipe: {}\n", quote(line));
     malformed.map(note).unwrap_or_default()
+}
+
+/// What the tests after it would have found.
+fn changes_note(changes: &[String]) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let lines: String = changes.iter().map(|change| format!("  {}\n", printable(change))).collect();
+    format!("note: its VM is not as it was, and no other test runs in it:\n{lines}")
+}
+
+/// A guest may say anything: nothing of it reaches the terminal's control.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// The beginning of what may be of any length.

@@ -1,10 +1,11 @@
 //! The one place that judges how a test ended.
 
+use std::fmt::Display;
+
 use lvh_core::vm::KernelEvent;
 
 use super::ending::{Ending, Status};
-use super::failure_details::{failure_details, kernel_reported};
-use super::kernel_log::KernelLog;
+use super::failure_details::{failure_details, kernel_reported, printable};
 use super::panic::panic_of;
 use crate::job::{Instance, Outcome, Verdict};
 use crate::record::{Payload, Record};
@@ -24,7 +25,7 @@ pub(crate) fn judge(instance: &Instance, ending: Ending) -> Outcome {
         }
         (verdict, _) => verdict,
     };
-    let (panic, remark) = (panic_of(&ending.records), remark(&verdict, &ending.kernel_log));
+    let (panic, remark) = (panic_of(&ending.records), remark(&verdict, &ending));
     Outcome { verdict, output: ending.output, duration: ending.duration, panic, remark }
 }
 
@@ -34,16 +35,26 @@ fn fatal_event(ending: &Ending) -> Option<&KernelEvent> {
 }
 
 /// A failure says it in its block.
-fn remark(verdict: &Verdict, log: &KernelLog) -> Option<String> {
+fn remark(verdict: &Verdict, ending: &Ending) -> Option<String> {
     let ended = match verdict {
         Verdict::Passed => "passed",
         Verdict::Ignored { .. } => "skipped itself",
         Verdict::Failed { .. } => return None,
     };
-    let (first, rest) = log.events().split_first()?;
-    let more = rest.len() + log.more_events();
-    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    Some(format!("{ended}, but the kernel reported: {}{more}", first.line))
+    let log = &ending.kernel_log;
+    let events: Vec<&str> = log.events().iter().map(|event| event.line.as_str()).collect();
+    let reported = first_of(&events, log.more_events()).map(|first| format!("the kernel reported: {first}"));
+    let changes: Vec<_> = ending.changes.iter().map(|change| printable(change)).collect();
+    let changed = first_of(&changes, 0).map(|first| format!("its VM is not as it was: {first}"));
+    let remarks: Vec<_> = reported.into_iter().chain(changed).collect();
+    (!remarks.is_empty()).then(|| format!("{ended}, but {}", remarks.join("; and ")))
+}
+
+/// The first of some lines, and how many others there are beside those that are not in the list.
+fn first_of(lines: &[impl Display], unlisted: usize) -> Option<String> {
+    let (first, rest) = lines.split_first()?;
+    let more = rest.len() + unlisted;
+    Some(if more == 0 { first.to_string() } else { format!("{first} (and {more} more)") })
 }
 
 /// How the body ended, as far as the process' ending agrees with what it reported.
@@ -251,6 +262,28 @@ mod tests {
         let expected = "passed, but the kernel reported: rcu: INFO: rcu_sched self-detected stall on CPU (and 2 more)";
         assert_eq!(outcome.remark.as_deref(), Some(expected));
         assert_eq!(judged(PLAIN, Record::Passed, "6,1,1,-;fine\n").remark, None);
+    }
+
+    #[test]
+    fn what_a_test_changed_is_told_and_fails_nothing() {
+        let judged = |case, code, kernel: &str, changes: &[&str]| {
+            let records = [if code == 0 { Record::Passed } else { Record::Failed }];
+            let changes = changes.iter().map(|&change| change.to_owned()).collect();
+            let ending = ending(Status::Exited(code), &records);
+            judge(&instance(case), Ending { changes, kernel_log: log(kernel), ..ending })
+        };
+        let outcome = judged(PLAIN, 0, "", &["mount `/a\u{1b}[31m` is left", "`b` is 2, was 0"]);
+        let remark = "passed, but its VM is not as it was: mount `/a\u{fffd}[31m` is left (and 1 more)";
+        assert_eq!((outcome.verdict, outcome.remark.as_deref()), (Verdict::Passed, Some(remark)));
+        let both = judged(PLAIN, 0, STALL, &["`b` is gone"]).remark.unwrap();
+        assert!(both.contains(" CPU; and its VM is not as it was: `b` is gone"), "{both}");
+        let Verdict::Failed { details, .. } = judged(PLAIN, 101, "", &["`b` is gone"]).verdict else {
+            panic!("it failed")
+        };
+        assert!(
+            details.contains("note: its VM is not as it was, and no other test runs in it:\n  `b` is gone\n"),
+            "{details}"
+        );
     }
 
     #[test]

@@ -96,6 +96,13 @@ impl Command {
         self
     }
 
+    /// Has the guest tell at its end what of the machine is not as it was before the first command that asked for this (see
+    /// [`ProcessEvent::Changed`](super::process::ProcessEvent::Changed)).
+    pub fn changes(&mut self) -> &mut Self {
+        self.0.changes = true;
+        self
+    }
+
     /// Makes a terminal of this size its standard input, output and error.
     pub fn terminal(&mut self, size: TerminalSize) -> &mut Self {
         self.0.terminal = Some(size);
@@ -130,7 +137,7 @@ mod tests {
     fn a_variable_is_set_once() {
         let mut command = Command::new("sh");
         command.args(["-c", "exit 3"]).env("PATH", "/bin").current_dir("/tmp").stdin_piped().merge_stderr();
-        command.report().core().terminal(TerminalSize { rows: 24, columns: 80 });
+        command.report().core().changes().terminal(TerminalSize { rows: 24, columns: 80 });
         assert_eq!(command.0.env.iter().filter(|(name, _)| name.0 == b"PATH").count(), 1);
         assert_eq!(command.get_program(), "sh");
         assert!(Command::new("x").env_clear().0.env.is_empty());

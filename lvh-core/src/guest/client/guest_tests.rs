@@ -111,6 +111,18 @@ async fn a_guest_that_sends_more_than_it_may_is_given_up() {
 }
 
 #[tokio::test]
+async fn changes_are_told_once() {
+    let (guest, mut fake) = pair();
+    let mut process = guest.run(Command::default()).unwrap();
+    let id = fake.asked().await;
+    let changed = || ToHost::Changed { id, changes: vec!["a".to_owned()] };
+    fake.say(changed()).await;
+    assert_eq!(process.next().await, Some(ProcessEvent::Changed(vec!["a".to_owned()])));
+    fake.say(changed()).await;
+    assert_eq!(guest.closed().await, "the channel broke: malformed message: changes a second time");
+}
+
+#[tokio::test]
 async fn what_is_taken_is_credited_and_so_is_what_nobody_wants() {
     let (guest, mut fake) = pair();
     let mut process = guest.run(Command::default()).unwrap();

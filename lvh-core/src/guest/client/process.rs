@@ -53,6 +53,8 @@ pub enum ProcessEvent {
     KernelLost(u64),
     /// It read this much of its standard input.
     Taken(u32),
+    /// What of the machine it changed, a line each; only where it was asked for, and then before its end.
+    Changed(Vec<String>),
     /// It ended; nothing more will come.
     Exited(Exit),
 }
@@ -248,7 +250,7 @@ impl ProcessEvent {
             Self::Output(stream, data) => Some(ToHost::Output { id, stream: stream.into(), data: Bytes(data) }),
             Self::Taken(bytes) => Some(ToHost::Taken { id, bytes }),
             Self::Exited(exit) => Some(ToHost::Exited { id, exit: exit.into() }),
-            Self::Kernel(_) | Self::KernelLost(_) => None,
+            Self::Kernel(_) | Self::KernelLost(_) | Self::Changed(_) => None,
         }
     }
 }

@@ -26,11 +26,12 @@ pub(crate) struct ToProcess {
     started: bool,
     /// Records that found no room.
     lost: u64,
+    changed: bool,
 }
 
 impl ToProcess {
     pub(crate) fn new(events: mpsc::UnboundedSender<ProcessEvent>, flow: Arc<Flow>) -> Self {
-        Self { events, flow, started: false, lost: 0 }
+        Self { events, flow, started: false, lost: 0, changed: false }
     }
 
     /// A command that nobody listens to any more is no error; its output is thrown away.
@@ -61,6 +62,15 @@ impl ToProcess {
             return Err(malformed("started a second time"));
         }
         self.tell(ProcessEvent::Started);
+        Ok(())
+    }
+
+    /// As with [`Self::start`].
+    fn change(&mut self, changes: Vec<String>) -> io::Result<()> {
+        if std::mem::replace(&mut self.changed, true) {
+            return Err(malformed("changes a second time"));
+        }
+        self.tell(ProcessEvent::Changed(changes));
         Ok(())
     }
 
@@ -137,6 +147,9 @@ impl Routes {
                 flow.taken_arrived(bytes)?;
                 Ok(ProcessEvent::Taken(bytes))
             })?,
+            ToHost::Changed { id, changes } => {
+                self.processes.get_mut(&id).map_or(Ok(()), |process| process.change(changes))?;
+            }
             ToHost::Exited { id, exit } => {
                 if let Some(process) = self.processes.remove(&id) {
                     process.end(exit.into());

@@ -14,8 +14,8 @@ pub(crate) enum Value {
     Bool(bool),
     Number(f64),
     String(String),
-    Array(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 /// As deep as a value may nest: QMP's answers take five levels.

@@ -1,0 +1,175 @@
+//! The state of the machine, and how it differs from an earlier one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::mounts::mounts;
+use super::room::Room;
+use super::{leftovers, network, settings};
+use crate::lock;
+
+/// The names of what a part of the machine holds, and how each is.
+pub type Facts = BTreeMap<String, String>;
+
+/// How long the kernel may take to clear away what an ended command had: it ends network namespaces, BPF links and
+/// processes in its own time.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// The most changes that are told, and the longest one, in characters: a command may have made any number of things with
+/// any names.
+const MOST: usize = 20;
+const LONGEST: usize = 200;
+
+/// A part of the machine.
+struct Part {
+    look: fn() -> Facts,
+    kind: Kind,
+    /// What was left there may still go by itself.
+    settles: bool,
+}
+
+/// What counts as a change, and what one thing of the part is called.
+enum Kind {
+    /// Another value, or none any more. What a module that was loaded adds is no change.
+    Settings,
+    /// Things that are there or not.
+    Things(&'static str),
+    /// Things that must not go.
+    Losses(&'static str),
+}
+
+use Kind::{Losses, Settings, Things};
+
+const MOUNTS: Part = Part { look: mounts, kind: Things("mount"), settles: false };
+
+/// In the order in which changes are told.
+const PARTS: &[Part] = &[
+    Part { look: settings::taints, kind: Things("kernel taint"), settles: false },
+    Part { look: settings::files, kind: Settings, settles: false },
+    Part { look: settings::own, kind: Settings, settles: false },
+    Part { look: settings::paths, kind: Settings, settles: false },
+    Part { look: settings::modules, kind: Losses("module"), settles: false },
+    Part { look: settings::probes, kind: Things("probe"), settles: true },
+    Part { look: settings::trace_events, kind: Things("enabled trace event"), settles: true },
+    Part { look: leftovers::processes, kind: Things("process"), settles: true },
+    Part { look: leftovers::cgroups, kind: Things("cgroup"), settles: true },
+    Part { look: leftovers::bpf, kind: Things("BPF"), settles: true },
+    Part { look: leftovers::disks, kind: Things("block device"), settles: true },
+    Part { look: leftovers::swaps, kind: Things("swap"), settles: false },
+    Part { look: network::links, kind: Things("network interface"), settles: true },
+    Part { look: network::addresses, kind: Things("address"), settles: true },
+    Part { look: network::routes, kind: Things("route"), settles: true },
+    Part { look: network::rules, kind: Things("routing rule"), settles: true },
+    Part { look: network::qdiscs, kind: Things("queueing discipline"), settles: true },
+    Part { look: network::nftables, kind: Things("nftables rule"), settles: true },
+];
+
+/// The machine as the first command that asks finds it.
+#[derive(Clone, Default)]
+pub struct Machine(Arc<Mutex<Option<State>>>);
+
+struct State {
+    mounts: Facts,
+    parts: Vec<Facts>,
+    room: Room,
+}
+
+impl Machine {
+    /// Looks at it, where nobody has yet.
+    pub fn remember(&self) {
+        lock(&self.0).get_or_insert_with(State::look);
+    }
+
+    /// What is not as it was, a line each; waits for what goes by itself.
+    pub fn changes(&self) -> Vec<String> {
+        lock(&self.0).as_ref().map_or_else(Vec::new, State::changes)
+    }
+}
+
+impl State {
+    fn look() -> Self {
+        let parts = PARTS.iter().map(|part| (part.look)()).collect();
+        Self { mounts: mounts(), parts, room: Room::look() }
+    }
+
+    fn changes(&self) -> Vec<String> {
+        let (start, mut pause) = (Instant::now(), Duration::from_millis(5));
+        loop {
+            let (changes, may_go) = self.changes_now();
+            if !may_go || start.elapsed() > SETTLING {
+                return bounded(changes);
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+    }
+
+    /// What is not as it was at this moment, and whether some of that may go by itself.
+    fn changes_now(&self) -> (Vec<String>, bool) {
+        let is = mounts();
+        if !is.contains_key("/proc") && self.mounts.contains_key("/proc") {
+            // Nearly all else is seen there.
+            return (vec!["mount `/proc` is gone".to_owned()], false);
+        }
+        let mut changes = MOUNTS.changes(&self.mounts, &is, true);
+        let (all_mounted, mut may_go) = (changes.is_empty(), false);
+        for (part, was) in PARTS.iter().zip(&self.parts) {
+            let found = part.changes(was, &(part.look)(), all_mounted);
+            may_go |= part.settles && !found.is_empty();
+            changes.extend(found);
+        }
+        // What is mounted over a place may never answer.
+        if all_mounted {
+            let room = self.room.changes();
+            may_go |= !room.is_empty();
+            changes.extend(room);
+        }
+        (changes, may_go)
+    }
+}
+
+impl Part {
+    /// What is new, gone or different. Settings that were mounted away are not gone.
+    fn changes(&self, was: &Facts, is: &Facts, all_mounted: bool) -> Vec<String> {
+        let name = |name: &str| match self.kind {
+            Settings => format!("`{name}`"),
+            Things(what) | Losses(what) => format!("{what} `{name}`"),
+        };
+        let mut changes = Vec::new();
+        if matches!(self.kind, Things(_)) {
+            changes.extend(is.keys().filter(|new| !was.contains_key(*new)).map(|new| name(new) + " is left"));
+        }
+        for (key, was) in was {
+            match is.get(key) {
+                None if all_mounted => changes.push(name(key) + " is gone"),
+                Some(is) if is != was => changes.push(format!("{} is {}, was {}", name(key), shown(is), shown(was))),
+                _ => {}
+            }
+        }
+        changes
+    }
+}
+
+/// A value in one line.
+fn shown(value: &str) -> String {
+    let words: Vec<_> = value.split_whitespace().collect();
+    if words.is_empty() { "empty".to_owned() } else { words.join(" ") }
+}
+
+/// `lines`, as far as anybody reads them.
+fn bounded(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(MOST);
+    lines.truncate(MOST);
+    for line in &mut lines {
+        if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+            line.truncate(end);
+            line.push('…');
+        }
+    }
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
