@@ -100,6 +100,12 @@ fn string(pair: &MetaNameValue) -> Option<String> {
 ///
 /// What they make is a plain `#[test]`, which rustc drops where `harness = false`: the test would be lost in silence.
 const FOREIGN: &[(&str, &str)] = &[
+    ("test_fork::test", FORK),
+    ("fork", FORK),
+    ("tag", "put it above `#[lvh::test]`, so that its tags become part of the test's name"),
+    ("gtest", "put it above `#[lvh::test]`"),
+    ("test_context", "put it above `#[lvh::test]`"),
+    ("parameterized", "put it in its place and write `#[parameterized_macro(lvh::test)]` below that"),
     ("tokio::test", "write `#[lvh::test] async fn` and remove it"),
     ("test_log::test", "write `#[test_log::test(lvh::test)]` instead of both"),
     ("rstest", RSTEST),
@@ -110,6 +116,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("lvh::test", "write one of them, with all options"),
     ("test", "remove it"),
 ];
+
+const FORK: &str = "remove it, for each `#[lvh::test]` has a process of its own";
 
 const RSTEST: &str = "put `#[rstest]` in its place and write `#[test_attr(lvh::test)]` below that";
 

@@ -2,8 +2,9 @@
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, FnArg, Path, ReturnType, parse_quote};
+use syn::{Attribute, FnArg, Path, ReturnType, Visibility, parse_quote};
 
 use crate::args::Args;
 use crate::attributes::{Mark, Marks};
@@ -117,29 +118,47 @@ fn options(lvh: &Path, marks: &Marks, args: &Args) -> TokenStream {
 /// What IDEs offer to run, and what libtest, where it is not switched off, runs: a `#[test]` of the function's name,
 /// or a module of that name with a `#[test]` for each of several kernels.
 fn shadow(lvh: &Path, function: &TestFn, marks: &Marks, args: &Args) -> TokenStream {
-    let name = &function.sig.ident;
+    let (name, vis) = (&function.sig.ident, &function.vis);
+    let visible = (!matches!(vis, Visibility::Inherited)).then(|| visible(name, vis));
     let lints: Vec<_> = function.attrs.iter().filter_map(lint_level).collect();
     let ignore = marks.ignore.as_ref().map(|mark| &mark.attribute);
-    let test = |name: &Ident, kernel: TokenStream| {
+    let test = |vis: Option<&Visibility>, name: &Ident, kernel: TokenStream| {
         let path = format!("::{name}");
         quote! {
             #[::core::prelude::v1::test]
             #(#lints)*
             #ignore
-            fn #name() {
+            #vis fn #name() {
                 #lvh::__private::under_libtest(::core::concat!(::core::module_path!(), #path), #kernel)
             }
         }
     };
     match args.kernels() {
-        [] | [_] => test(name, quote!(::core::option::Option::None)),
+        [] | [_] => {
+            let test = test(Some(vis), name, quote!(::core::option::Option::None));
+            quote!(#test #visible)
+        }
         kernels => {
             let tests = kernels.iter().map(|kernel| {
                 let ident = Ident::new(&kernel_name(&kernel.value()), name.span());
-                test(&ident, quote!(::core::option::Option::Some(#kernel)))
+                test(None, &ident, quote!(::core::option::Option::Some(#kernel)))
             });
-            quote!(#(#lints)* mod #name { #(#tests)* })
+            quote!(#(#lints)* mod #name { #(#tests)* } #visible)
         }
+    }
+}
+
+/// A function of the name for who imports it, as test-tag does with what it makes of `#[tag(root)] #[lvh::test]`: without Rust's harness
+/// rustc drops the shadow, and of several kernels it is a module. Where there is a shadow it goes before what is imported by `*`.
+fn visible(name: &Ident, vis: &Visibility) -> TokenStream {
+    let module = Ident::new(&format!("__lvh_{}", name.unraw()), Span::call_site());
+    quote! {
+        #[doc(hidden)]
+        #[allow(non_snake_case, unreachable_pub, dead_code, missing_docs)]
+        mod #module { pub fn #name() {} }
+        #[doc(hidden)]
+        #[allow(unused_imports, unreachable_pub)]
+        #vis use #module::*;
     }
 }
 
@@ -291,6 +310,14 @@ mod tests {
                         )
                     }
                 }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unreachable_pub, dead_code, missing_docs)]
+                mod __lvh_two {
+                    pub fn two() {}
+                }
+                #[doc(hidden)]
+                #[allow(unused_imports, unreachable_pub)]
+                pub(crate) use __lvh_two::*;
             },
         );
     }

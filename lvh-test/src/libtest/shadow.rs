@@ -1,11 +1,12 @@
 //! What a shadow `#[test]` does on the host.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::panic;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::{at_exit, guest, service};
 use crate::case::TestCase;
@@ -23,6 +24,7 @@ use crate::verdict::{Ending, judge};
 /// If the test fails.
 pub fn run(path: &str, kernel: Option<&str>) {
     guest::run();
+    check_once(path);
     let setup = SETUP.as_ref().unwrap_or_else(|why| fail(why));
     let instances = expand_case(case(path, kernel), &Target::of(setup));
     let wanted =
@@ -34,6 +36,20 @@ pub fn run(path: &str, kernel: Option<&str>) {
     }
     if !run_all(instances, path, setup) {
         panic::resume_unwind(failed())
+    }
+}
+
+/// Fails the second of two tests that are one: an attribute above ours has made a `#[test]` of the function too.
+///
+/// The compiler does not tell our attribute of it, and without Rust's harness the function would be dropped in silence.
+fn check_once(path: &str) {
+    static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let is_first = SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+    if !is_first {
+        fail(
+            "the test is there twice, because an attribute above `#[lvh::test]` adds `#[test]`. Remove that attribute; \
+             for cases, use `#[rstest]` with `#[test_attr(lvh::test)]` below it",
+        );
     }
 }
 

@@ -27,4 +27,28 @@ fn bench() {}
 #[lvh::test(cpus = 2)]
 fn ours_twice() {}
 
+#[lvh::test]
+#[tag(root)]
+fn tagged() {}
+
+#[lvh::test]
+#[test_fork::fork]
+fn forked() {}
+
+#[lvh::test]
+#[test_fork::test]
+fn fork_test() {}
+
+#[lvh::test]
+#[gtest]
+fn google() {}
+
+#[lvh::test]
+#[test_context(Context)]
+fn context(_context: &mut Context) {}
+
+#[lvh::test]
+#[parameterized(x = {1, 2})]
+fn parameters(_x: u32) {}
+
 fn main() {}

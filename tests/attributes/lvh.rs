@@ -1,0 +1,5 @@
+//! Under ours.
+
+mod cases;
+
+lvh::main!();

@@ -1,0 +1,3 @@
+//! Under Rust's own harness.
+
+mod cases;
