@@ -8,7 +8,7 @@ use crate::agent::channel::{self, Sender};
 use crate::agent::{kernel_log, serve};
 use crate::guest::protocol::{self, ToGuest, ToHost, VERSION};
 use crate::pid1::layer::Layers;
-use crate::pid1::{handover, modules, mounts, root};
+use crate::pid1::{devices, handover, modules, mounts, root};
 use crate::sys;
 
 /// Brings the guest up and serves the host until it is done.
@@ -17,6 +17,7 @@ pub fn run() -> io::Result<()> {
     // The kernel starts us in none, and all that we start would be in none too.
     sys::lead_session();
     mounts::early()?;
+    devices::make_nodes();
     modules::load_all(Path::new("/lvh/channel"))?;
     let name = channel_name()?;
     let mut channel = channel::open(&name)?;

@@ -14,6 +14,9 @@ pub const MS_NOEXEC: c_ulong = 8;
 pub const MS_BIND: c_ulong = 4096;
 pub const MS_MOVE: c_ulong = 8192;
 
+pub const S_IFCHR: c_uint = 0o020_000;
+pub const S_IFBLK: c_uint = 0o060_000;
+
 pub const EBUSY: i32 = 16;
 pub const EEXIST: i32 = 17;
 pub const EPIPE: i32 = 32;
@@ -37,6 +40,7 @@ unsafe extern "C" {
         data: *const c_void,
     ) -> c_int;
     fn umount2(target: *const c_char, flags: c_int) -> c_int;
+    fn mknod(path: *const c_char, mode: c_uint, device: u64) -> c_int;
     fn chroot(path: *const c_char) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn signal(number: c_int, handler: usize) -> usize;
@@ -98,6 +102,16 @@ pub fn detach(target: &Path) {
         // SAFETY: a NUL-terminated string that outlives the call.
         unsafe { umount2(target.as_ptr(), MNT_DETACH) };
     }
+}
+
+/// mknod(2): `mode` holds the kind too.
+pub fn make_node(path: &Path, mode: c_uint, major: c_uint, minor: c_uint) -> io::Result<()> {
+    let path = c_path(path)?;
+    // As makedev(3) does it, for both C libraries.
+    let (major, minor) = (u64::from(major), u64::from(minor));
+    let device = (major & 0xfff) << 8 | (major & !0xfff) << 32 | minor & 0xff | (minor & !0xff) << 12;
+    // SAFETY: a NUL-terminated string that outlives the call.
+    check(unsafe { mknod(path.as_ptr(), mode, device) }).map(drop)
 }
 
 /// chroot(2).

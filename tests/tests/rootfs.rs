@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use std::{env, thread};
 
 /// The file systems that every guest has: type, where.
-const MOUNTS: [(&str, &str); 13] = [
+const MOUNTS: [(&str, &str); 16] = [
     ("overlay", "/"),
     ("proc", "/proc"),
     ("sysfs", "/sys"),
@@ -32,6 +32,10 @@ const MOUNTS: [(&str, &str); 13] = [
     ("debugfs", "/sys/kernel/debug"),
     ("tracefs", "/sys/kernel/tracing"),
     ("securityfs", "/sys/kernel/security"),
+    // A module of Debian's kernels.
+    ("configfs", "/sys/kernel/config"),
+    ("mqueue", "/dev/mqueue"),
+    ("hugetlbfs", "/dev/hugepages"),
 ];
 
 /// What reaches the guest of the host's variables, and what lvh sets. A star stands for any rest.
@@ -66,6 +70,71 @@ fn check(result: i32) -> io::Result<i32> {
 
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+#[lvh::test]
+fn device_nodes_are_there_before_their_modules() {
+    let list = read(Path::new("/lib/modules").join(lvh::kernel_release()).join("modules.devname"));
+    let nodes: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(nodes.len() > 10, "{list}");
+    for node in nodes {
+        let [_, name, device] = node.split(' ').collect::<Vec<_>>()[..] else { panic!("{node}") };
+        let metadata = fs::metadata(Path::new("/dev").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (major, minor) = (libc::major(metadata.rdev()), libc::minor(metadata.rdev()));
+        assert!(metadata.file_type().is_char_device(), "{name}");
+        assert_eq!(format!("c{major}:{minor}"), device, "{name}");
+    }
+    let for_all = |name: &str| fs::metadata(name).unwrap().mode() & 0o777 == 0o666;
+    assert!(for_all("/dev/net/tun") && for_all("/dev/fuse") && !for_all("/dev/loop-control"));
+    assert_eq!(fs::read_link("/dev/core").unwrap(), Path::new("/proc/kcore"));
+    assert_eq!(fs::metadata("/run/lock").unwrap().mode() & 0o7777, 0o1777);
+}
+
+/// Opens a device, whose module the kernel loads for that.
+#[track_caller]
+fn open_device(name: &str) -> File {
+    let opened = File::options().read(true).write(true).open(name);
+    opened.unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[lvh::test]
+fn opening_a_device_loads_its_module() -> io::Result<()> {
+    let tun = open_device("/dev/net/tun");
+    // SAFETY: all zeros is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: the request is what TUNSETIFF reads and writes.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) })?;
+    assert!(Path::new("/sys/class/net/tun0").exists());
+    for name in ["/dev/fuse", "/dev/cuse", "/dev/uinput", "/dev/uhid", "/dev/mapper/control", "/dev/vhost-net"] {
+        open_device(name);
+    }
+    let list = read("/proc/modules");
+    assert!(list.contains("\ntun ") || list.starts_with("tun "), "{list}");
+    Ok(())
+}
+
+/// As losetup(8) does.
+#[lvh::test]
+fn a_file_becomes_a_block_device() -> io::Result<()> {
+    const LOOP_SET_FD: libc::c_ulong = 0x4c00;
+    const LOOP_CLR_FD: libc::c_ulong = 0x4c01;
+    const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4c82;
+    let path = env::temp_dir().join("disk");
+    fs::write(&path, [b"on the disk", &[0; (64 << 10) - 11][..]].concat())?;
+    let control = open_device("/dev/loop-control");
+    // SAFETY: plain numbers.
+    let number = check(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) })?;
+    let mut device = open_device(&format!("/dev/loop{number}"));
+    // SAFETY: as above.
+    check(unsafe {
+        libc::ioctl(device.as_raw_fd(), LOOP_SET_FD as _, open_device(path.to_str().unwrap()).as_raw_fd())
+    })?;
+    let mut start = [0; 11];
+    device.read_exact(&mut start)?;
+    assert_eq!(&start, b"on the disk");
+    // SAFETY: as above.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CLR_FD as _, 0) }).map(drop)
 }
 
 #[lvh::test]

@@ -1,6 +1,7 @@
-//! What only the first process of a guest does: mounts, modules, the root that commands see, orphans. It knows nothing of
+//! What only the first process of a guest does: mounts, device nodes, modules, the root that commands see, orphans. It knows nothing of
 //! the host.
 
+pub mod devices;
 pub mod handover;
 pub mod layer;
 pub mod modules;

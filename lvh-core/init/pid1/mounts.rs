@@ -3,7 +3,7 @@
 use std::ffi::c_ulong;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::sys::{self, MS_NODEV, MS_NOEXEC, MS_NOSUID};
@@ -47,6 +47,9 @@ const LINKS: [(&str, &str); 4] = [
     ("/dev/stderr", "/proc/self/fd/2"),
 ];
 
+/// Directories that programs expect in file systems which are new in every guest, and their modes.
+const DIRECTORIES: [(&str, u32); 1] = [("/run/lock", 0o1777)];
+
 /// What lvh-init itself needs to load modules and find its channel.
 const EARLY: &[&str] = &["/proc", "/sys", "/dev"];
 
@@ -77,6 +80,11 @@ pub fn fixed(root: &Path, packed: bool) -> io::Result<Vec<String>> {
             Err(error) => warnings.push(format!("no {} at {}: {error}", mount.fstype, mount.target)),
             Ok(()) => {}
         }
+    }
+    for (directory, mode) in DIRECTORIES {
+        let directory = root.join(&directory[1..]);
+        make_dir(&directory)?;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode))?;
     }
     for (link, target) in LINKS {
         match symlink(target, root.join(&link[1..])) {

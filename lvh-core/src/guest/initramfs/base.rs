@@ -52,8 +52,8 @@ impl Init {
 }
 
 /// The part that every guest of one kernel and one transport shares. Modules are given in load order;
-/// `channel` are those without which the guest cannot talk.
-pub(crate) fn base(init: Init, channel: &[LoadableModule], others: &[LoadableModule]) -> Vec<u8> {
+/// `channel` are those without which the guest cannot talk. `devices` is the kernel's list of nodes that bring a module.
+pub(crate) fn base(init: Init, channel: &[LoadableModule], others: &[LoadableModule], devices: &[u8]) -> Vec<u8> {
     let mut archive = Archive::default();
     for directory in ["/dev", "/proc", "/sys", "/lvh", "/etc", "/root", "/usr/bin"] {
         archive.directory(directory);
@@ -62,6 +62,7 @@ pub(crate) fn base(init: Init, channel: &[LoadableModule], others: &[LoadableMod
     archive.character_device("/dev/console", 5, 1);
     archive.character_device("/dev/kmsg", 1, 11);
     archive.file("/init", 0o755, init.bytes);
+    archive.file("/lvh/devices", 0o644, devices);
     add_modules(&mut archive, "/lvh/channel", channel);
     add_modules(&mut archive, "/lvh/modules", others);
     archive.finish()

@@ -84,6 +84,12 @@ impl ModuleTree {
         Ok(closure.modules)
     }
 
+    /// Depmod's list of device nodes that are to be there before their modules, `modules.devname`. Empty without depmod: then
+    /// there is no modprobe either, which loads them.
+    pub(crate) fn static_devices(&self) -> Vec<u8> {
+        fs::read(self.dir.join("modules.devname")).unwrap_or_default()
+    }
+
     fn read(&self, file: &Path) -> Result<Vec<u8>> {
         let path = self.dir.join(file);
         let bytes = fs::read(&path).map_err(|e| Error::path("read", &path, e))?;

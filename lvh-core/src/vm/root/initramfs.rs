@@ -38,6 +38,7 @@ impl Initramfs {
         let channel = names(candidates::channel_drivers(transport.channel));
         let mut others = names(candidates::share_drivers(transport.share));
         others.extend(names(spec.root.drivers()));
+        others.extend(OPTIONAL);
         others.extend(spec.modules.iter().map(String::as_str));
         let init = Init::of(spec.kernel.arch)?;
         let (base, segment) = Self::base(init, &spec.kernel, drivers, &channel, &others, store)?;
@@ -66,7 +67,7 @@ impl Initramfs {
             let mut others = drivers.load(others)?;
             others.retain(|module| channel.iter().all(|loaded| loaded.name != module.name));
             let file = staging.entry().join("initramfs");
-            std::fs::write(&file, initramfs::base(init, &channel, &others))
+            std::fs::write(&file, initramfs::base(init, &channel, &others, &drivers.static_devices()))
                 .map_err(|error| Error::path("write", &file, error))
         })?;
         let file = entry.path().join("initramfs");
@@ -74,6 +75,10 @@ impl Initramfs {
         Ok((key, segment))
     }
 }
+
+/// Modules that a kernel may lack, for file systems that are mounted only where they are there: nothing asks the kernel to
+/// load this one before its mount point exists.
+const OPTIONAL: [&str; 1] = ["configfs"];
 
 /// Where a guest finds its kernel's configuration.
 pub(crate) fn config_of(kernel: &Kernel) -> PathBuf {

@@ -83,6 +83,11 @@ impl Drivers {
         })
     }
 
+    /// The kernel's list of device nodes that bring a module when they are opened; empty where it has none.
+    pub(crate) fn static_devices(&self) -> Vec<u8> {
+        self.tree.as_ref().map(ModuleTree::static_devices).unwrap_or_default()
+    }
+
     /// The modules to load for `wanted`, in load order; what is built in needs none.
     ///
     /// # Errors
