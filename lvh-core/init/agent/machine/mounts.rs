@@ -6,11 +6,15 @@ use super::state::Facts;
 /// The kernel mounts this by itself when somebody looks there.
 const AUTOMATIC: &str = "/sys/kernel/debug/tracing";
 
+/// All that the kernel says of mounts; nothing without `/proc`.
+pub fn mountinfo() -> String {
+    calls::read("/proc/self/mountinfo").unwrap_or_default()
+}
+
 /// The file system on top of each mount point, by what a command can do with it: one of the same kind that was mounted
 /// over it, as libraries do with bpffs, is as good.
-pub fn mounts() -> Facts {
-    let text = calls::read("/proc/self/mountinfo").unwrap_or_default();
-    text.lines().filter_map(mount).filter(|(point, _)| point != AUTOMATIC).collect()
+pub fn mounts(mountinfo: &str) -> Facts {
+    mountinfo.lines().filter_map(mount).filter(|(point, _)| point != AUTOMATIC).collect()
 }
 
 /// A line of `mountinfo`, as proc(5) has it.

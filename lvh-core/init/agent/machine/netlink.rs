@@ -1,13 +1,19 @@
 //! Asking the kernel for all that it has of a kind: netlink(7), rtnetlink(7).
 
-use std::ffi::c_int;
+use std::cell::Cell;
+use std::ffi::{c_int, c_uint, c_void};
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 unsafe extern "C" {
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
+    fn bind(socket: c_int, address: *const c_void, len: c_uint) -> c_int;
 }
+
+const AF_NETLINK: c_int = 16;
+const SOCK_NONBLOCK: c_int = 0o4000;
+const ENOBUFS: i32 = 105;
 
 pub const NETLINK_ROUTE: c_int = 0;
 pub const NETLINK_NETFILTER: c_int = 12;
@@ -63,16 +69,7 @@ fn number(bytes: &[u8]) -> u32 {
 /// All messages that answer a request of this kind, whose fixed part has `fixed` bytes, all zero; none where the kernel does
 /// not know it.
 pub fn dump(protocol: c_int, kind: u16, fixed: usize) -> Vec<Message> {
-    const AF_NETLINK: c_int = 16;
-    // SOCK_RAW, SOCK_CLOEXEC.
-    const KIND: c_int = 3 | 0o2_000_000;
-    // SAFETY: no memory is involved.
-    let socket = unsafe { socket(AF_NETLINK, KIND, protocol) };
-    if socket < 0 {
-        return Vec::new();
-    }
-    // SAFETY: the kernel just gave us this descriptor.
-    let mut socket = File::from(unsafe { OwnedFd::from_raw_fd(socket) });
+    let Some(mut socket) = open(protocol, 0) else { return Vec::new() };
     let mut messages = Vec::new();
     if socket.write_all(&request(kind, fixed)).is_ok() {
         let mut buffer = vec![0; 32 << 10];
@@ -83,6 +80,57 @@ pub fn dump(protocol: c_int, kind: u16, fixed: usize) -> Vec<Message> {
         }
     }
     messages
+}
+
+/// Hears whatever changes in the network.
+pub struct Listener {
+    socket: Option<File>,
+    heard: Cell<bool>,
+}
+
+impl Listener {
+    /// Listens from now on.
+    pub fn new() -> Self {
+        // RTMGRP_LINK, _TC, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_RULE, _IPV6_IFADDR, _IPV6_ROUTE and RTNLGRP_IPV6_RULE.
+        const GROUPS: u32 = 0x1 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
+        // struct sockaddr_nl: family and padding, port, groups.
+        let address = [AF_NETLINK as u32, 0, GROUPS];
+        let socket = open(NETLINK_ROUTE, SOCK_NONBLOCK).filter(|socket| {
+            // SAFETY: pointer and size of one address that outlives the call.
+            unsafe { bind(socket.as_raw_fd(), address.as_ptr().cast(), size_of_val(&address) as c_uint) == 0 }
+        });
+        Self { socket, heard: Cell::new(false) }
+    }
+
+    /// Whether it heard anything since [`Self::forget`]. Where it cannot listen, something was.
+    pub fn heard(&self) -> bool {
+        let Some(mut socket) = self.socket.as_ref() else { return true };
+        let mut buffer = [0; 4096];
+        loop {
+            match socket.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.heard.get(),
+                Ok(1..) => {}
+                // It heard more than it could keep.
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+                _ => return true,
+            }
+            self.heard.set(true);
+        }
+    }
+
+    /// What it heard has come to nothing.
+    pub fn forget(&self) {
+        self.heard.set(false);
+    }
+}
+
+fn open(protocol: c_int, flags: c_int) -> Option<File> {
+    const SOCK_RAW: c_int = 3;
+    const SOCK_CLOEXEC: c_int = 0o2_000_000;
+    // SAFETY: no memory is involved.
+    let socket = unsafe { socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, protocol) };
+    // SAFETY: the kernel just gave us this descriptor.
+    (socket >= 0).then(|| File::from(unsafe { OwnedFd::from_raw_fd(socket) }))
 }
 
 /// struct nlmsghdr: length, type, flags, sequence, port; then the fixed part.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::mounts::mounts;
+use super::mounts::{mountinfo, mounts};
+use super::netlink::Listener;
 use super::room::Room;
 use super::{leftovers, network, settings};
 use crate::lock;
@@ -42,7 +43,8 @@ enum Kind {
 
 use Kind::{Losses, Settings, Things};
 
-const MOUNTS: Part = Part { look: mounts, kind: Things("mount"), settles: false };
+const MOUNTS: Kind = Things("mount");
+const PROC_GONE: &str = "mount `/proc` is gone";
 
 /// In the order in which changes are told.
 const PARTS: &[Part] = &[
@@ -58,12 +60,16 @@ const PARTS: &[Part] = &[
     Part { look: leftovers::bpf, kind: Things("BPF"), settles: true },
     Part { look: leftovers::disks, kind: Things("block device"), settles: true },
     Part { look: leftovers::swaps, kind: Things("swap"), settles: false },
+    Part { look: network::nftables, kind: Things("nftables rule"), settles: true },
+];
+
+/// Looked at only after something was heard of the network.
+const NETWORK: &[Part] = &[
     Part { look: network::links, kind: Things("network interface"), settles: true },
     Part { look: network::addresses, kind: Things("address"), settles: true },
     Part { look: network::routes, kind: Things("route"), settles: true },
     Part { look: network::rules, kind: Things("routing rule"), settles: true },
     Part { look: network::qdiscs, kind: Things("queueing discipline"), settles: true },
-    Part { look: network::nftables, kind: Things("nftables rule"), settles: true },
 ];
 
 /// The machine as the first command that asks finds it.
@@ -71,9 +77,11 @@ const PARTS: &[Part] = &[
 pub struct Machine(Arc<Mutex<Option<State>>>);
 
 struct State {
-    mounts: Facts,
+    mountinfo: String,
     parts: Vec<Facts>,
+    network: Vec<Facts>,
     room: Room,
+    listener: Listener,
 }
 
 impl Machine {
@@ -90,8 +98,10 @@ impl Machine {
 
 impl State {
     fn look() -> Self {
-        let parts = PARTS.iter().map(|part| (part.look)()).collect();
-        Self { mounts: mounts(), parts, room: Room::look() }
+        // First, so that nothing is missed.
+        let listener = Listener::new();
+        let look = |parts: &[Part]| parts.iter().map(|part| (part.look)()).collect();
+        Self { mountinfo: mountinfo(), parts: look(PARTS), network: look(NETWORK), room: Room::look(), listener }
     }
 
     fn changes(&self) -> Vec<String> {
@@ -108,16 +118,28 @@ impl State {
 
     /// What is not as it was at this moment, and whether some of that may go by itself.
     fn changes_now(&self) -> (Vec<String>, bool) {
-        let is = mounts();
-        if !is.contains_key("/proc") && self.mounts.contains_key("/proc") {
+        let mut changes = self.mount_changes();
+        let all_mounted = changes.is_empty();
+        if changes.iter().any(|change| change == PROC_GONE) {
             // Nearly all else is seen there.
-            return (vec!["mount `/proc` is gone".to_owned()], false);
+            return (vec![PROC_GONE.to_owned()], false);
         }
-        let mut changes = MOUNTS.changes(&self.mounts, &is, true);
-        let (all_mounted, mut may_go) = (changes.is_empty(), false);
-        for (part, was) in PARTS.iter().zip(&self.parts) {
-            let found = part.changes(was, &(part.look)(), all_mounted);
-            may_go |= part.settles && !found.is_empty();
+        let mut may_go = false;
+        let mut compare = |parts: &[Part], was: &[Facts]| {
+            let mut found = Vec::new();
+            for (part, was) in parts.iter().zip(was) {
+                let changes = part.kind.changes(was, &(part.look)(), all_mounted);
+                may_go |= part.settles && !changes.is_empty();
+                found.extend(changes);
+            }
+            found
+        };
+        changes.extend(compare(PARTS, &self.parts));
+        if self.listener.heard() {
+            let found = compare(NETWORK, &self.network);
+            if found.is_empty() {
+                self.listener.forget();
+            }
             changes.extend(found);
         }
         // What is mounted over a place may never answer.
@@ -128,17 +150,22 @@ impl State {
         }
         (changes, may_go)
     }
+
+    fn mount_changes(&self) -> Vec<String> {
+        let is = mountinfo();
+        if is == self.mountinfo { Vec::new() } else { MOUNTS.changes(&mounts(&self.mountinfo), &mounts(&is), true) }
+    }
 }
 
-impl Part {
+impl Kind {
     /// What is new, gone or different. Settings that were mounted away are not gone.
     fn changes(&self, was: &Facts, is: &Facts, all_mounted: bool) -> Vec<String> {
-        let name = |name: &str| match self.kind {
+        let name = |name: &str| match self {
             Settings => format!("`{name}`"),
             Things(what) | Losses(what) => format!("{what} `{name}`"),
         };
         let mut changes = Vec::new();
-        if matches!(self.kind, Things(_)) {
+        if matches!(self, Things(_)) {
             changes.extend(is.keys().filter(|new| !was.contains_key(*new)).map(|new| name(new) + " is left"));
         }
         for (key, was) in was {
