@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -108,14 +108,14 @@ spoiler!(timed_out (timeout = "2s") {
 });
 
 /// A process out of reach: in a session and a cgroup that are not the test's.
-fn escaped() -> Child {
+fn escaped() {
     let mut command = Command::new("sleep");
     command.arg("1000");
     // SAFETY: one system call between fork and exec.
     unsafe { command.pre_exec(|| if libc::setsid() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }) };
     let child = command.spawn().unwrap();
     fs::write("/sys/fs/cgroup/cgroup.procs", child.id().to_string()).unwrap();
-    child
+    std::mem::forget(child);
 }
 
 spoiler!(cgroups {
