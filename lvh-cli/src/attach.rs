@@ -91,7 +91,7 @@ async fn converse(entered: &Entered, words: Vec<OsString>) -> anyhow::Result<Exi
     let mut signals = Signals::take()?;
     let terminal = RawTerminal::enter()?;
     let process = entered.spawn(&command(entered, &words, terminal.as_ref())).await?;
-    let Ended { code, .. } = relay::run(process, None, &mut signals).await;
+    let Ended { code, .. } = relay::run(process, None, &mut signals).await?;
     drop(terminal);
     let gone = || Error::new(ErrorKind::Guest, "the VM is gone: the guest died, or the test run was ended");
     Ok(ExitCode::from(code.ok_or_else(gone)?))

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use lvh_core::machine::start_thread;
 use lvh_core::vm::{Exit, Process, ProcessEvent, Stdin, Stream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -88,8 +89,11 @@ pub(crate) fn code_of_signal(signal: i32) -> u8 {
 }
 
 /// Relays until the command ends, for at most `limit`.
-pub(crate) async fn run(mut process: Process, limit: Option<Duration>, signals: &mut Signals) -> Ended {
-    let mut stdin = Input::open(&process);
+///
+/// # Errors
+/// The thread that reads standard input cannot be started.
+pub(crate) async fn run(mut process: Process, limit: Option<Duration>, signals: &mut Signals) -> lvh_core::Result<Ended> {
+    let mut stdin = Input::open(&process)?;
     let (mut timed_out, mut interrupted) = (false, None);
     // Pending where there is no limit.
     let mut deadline = std::pin::pin!(sleep(limit));
@@ -126,11 +130,11 @@ pub(crate) async fn run(mut process: Process, limit: Option<Duration>, signals: 
             () = &mut patience => {
                 terminal::error(&format!("lvh: the command could not be killed within {PATIENCE:?}; its VM is ended\n"));
                 let code = if timed_out { TIMED_OUT } else { interrupted.map_or(u8::MAX, code_of_signal) };
-                return Ended { code: Some(code), interrupted: interrupted.is_some(), stuck: true };
+                return Ok(Ended { code: Some(code), interrupted: interrupted.is_some(), stuck: true });
             }
         }
     };
-    Ended { code, interrupted: interrupted.is_some(), stuck: false }
+    Ok(Ended { code, interrupted: interrupted.is_some(), stuck: false })
 }
 
 /// Waits as long, or for ever.
@@ -156,18 +160,18 @@ struct Input {
 }
 
 impl Input {
-    fn open(process: &Process) -> Self {
+    fn open(process: &Process) -> lvh_core::Result<Self> {
         let (sender, chunks) = mpsc::channel(1);
         // Blocking reads: a terminal or a pipe of ours may be shared with others, who would see it non-blocking.
-        std::thread::spawn(move || {
+        start_thread("lvh-stdin", move || {
             let mut chunk = vec![0; 16 << 10];
             while let Ok(len @ 1..) = std::io::stdin().read(&mut chunk) {
                 if sender.blocking_send(chunk[..len].to_vec()).is_err() {
                     return;
                 }
             }
-        });
-        Self { feed: process.stdin(), chunks, next: None, ended: false }
+        })?;
+        Ok(Self { feed: process.stdin(), chunks, next: None, ended: false })
     }
 
     /// Sends the next bytes, once there are some and the guest has room; never returns after the end.

@@ -123,7 +123,7 @@ impl VmCommand {
         };
         let terminal = RawTerminal::enter()?;
         let process = vm.spawn(&self.command(terminal.as_ref())).await?;
-        let Ended { code, interrupted, stuck } = relay::run(process, self.timeout, signals).await;
+        let Ended { code, interrupted, stuck } = relay::run(process, self.timeout, signals).await?;
         drop(terminal);
         let Some(code) = code else {
             return Err(vm.death().await.into());

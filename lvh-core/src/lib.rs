@@ -80,6 +80,8 @@ mod guest;
 mod host_context;
 pub mod kernel;
 #[doc(hidden)]
+pub mod machine;
+#[doc(hidden)]
 pub mod process;
 pub mod progress;
 #[cfg(test)]

@@ -57,6 +57,11 @@ impl TestEvents {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// No further test is to start.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// The test begins; what it needs (a VM) is there. Returns once that is shown, and with it the end of the test
     /// before, so that what the test itself prints comes after.
     pub(crate) fn started(&self, job: &Job) {
@@ -85,7 +90,7 @@ impl TestEvents {
     /// The test has ended.
     pub(crate) fn ended(&self, job: &Job, outcome: Outcome) {
         if self.fail_fast && outcome.failed() {
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop();
         }
         self.send(TestEvent::Ended(job.index, outcome));
     }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access, statvfs};
 
 use super::{Family, trial};
-use crate::config::{Accel, Config};
+use crate::config::{Accel, Config, Memory};
 use crate::kernel::deb::{KEYRINGS, mirror_in};
+use crate::machine::Limits;
 use crate::vm::qemu::version::{said, version};
 use crate::{Arch, Result, vm};
 
@@ -38,6 +39,10 @@ pub struct Facts {
     pub virtualisation: Virtualisation,
     /// The machine is a container of Docker or Podman.
     pub container: bool,
+    /// What control groups allow.
+    pub limits: Limits,
+    /// The memory of VMs that say nothing themselves.
+    pub memory: Memory,
     /// `/dev/vhost-vsock`.
     pub vhost_vsock: Device,
     /// `apt-get`.
@@ -140,6 +145,8 @@ impl Facts {
             kvm_trial: Kvm::find_out(&kvm, qemu.as_ref(), &data_dir),
             virtualisation: Virtualisation::of(root),
             container: CONTAINER_MARKS.iter().any(|mark| root.join(mark).exists()),
+            limits: Limits::read(root),
+            memory: config.vm.memory,
             vhost_vsock: Device::open(&root.join("dev/vhost-vsock"), root),
             apt_get: program("apt-get"),
             dpkg_deb: program("dpkg-deb"),

@@ -2,6 +2,7 @@
 
 use super::{Check, Device, Facts, Kvm, Qemu, State, Virtualisation};
 use crate::config::Accel;
+use crate::machine::{self, VM_TASKS};
 use crate::process::install::{Thing, install};
 
 /// The first QEMU whose TCG runs a guest that patches its own code on several threads.
@@ -19,6 +20,7 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
         // Without apt-get there is no configuration of apt to look for a mirror in.
         .chain(facts.apt_get.is_some().then(|| mirror(facts)))
         .chain([keyring(facts), kmod(facts)])
+        .chain(limits(facts))
         .collect()
 }
 
@@ -215,6 +217,33 @@ fn kmod(facts: &Facts) -> Check {
     Check::lack("depmod, modprobe", State::Degraded, not_found(&missing), cost, fix)
 }
 
+/// What control groups allow, where they set a limit.
+fn limits(facts: &Facts) -> Vec<Check> {
+    let limits = &facts.limits;
+    let memory = limits.memory.as_ref().map(|limit| {
+        let found = limit.as_memory();
+        match machine::check_limits(limits, facts.memory) {
+            Ok(()) => Check::ok("memory limit", found),
+            Err(error) => {
+                let cost = "no VM starts with the memory that `[vm]` gives it";
+                Check::lack("memory limit", State::Missing, found, cost, error.hint().unwrap_or_default().to_owned())
+            }
+        }
+    });
+    let tasks = limits.tasks.as_ref().map(|limit| match limit.value < VM_TASKS {
+        false => Check::ok("process limit", limit.to_string()),
+        true => {
+            let (cost, fix) = ("threads and QEMU may not start", format!("raise it to {VM_TASKS} or more for each VM"));
+            Check::lack("process limit", State::Degraded, limit.to_string(), cost, fix)
+        }
+    });
+    let cpu = limits.cpu.as_ref().map(|limit| {
+        let found = format!("{:.2} processors (`{}`)", limit.value as f64 / 100.0, limit.file.display());
+        Check::ok("CPU limit", found)
+    });
+    memory.into_iter().chain(tasks).chain(cpu).collect()
+}
+
 fn not_found(names: &[&str]) -> String {
     let verb = if names.len() == 1 { "was" } else { "were" };
     format!("{} {verb} not found", names.join(" and "))
@@ -225,6 +254,8 @@ mod tests {
     use super::super::{DataDir, Family, can_run};
     use super::*;
     use crate::Arch;
+    use crate::config::Memory;
+    use crate::machine::{Limit, Limits};
 
     /// A Debian machine that has everything.
     fn healthy() -> Facts {
@@ -242,6 +273,8 @@ mod tests {
             kvm_trial: Kvm::Runs,
             virtualisation: Virtualisation::Intel,
             container: false,
+            limits: Limits::default(),
+            memory: Memory::from_mib(1024),
             mirror: Some("https://mirror.example/debian".into()),
             vhost_vsock: Device::Opens,
             apt_get: Some("/usr/bin/apt-get".into()),
@@ -335,6 +368,26 @@ mod tests {
         check(
             |facts| (facts.depmod, facts.modprobe) = (None, None),
             "Degraded depmod, modprobe: `depmod` and `modprobe` were not found | sudo apt install kmod",
+        );
+    }
+
+    #[test]
+    fn limits_of_control_groups() {
+        let limit = |value, name: &str| Some(Limit { value, file: name.into() });
+        let wide = Limits { memory: limit(2 << 30, "/m"), tasks: limit(99, "/p"), cpu: limit(150, "/c"), ..Limits::default() };
+        let found = judge(&Facts { limits: wide, ..healthy() });
+        let found: Vec<_> = found.iter().filter(|check| check.name.ends_with(" limit")).collect();
+        assert!(found.iter().all(|check| check.state == State::Ok), "{found:?}");
+        let texts: Vec<_> = found.iter().map(|check| check.found.as_str()).collect();
+        assert_eq!(texts, ["2048 MiB (`/m`)", "99 (`/p`)", "1.50 processors (`/c`)"]);
+        check(
+            |facts| facts.limits.memory = limit(512 << 20, "/m"),
+            "Missing memory limit: 512 MiB (`/m`) | set `memory = \"320M\"` in [vm] of lvh.toml, or `memory` of the test or \
+             --memory, or raise the limit",
+        );
+        check(
+            |facts| facts.limits.tasks = limit(7, "/p"),
+            "Degraded process limit: 7 (`/p`) | raise it to 24 or more for each VM",
         );
     }
 

@@ -3,11 +3,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::oneshot;
+
 use super::image::payload::{self, Extracted};
 use super::local::{self, LocalKernel, LocalModules};
 use super::modules::built;
 use super::stamp::stamp;
 use super::{DebSource, Kernel, KernelSource, deb};
+use crate::machine::start_thread;
 use crate::store::{Key, Store};
 use crate::{Arch, Event, Events, Result};
 
@@ -21,10 +24,15 @@ use crate::{Arch, Event, Events, Result};
 /// When the source names nothing, cannot be fetched, or holds no kernel.
 pub async fn resolve(name: &str, source: &KernelSource, store: &Store, events: &Events) -> Result<Kernel> {
     let (name, source, store, events) = (name.to_owned(), source.clone(), store.clone(), events.clone());
-    let work = tokio::task::spawn_blocking(move || resolve_blocking(&name, &source, &store, &events));
-    match work.await {
+    let (done, resolved) = oneshot::channel();
+    // A thread of our own: tokio panics where it cannot start one.
+    let thread = start_thread("lvh-kernel", move || {
+        // Nobody waits any more: what was made is in the store.
+        let _ = done.send(resolve_blocking(&name, &source, &store, &events));
+    })?;
+    match resolved.await {
         Ok(result) => result,
-        Err(panicked) => resume_unwind(panicked.into_panic()),
+        Err(_gone) => resume_unwind(thread.join().expect_err("it ended without a result")),
     }
 }
 

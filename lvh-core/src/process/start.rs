@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
@@ -16,6 +17,7 @@ pub struct Start {
     command: Command,
     inherited: Vec<RawFd>,
     pipes: Vec<Pipe>,
+    first_to_die: bool,
 }
 
 /// Where output of a program comes from.
@@ -30,7 +32,7 @@ impl Start {
     /// Starts what `command` says; its standard input is empty.
     pub fn new(mut command: Command) -> Self {
         command.stdin(Stdio::null()).process_group(0);
-        Self { command, inherited: Vec::new(), pipes: Vec::new() }
+        Self { command, inherited: Vec::new(), pipes: Vec::new(), first_to_die: false }
     }
 
     /// The program, and no other, inherits the descriptors `fds`, which stay open until [`Start::spawn`] returns.
@@ -47,6 +49,12 @@ impl Start {
         self
     }
 
+    /// Has the kernel kill it before us where memory is short (`oom_score_adj` in proc(5)): somebody must tell of it.
+    #[must_use]
+    pub fn first_to_die(self) -> Self {
+        Self { first_to_die: true, ..self }
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -57,11 +65,15 @@ impl Start {
 
     /// Starts it from the calling thread; with that thread it dies.
     pub(super) fn spawn_here(self) -> io::Result<(process::Child, Vec<Pipe>)> {
-        let Self { mut command, inherited, pipes } = self;
+        let Self { mut command, inherited, pipes, first_to_die } = self;
         pipes.iter().try_for_each(|pipe| ioctl_fionbio(&pipe.reader, true))?;
         let parent = getpid();
         let prepare = move || {
             die_with(parent)?;
+            if first_to_die {
+                // Where it cannot be had, nothing is lost but words.
+                let _ = volunteer();
+            }
             inherited.iter().try_for_each(|&fd| survive_exec(fd))
         };
         // SAFETY: between fork and exec only system calls are made.
@@ -75,6 +87,18 @@ impl Start {
 fn die_with(parent: Pid) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
+}
+
+/// Half of what makes a process the first in any case; whoever has more keeps it.
+fn volunteer() -> rustix::io::Result<()> {
+    let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = [0; 8];
+    let length = rustix::io::read(&file, &mut text)?;
+    let is_ordinary = text[..length].first() == Some(&b'-') || length <= "99\n".len();
+    if is_ordinary {
+        rustix::io::write(&file, b"500")?;
+    }
+    Ok(())
 }
 
 fn survive_exec(fd: RawFd) -> io::Result<()> {

@@ -11,7 +11,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use vhost::vhost_user::Error as ProtocolError;
 use vhost::vhost_user::Listener;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{Error as DaemonError, VhostUserBackend, VhostUserDaemon};
+use vhost_user_backend::{Error as DaemonError, VhostUserBackend, VhostUserDaemon, VhostUserHandlerError};
 use vm_memory::{GuestAddressSpace, GuestMemory, GuestMemoryAtomic, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
@@ -19,6 +19,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::socket;
 use super::vring::Vring;
+use crate::machine::{no_thread, with_hint};
 use crate::{Error, ErrorKind, Result};
 
 /// How long the end of a device waits for its threads, which need a few milliseconds once QEMU is gone.
@@ -106,7 +107,7 @@ pub(super) fn serve<H: Handler>(handler: H) -> Result<Device> {
     let thread = thread::Builder::new()
         .name(H::NAME.into())
         .spawn(move || supervise(handler, listener.into(), &started))
-        .map_err(|e| Error::io("start a vhost-user thread", e))?;
+        .map_err(|e| no_thread(H::NAME, e))?;
     let device = Device { socket: Some(socket), thread: Some(thread) };
     match start.recv() {
         Ok(()) => Ok(device),
@@ -123,7 +124,18 @@ fn supervise<H: Handler>(handler: H, listener: Listener, started: &mpsc::Sender<
     let exit = Arc::new(ExitEvent::new().map_err(|e| Error::io("start a vhost-user device", e))?);
     let result = run(handler, listener, started, exit.clone());
     exit.close();
-    result.map_err(|e| Error::new(ErrorKind::Io, format!("vhost-user device `{}`: {e}", H::NAME)))
+    result.map_err(|e| failure(H::NAME, e))
+}
+
+/// Threads of the library are told as our own.
+fn failure(name: &str, error: DaemonError) -> Error {
+    let failed = |what: &str| Error::new(ErrorKind::Io, format!("vhost-user device `{name}`{what}"));
+    match error {
+        DaemonError::NewVhostUserHandler(VhostUserHandlerError::SpawnVringWorker(e)) | DaemonError::StartDaemon(e) => {
+            with_hint(failed(" did not start"), e)
+        }
+        other => failed(&format!(": {other}")),
+    }
 }
 
 fn run<H: Handler>(

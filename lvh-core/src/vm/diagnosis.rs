@@ -26,6 +26,10 @@ pub(crate) enum Cause {
     QemuEnded(ExitStatus),
     /// QEMU ended because the host has not the memory that it asked for.
     NoHostMemory(ExitStatus),
+    /// The kernel killed QEMU for want of memory; what bounds that.
+    OomKilled(String),
+    /// QEMU could not start a thread.
+    NoThreads(ExitStatus),
     /// The guest took too long.
     Late { limit: Duration, reached: Progress },
     /// lvh-init could not do what it was told, and said why.
@@ -53,6 +57,9 @@ const OUT_OF_MEMORY: [&str; 2] = ["deadlocked on memory", "Out of memory"];
 /// What QEMU says when it does not get the guest's memory: `ENOMEM` in words.
 const NO_HOST_MEMORY: &str = "Cannot allocate memory";
 
+/// What QEMU says when it may start no more threads: `EAGAIN` in words.
+const NO_THREADS: &str = "qemu_thread_create: Resource temporarily unavailable";
+
 /// The best that is known of why QEMU ended or the guest fell silent.
 pub(crate) fn diagnose(qemu: &Qemu, stop: Option<&Stop>, console: &Console) -> Option<Cause> {
     if let Some(line) = console.panic_line() {
@@ -62,7 +69,8 @@ pub(crate) fn diagnose(qemu: &Qemu, stop: Option<&Stop>, console: &Console) -> O
         (Some(Stop::Shutdown(reason)), _) => Some(Cause::Shutdown(reason.clone())),
         (Some(Stop::InternalError), _) => Some(Cause::InternalError),
         (None, Some(status)) if qemu.stderr().contains(NO_HOST_MEMORY) => Some(Cause::NoHostMemory(status)),
-        (None, Some(status)) => Some(Cause::QemuEnded(status)),
+        (None, Some(status)) if qemu.stderr().contains(NO_THREADS) => Some(Cause::NoThreads(status)),
+        (None, Some(status)) => Some(qemu.lack_of_memory().map_or(Cause::QemuEnded(status), Cause::OomKilled)),
         (None, None) => None,
     }
 }
@@ -103,6 +111,8 @@ impl Cause {
             Self::NoHostMemory(_) => {
                 Some("`memory` of [vm] in lvh.toml, or of the test, asks for more than this machine can give")
             }
+            Self::OomKilled(_) => Some("`memory` of [vm] in lvh.toml, or of the test, asks for less; or raise the limit"),
+            Self::NoThreads(_) => Some("`ulimit -u` and `pids.max` of control groups bound threads: `lvh doctor` shows them"),
             Self::Panic(_) | Self::Shutdown(_) | Self::InternalError | Self::QemuEnded(_) => None,
             Self::Refused(_) | Self::Channel(_) => None,
         }
@@ -121,6 +131,8 @@ impl fmt::Display for Cause {
             Self::Shutdown(reason) => write!(f, "the machine ended ({reason})"),
             Self::InternalError => f.write_str("QEMU reports an internal error"),
             Self::QemuEnded(status) | Self::NoHostMemory(status) => write!(f, "QEMU ended ({status})"),
+            Self::OomKilled(why) => write!(f, "the kernel killed QEMU for want of memory: {why}"),
+            Self::NoThreads(status) => write!(f, "QEMU could not start a thread ({status})"),
             Self::Late { limit, reached } => {
                 write!(f, "timed out after {limit:?} waiting for the guest: {}", reached.as_str())
             }
@@ -165,6 +177,9 @@ mod tests {
         check(Cause::of_panic(memory.into()), &format!("the kernel panicked: {memory}"), Some("memory"));
         check(Cause::QemuEnded(failed), "QEMU ended (exit status: 1)", None);
         check(Cause::NoHostMemory(failed), "QEMU ended (exit status: 1)", Some("memory"));
+        let killed = "the kernel killed QEMU for want of memory: the limit is 1 MiB (`f`)";
+        check(Cause::OomKilled("the limit is 1 MiB (`f`)".into()), killed, Some("memory"));
+        check(Cause::NoThreads(failed), "QEMU could not start a thread (exit status: 1)", Some("ulimit -u"));
         check(Cause::Shutdown("guest-reset".into()), "the machine ended (guest-reset)", None);
         check(Cause::InternalError, "QEMU reports an internal error", None);
         check(Cause::of_handshake(io::Error::other("no overlay")), "no overlay", None);

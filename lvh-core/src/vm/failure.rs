@@ -5,6 +5,7 @@ use std::io;
 use super::diagnosis::Cause;
 use crate::error::{Error, ErrorKind};
 use crate::kernel::Kernel;
+use crate::machine::with_hint;
 
 /// What one try at booting ended in.
 pub(crate) enum Failure {
@@ -25,7 +26,7 @@ pub(crate) enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Host(Error::new(ErrorKind::Io, "failed to start the VM").with_source(error))
+        Self::Host(with_hint(Error::new(ErrorKind::Io, "failed to start the VM"), error))
     }
 }
 

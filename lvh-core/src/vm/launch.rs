@@ -23,6 +23,7 @@ use super::transport::share::{self, Shares};
 use crate::error::{Error, ErrorKind};
 use crate::guest::initramfs;
 use crate::guest::kernel_log::log_file;
+use crate::machine::with_hint;
 use crate::process::install::install_qemu;
 
 /// How a VM begins.
@@ -92,7 +93,7 @@ pub(crate) fn launch(attempt: &Attempt<'_>, start: Start<'_>) -> Result<Launched
 
     monitor.set_nonblocking(true)?;
     let monitor = Monitor::follow(tokio::net::UnixStream::from_std(monitor)?);
-    let machine = Machine { qemu, monitor, console: Console::read(console, log) };
+    let machine = Machine { qemu, monitor, console: Console::read(console, log)? };
     Ok(Launched { machine, link, shares, state, since })
 }
 
@@ -105,7 +106,7 @@ fn spawn(invocation: &Invocation, fds: Vec<RawFd>, written: Option<&Path>) -> Re
             let message = format!("`{program}` was not found in PATH");
             Failure::Host(Error::new(ErrorKind::Missing, message).with_hint(install_qemu()))
         }
-        _ => Failure::Host(Error::new(ErrorKind::Io, format!("failed to run `{program}`")).with_source(error)),
+        _ => Failure::Host(with_hint(Error::new(ErrorKind::Io, format!("failed to run `{program}`")), error)),
     })
 }
 

@@ -17,6 +17,7 @@ use super::transport::drivers::Drivers;
 use crate::config::Accel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events};
+use crate::machine;
 use crate::store::Store;
 
 impl Vm {
@@ -45,6 +46,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Reads what host and guest offer and decides.
     fn make(spec: &'a VmSpec, store: &Store) -> Result<Self> {
+        machine::check_room(spec.memory)?;
         let drivers = Drivers::of(&spec.kernel)?;
         drivers.check(&spec.kernel, &spec.modules)?;
         check_root(spec, &drivers)?;

@@ -25,6 +25,9 @@ use crate::guest::protocol::{CORE, CORES, PROFILES};
 /// How long a guest may take to write everything back when it is told to end.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long signs of a guest's death may follow the first.
+const DEATH_DEADLINE: Duration = Duration::from_secs(2);
+
 /// How many console lines an error quotes.
 pub(crate) const CONSOLE_LINES: usize = 30;
 
@@ -94,10 +97,22 @@ impl Vm {
         }
     }
 
-    /// The error of a guest that died: why, and what the console said last. Waits until it is gone, as [`Vm::died`].
+    /// The error of a guest that died: why, and what the console said last. Waits until it is gone.
     pub async fn death(&self) -> Error {
-        let message = format!("the guest died: {}", self.died().await);
-        Error::new(ErrorKind::Guest, message).with_output(self.console_tail())
+        // A guest that is gone has closed its channel, or half of it.
+        let closed = tokio::time::timeout(DEATH_DEADLINE, self.guest.closed()).await;
+        let closed = closed.unwrap_or_else(|_elapsed| "it takes no requests any more".to_owned());
+        // QEMU ends a moment after its channel; the guest may also have closed it alone.
+        let _ = tokio::time::timeout(DEATH_DEADLINE, self.qemu.ended()).await;
+        let stop = self.stop.borrow().clone();
+        let cause = diagnose(&self.qemu, stop.as_ref(), &self.console);
+        let why = match &cause {
+            Some(cause) if self.guest.broke() => format!("{cause}; {closed}"),
+            Some(cause) => cause.to_string(),
+            None => closed,
+        };
+        let error = Error::new(ErrorKind::Guest, format!("the guest died: {why}")).with_output(self.console_tail());
+        cause.and_then(|cause| cause.hint()).into_iter().fold(error, Error::with_hint)
     }
 
     /// Does on the host what commands did in the writable directories, and brings home the coverage profiles that they
@@ -143,19 +158,6 @@ impl Vm {
         })?;
         problems.extend(to.finish());
         Ok(problems)
-    }
-
-    /// Waits until the guest is gone, and says why: what QEMU knows, and what the console said last.
-    pub async fn died(&self) -> String {
-        let closed = self.guest.closed().await;
-        // QEMU ends a moment after its channel; the guest may also have closed it alone.
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.qemu.ended()).await;
-        let stop = self.stop.borrow().clone();
-        match diagnose(&self.qemu, stop.as_ref(), &self.console) {
-            Some(cause) if self.guest.broke() => format!("{cause}; {closed}"),
-            Some(cause) => cause.to_string(),
-            None => closed,
-        }
     }
 
     /// The bug of QEMU's that killed the guest, if the console shows one: under TCG with several CPUs, QEMU before 8.1

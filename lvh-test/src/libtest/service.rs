@@ -4,15 +4,15 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
+use lvh_core::machine::{room_for_vms, start_thread};
 use lvh_core::{Config, Error, Progress};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Job, Outcome};
-use crate::run::{end_with_cargo, room};
+use crate::run::end_with_cargo;
 use crate::session::{Session, Shared, VmKey, in_short};
 use crate::settings::Setup;
 use crate::test_events::{OutputStream, TestEvent, TestEvents};
@@ -28,39 +28,48 @@ struct Order {
 /// Runs one test in a VM that it shares with the others of this process that want the same.
 ///
 /// # Errors
-/// The service has died, which only a bug of ours makes it do.
+/// In a line, why the service did not start, or that it has died, which only a bug of ours makes it do.
 pub(super) fn run(
     instance: Instance,
     launch: Launch,
     setup: &'static Setup,
     nocapture: bool,
-) -> Result<Outcome, oneshot::error::RecvError> {
-    static SERVICE: OnceLock<mpsc::UnboundedSender<Order>> = OnceLock::new();
+) -> Result<Outcome, String> {
+    static SERVICE: OnceLock<Result<mpsc::UnboundedSender<Order>, String>> = OnceLock::new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let (answer, outcome) = oneshot::channel();
     let job = Job { index: NEXT.fetch_add(1, Ordering::Relaxed), instance };
-    let service = SERVICE.get_or_init(|| start(setup, nocapture));
+    let refused = |error: Error| {
+        tell(&error);
+        in_short(&error)
+    };
+    let service = SERVICE.get_or_init(|| start(setup, nocapture).map_err(refused)).as_ref().map_err(String::clone)?;
     // A service that is gone drops the order, and with it the way to answer.
     let _ = service.send(Order { job, launch, answer });
-    outcome.blocking_recv()
+    outcome.blocking_recv().map_err(|gone| gone.to_string())
 }
 
 /// Starts the thread that all VMs live in.
-fn start(setup: &'static Setup, nocapture: bool) -> mpsc::UnboundedSender<Order> {
-    end_with_cargo();
+fn start(setup: &'static Setup, nocapture: bool) -> lvh_core::Result<mpsc::UnboundedSender<Order>> {
+    end_with_cargo()?;
     let (orders, queue) = mpsc::unbounded_channel();
-    let serve = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a current-thread runtime needs nothing but an epoll descriptor");
-        LocalSet::new().block_on(&runtime, dispatch(queue, setup, nocapture));
-    };
-    thread::Builder::new().name("lvh-vms".to_owned()).spawn(serve).expect("a process that runs can start a thread");
-    orders
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("start a runtime", error))?;
+    let test_events = show_in_background()?;
+    start_thread("lvh-vms", move || {
+        LocalSet::new().block_on(&runtime, dispatch(queue, setup, nocapture, test_events));
+    })?;
+    Ok(orders)
 }
 
 /// Gives every VM key a task of its own, and every task its orders.
-async fn dispatch(mut orders: mpsc::UnboundedReceiver<Order>, setup: &'static Setup, nocapture: bool) {
-    let test_events = Box::leak(Box::new(show_in_background()));
+async fn dispatch(
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    setup: &'static Setup,
+    nocapture: bool,
+    test_events: TestEvents,
+) {
+    let test_events = Box::leak(Box::new(test_events));
     let shared: &'static Shared<'static> = match Shared::new(setup, nocapture, test_events) {
         Ok(shared) => Box::leak(Box::new(shared)),
         Err(error) => return refuse_all(orders, &error).await,
@@ -100,10 +109,15 @@ fn wait_at_exit(shared: &'static Shared<'static>) {
 }
 
 async fn refuse_all(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
-    let _ = writeln!(io::stderr(), "lvh: error: {}", error.report());
+    tell(error);
     while let Some(order) = orders.recv().await {
         let _ = order.answer.send(judge(&order.job.instance, Ending::lost(in_short(error))));
     }
+}
+
+/// The whole of it, once.
+fn tell(error: &Error) {
+    let _ = writeln!(io::stderr(), "lvh: error: {}", error.report());
 }
 
 /// How many VMs may live at a time, and those that wait for one to end.
@@ -115,7 +129,7 @@ struct Slots {
 impl Slots {
     fn new(config: &Config) -> Self {
         // libtest's threads bound how many work; memory bounds how many may exist.
-        let count = room([config.vm.memory.mib()]).min(Semaphore::MAX_PERMITS);
+        let count = room_for_vms([config.vm.memory.mib()]).min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(count)), wanted: Notify::new() }
     }
 
@@ -172,15 +186,15 @@ async fn serve(session: &mut Session<'_>, order: Order, refusal: &mut Option<Str
 }
 
 /// Shows progress and live output on a thread of its own.
-fn show_in_background() -> TestEvents {
+fn show_in_background() -> lvh_core::Result<TestEvents> {
     let (test_events, received) = TestEvents::new(false);
-    thread::spawn(move || {
+    start_thread("lvh-shows", move || {
         let mut progress = Progress::for_stderr();
         for event in received {
             show(event, &mut progress);
         }
-    });
-    test_events
+    })?;
+    Ok(test_events)
 }
 
 fn show(event: TestEvent, progress: &mut Progress) {

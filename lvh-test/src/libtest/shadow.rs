@@ -96,7 +96,7 @@ fn run_instance(instance: &Instance, path: &str, setup: &'static Setup) -> Outco
     let outcome = match instance.kernel {
         None => judge(instance, HostRun::new(&setup.config, nocapture()).run(instance, &launch(path))),
         Some(_) => service::run(instance.clone(), launch(path), setup, nocapture())
-            .unwrap_or_else(|gone| judge(instance, Ending::lost(gone.to_string()))),
+            .unwrap_or_else(|why| judge(instance, Ending::lost(why))),
     };
     if let Some(remark) = &outcome.remark {
         let _ = writeln!(io::stderr(), "lvh: test {} {remark}", instance.name);

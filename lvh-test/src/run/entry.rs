@@ -55,9 +55,10 @@ fn run(args: &Args) -> Result<bool, Refusal> {
         print(&libtest_ui::listing(&selected, args.format));
         return Ok(true);
     }
-    lifeline::end_with_cargo();
+    let refused = |error: lvh_core::Error| Refusal::Usage(error.report());
+    lifeline::end_with_cargo().map_err(refused)?;
     check_selection(args, &all, &selected)?;
-    Ok(runner::run(&selected, all.len() - selected.len(), args, &setup))
+    runner::run(&selected, all.len() - selected.len(), args, &setup).map_err(refused)
 }
 
 /// libtest runs nothing and is content; that hides mistakes where a name should have matched.

@@ -1,16 +1,20 @@
 //! Ending with whoever started us.
 
-use std::{env, fs, thread};
+use std::{env, fs};
 
+use lvh_core::machine::start_thread;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
 /// Ends this process when the cargo or nextest that started it is gone, however it went: the VMs end with us. A test
 /// binary that was started by hand lives on as any program does.
-pub(crate) fn end_with_cargo() {
+///
+/// # Errors
+/// The thread that waits for that cannot be started.
+pub(crate) fn end_with_cargo() -> lvh_core::Result<()> {
     let started_by_cargo = env::var_os("CARGO").is_some() || env::var_os("NEXTEST").is_some();
     // None is a parent that we cannot see, in another PID namespace.
-    let Some(parent) = getppid().filter(|_| started_by_cargo) else { return };
+    let Some(parent) = getppid().filter(|_| started_by_cargo) else { return Ok(()) };
     if adopts(parent) {
         end();
     }
@@ -19,11 +23,12 @@ pub(crate) fn end_with_cargo() {
     if getppid() != Some(parent) {
         end();
     }
-    let Ok(descriptor) = descriptor else { return };
-    thread::spawn(move || {
+    let Ok(descriptor) = descriptor else { return Ok(()) };
+    let watched = start_thread("lvh-lifeline", move || {
         while poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], None).unwrap_or(0) < 1 {}
         end();
     });
+    watched.map(drop)
 }
 
 /// Whether `parent` is where processes go that have lost theirs: it was not cargo's death that we saw, but before. In a

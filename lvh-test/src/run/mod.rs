@@ -20,4 +20,3 @@ pub use entry::main;
 pub(crate) use host_run::HostRun;
 pub(crate) use lifeline::end_with_cargo;
 pub(crate) use plan::{Target, expand_case};
-pub(crate) use vm_run::room;

@@ -5,8 +5,11 @@
 //! it). With one test thread the two take turns.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope};
+
+use lvh_core::machine::no_thread;
 
 use super::host_run::HostRun;
 use super::monitor::Monitor;
@@ -20,18 +23,28 @@ use crate::test_events::TestEvents;
 use crate::verdict::judge;
 
 /// Runs `instances`; whether all went well.
-pub(super) fn run(instances: &[Instance], filtered_out: usize, args: &Args, setup: &Setup) -> bool {
-    let mut printer = Printer::start(args, instances, filtered_out);
+///
+/// # Errors
+/// A thread cannot be started.
+pub(super) fn run(instances: &[Instance], filtered_out: usize, args: &Args, setup: &Setup) -> lvh_core::Result<bool> {
     let (test_events, received) = TestEvents::new(args.fail_fast);
     // Workers that retain VMs outlast the events, and with them all that there is to print.
     thread::scope(|scope| {
-        Workers { args, setup, test_events }.start(scope, instances);
+        let stop = test_events.clone();
+        if let Err(error) = (Workers { args, setup, test_events }).start(scope, instances) {
+            // Those that began hear that nobody listens.
+            stop.stop();
+            drop(received);
+            return Err(no_thread("lvh-worker", error));
+        }
+        drop(stop);
+        let mut printer = Printer::start(args, instances, filtered_out);
         let (results, invitation) = Monitor::new(instances, args, &mut printer).until_all_ended(&received);
         let passed = printer.finish();
         let shown = Shown { in_full: args.format == Format::Pretty, live: args.nocapture };
         let reported = report::tell(&results, shown, setup.settings.junit.as_deref(), |text| printer.aside(text));
         printer.aside(&invitation);
-        reported && passed
+        Ok(reported && passed)
     })
 }
 
@@ -43,28 +56,32 @@ struct Workers<'a> {
 }
 
 impl<'a> Workers<'a> {
-    fn start<'scope>(self, scope: &'scope Scope<'scope, 'a>, instances: &[Instance]) {
+    fn start<'scope>(self, scope: &'scope Scope<'scope, 'a>, instances: &[Instance]) -> io::Result<()> {
         let Self { args, setup, test_events } = self;
         let host_run = HostRun::new(&setup.config, args.nocapture);
         let (host, vm) = split(instances, args);
         let (threads, queue) = (args.test_threads.min(host.len()), Arc::new(Mutex::new(VecDeque::from(host))));
         if args.test_threads == 1 {
-            scope.spawn(move || {
+            return spawn(scope, move || {
                 run_on_host(&queue, args, host_run, &test_events);
                 if !vm.is_empty() {
                     vm_run::run(&vm, args, setup, test_events);
                 }
             });
-            return;
         }
         for _ in 0..threads {
             let (queue, test_events) = (Arc::clone(&queue), test_events.clone());
-            scope.spawn(move || run_on_host(&queue, args, host_run, &test_events));
+            spawn(scope, move || run_on_host(&queue, args, host_run, &test_events))?;
         }
         if !vm.is_empty() {
-            scope.spawn(move || vm_run::run(&vm, args, setup, test_events));
+            spawn(scope, move || vm_run::run(&vm, args, setup, test_events))?;
         }
+        Ok(())
     }
+}
+
+fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, work: impl FnOnce() + Send + 'scope) -> io::Result<()> {
+    thread::Builder::new().name("lvh-worker".to_owned()).spawn_scoped(scope, work).map(drop)
 }
 
 /// The jobs that need no VM, because they run on the host or not at all, and the others.

@@ -1,5 +1,6 @@
 //! Runs tests in VMs: those that want the same VM one after the other, different VMs side by side.
 
+use lvh_core::machine::room_for_vms;
 use lvh_core::{Config, Error};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -11,9 +12,6 @@ use crate::session::{Retained, Session, Shared, VmKey, in_short};
 use crate::settings::Setup;
 use crate::test_events::TestEvents;
 use crate::verdict::{Ending, judge};
-
-/// What a VM costs beside the memory it gives its guest, in MiB.
-const OVERHEAD_MIB: u64 = 150;
 
 /// Runs `jobs`, at least one, all of which name a kernel. Returns when no VM is left; retained ones outlast the events.
 pub(super) fn run(jobs: &[Job], args: &Args, setup: &Setup, test_events: TestEvents) {
@@ -65,7 +63,7 @@ fn group(jobs: &[Job], config: &Config) -> Vec<Group> {
 
 /// Runs as many groups at a time as the user's threads and the machine's memory allow.
 async fn run_groups(groups: Vec<Group>, threads: usize, shared: &Shared<'_>) {
-    let slots = Semaphore::new(threads.min(room(groups.iter().map(|group| group.key.memory.mib()))));
+    let slots = Semaphore::new(threads.min(room_for_vms(groups.iter().map(|group| group.key.memory.mib()))));
     let mut running: Vec<_> = groups.into_iter().map(|group| Box::pin(run_group(group, shared, &slots))).collect();
     // A handful of futures: polling all of them whenever one wakes is cheaper than a task each.
     std::future::poll_fn(|context| {
@@ -103,24 +101,11 @@ fn fail(jobs: &[Job], error: &Error, test_events: &TestEvents) {
     }
 }
 
-/// How many VMs of at most the given memory (in MiB) the machine has room for: one at least.
-pub(crate) fn room(memory: impl IntoIterator<Item = u32>) -> usize {
-    let needed = memory.into_iter().map(|mib| u64::from(mib) + OVERHEAD_MIB).max().unwrap_or(1);
-    usize::try_from(free_memory_mib() / needed).unwrap_or(usize::MAX).max(1)
-}
-
-/// What the machine can give without swapping; nothing where it does not tell.
-fn free_memory_mib() -> u64 {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    available.and_then(|kib| kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib >> 10)
-}
-
 #[cfg(test)]
 mod tests {
     use lvh_core::Config;
 
-    use super::{group, room};
+    use super::group;
     use crate::case::Options;
     use crate::job::{Job, examples};
 
@@ -149,11 +134,5 @@ mod tests {
     fn who_wants_a_vm_to_itself_gets_one() {
         let (plain, alone) = (Options::DEFAULT, Options { fresh_vm: true, ..Options::DEFAULT });
         check(&[("6.1", plain), ("6.1", alone), ("6.1", alone), ("6.1", plain)], &[&[0, 3], &[1], &[2]]);
-    }
-
-    #[test]
-    fn there_is_room_for_one_in_any_case() {
-        assert_eq!(room([u32::MAX]), 1);
-        assert!(room([]) >= 1);
     }
 }

@@ -84,7 +84,7 @@ pub(super) async fn run(
         End::Exited(exit) => (status(exit), true),
         End::TimedOut => (Status::TimedOut(timeout), true),
         End::Stuck => (Status::Stuck { limit: timeout, patience: KILL_DEADLINE }, false),
-        End::GuestGone => (Status::Lost(format!("the guest died: {}", vm.died().await)), false),
+        End::GuestGone => (Status::Lost(death(&vm.death().await)), false),
     };
     let ending = Ending {
         console: if vm_usable { String::new() } else { vm.console_tail() },
@@ -103,6 +103,11 @@ pub(super) async fn run(
         duration: collected.started.unwrap_or(started).elapsed(),
     };
     Run { ending, vm_usable }
+}
+
+/// Why the guest died, and in the next line what helps.
+fn death(error: &Error) -> String {
+    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
 }
 
 /// Brings the core of the test `name` home; none where there is none, or where the channel would take minutes.

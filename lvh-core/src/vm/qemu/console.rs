@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
+use crate::error::Result;
 use crate::guest::kernel_log::log_file::LogFile;
+use crate::machine::start_thread;
 
 /// How much of the console's end is kept, in bytes.
 const KEPT: usize = 64 << 10;
@@ -23,10 +24,13 @@ pub(crate) struct Console(Arc<Mutex<VecDeque<u8>>>);
 
 impl Console {
     /// Reads `socket` to its end in a thread of its own, copying everything to `log`.
-    pub(crate) fn read(mut socket: UnixStream, mut log: Option<LogFile>) -> Self {
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn read(mut socket: UnixStream, mut log: Option<LogFile>) -> Result<Self> {
         let console = Self(Arc::default());
         let kept = console.0.clone();
-        thread::spawn(move || {
+        start_thread("lvh-console", move || {
             let mut chunk = [0; 4096];
             while let Ok(len @ 1..) = socket.read(&mut chunk) {
                 log.iter_mut().for_each(|log| log.append(&chunk[..len]));
@@ -35,8 +39,8 @@ impl Console {
                 let excess = kept.len().saturating_sub(KEPT);
                 kept.drain(..excess);
             }
-        });
-        console
+        })?;
+        Ok(console)
     }
 
     /// The last lines, without terminal escapes; up to twice as many where the kernel's death began before them.

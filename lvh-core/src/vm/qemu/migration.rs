@@ -6,6 +6,8 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::error::{Error, Result};
+use crate::machine::start_thread;
 use crate::vm::qemu::json::Value;
 use crate::vm::qemu::qmp::Monitor;
 
@@ -81,9 +83,9 @@ async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> 
 }
 
 /// A pipe that gives what is in `file`: QEMU reads states from pipes and sockets, and not every version from files.
-pub(crate) fn feed(mut file: File) -> io::Result<PipeReader> {
-    let (reader, mut writer) = io::pipe()?;
+pub(crate) fn feed(mut file: File) -> Result<PipeReader> {
+    let (reader, mut writer) = io::pipe().map_err(|error| Error::io("make a pipe", error))?;
     // Ends when all is read or QEMU is gone.
-    std::thread::spawn(move || io::copy(&mut file, &mut writer));
+    start_thread("lvh-state", move || io::copy(&mut file, &mut writer))?;
     Ok(reader)
 }

@@ -5,7 +5,9 @@ use std::os::fd::RawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::machine::OomWatch;
 use crate::process::{Child, Start};
 
 /// The most of QEMU's standard error that is kept, in bytes.
@@ -13,7 +15,12 @@ const STDERR_LIMIT: usize = 16 << 10;
 
 /// A running or ended QEMU; killed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Qemu(Child);
+pub(crate) struct Qemu {
+    child: Child,
+    /// We ended it.
+    killed: AtomicBool,
+    oom: OomWatch,
+}
 
 impl Qemu {
     /// Starts `program`, with one more variable where there is one; it inherits the descriptors `fds` and nothing else,
@@ -30,27 +37,37 @@ impl Qemu {
         let (stderr, to_stderr) = io::pipe()?;
         let mut command = Command::new(program);
         command.envs(variable).args(args).stdout(Stdio::null()).stderr(to_stderr);
-        Start::new(command).inherit(fds).collect(stderr, STDERR_LIMIT).spawn().map(Self)
+        let oom = OomWatch::begin();
+        let child = Start::new(command).inherit(fds).collect(stderr, STDERR_LIMIT).first_to_die().spawn()?;
+        Ok(Self { child, killed: AtomicBool::new(false), oom })
     }
 
     /// Kills it; harmless when it has ended.
     pub(crate) fn kill(&self) {
-        self.0.kill();
+        self.killed.store(true, Ordering::Relaxed);
+        self.child.kill();
+    }
+
+    /// Why there was not enough memory for it, if the kernel killed it for that.
+    pub(crate) fn lack_of_memory(&self) -> Option<String> {
+        let foreign = !self.killed.load(Ordering::Relaxed);
+        let killed = self.status().is_some_and(|status| status.signal() == Some(libc::SIGKILL));
+        (foreign && killed).then(|| self.oom.verdict())?
     }
 
     /// Waits until it has ended and is reaped.
     pub(crate) async fn ended(&self) -> ExitStatus {
         // Where the system cannot tell how, it has ended all the same.
-        self.0.ended().await.unwrap_or(ExitStatus::from_raw(0))
+        self.child.ended().await.unwrap_or(ExitStatus::from_raw(0))
     }
 
     /// How it ended, if it has.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
-        self.0.status().unwrap_or(Some(ExitStatus::from_raw(0)))
+        self.child.status().unwrap_or(Some(ExitStatus::from_raw(0)))
     }
 
     /// What it said on standard error so far.
     pub(crate) fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.0.output_so_far(0)).trim_end().to_owned()
+        String::from_utf8_lossy(&self.child.output_so_far(0)).trim_end().to_owned()
     }
 }

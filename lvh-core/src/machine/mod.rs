@@ -1,0 +1,16 @@
+//! What this machine lets us have. It may be a container: the limits of control groups, of either version, are the machine.
+//!
+//! Not public API, but for what [`doctor`](crate::doctor) shows of it.
+
+mod cgroup;
+mod limits;
+mod oom;
+mod room;
+mod thread;
+
+pub use limits::{Limit, Limits};
+pub(crate) use oom::OomWatch;
+pub(crate) use room::{VM_TASKS, check_limits, check_room};
+pub use room::room_for_vms;
+pub(crate) use thread::with_hint;
+pub use thread::{no_thread, start_thread};

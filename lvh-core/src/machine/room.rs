@@ -1,0 +1,121 @@
+//! How many VMs there is room for.
+
+use std::path::Path;
+
+use super::limits::{Limit, Limits, meminfo};
+use crate::config::Memory;
+use crate::{Error, ErrorKind, Result};
+
+/// What a VM costs beside the memory it gives its guest, in MiB.
+const VM_OVERHEAD_MIB: u64 = 150;
+
+/// How many processes and threads a VM takes, on our side and on QEMU's, about.
+pub(crate) const VM_TASKS: u64 = 24;
+
+/// The least memory that it makes sense to give a guest, in MiB.
+const LEAST_MIB: u64 = 128;
+
+/// How many VMs of at most the given memory (in MiB) the machine has room for: one at least.
+pub fn room_for_vms(memory: impl IntoIterator<Item = u32>) -> usize {
+    room(Path::new("/"), &Limits::of_process(), memory)
+}
+
+fn room(root: &Path, limits: &Limits, memory: impl IntoIterator<Item = u32>) -> usize {
+    let needed = memory.into_iter().map(|mib| u64::from(mib) + VM_OVERHEAD_MIB).max().unwrap_or(1);
+    // What the machine can give without swapping; nothing where it does not tell.
+    let available = meminfo(root, "MemAvailable:").unwrap_or_default();
+    let memory = limits.memory_left.unwrap_or(u64::MAX).min(available) >> 20;
+    let tasks = limits.tasks_left.unwrap_or(u64::MAX);
+    let count = (memory / needed).min(tasks / VM_TASKS);
+    usize::try_from(count).unwrap_or(usize::MAX).max(1)
+}
+
+/// Whether a VM with this memory fits under the limits at all, whatever else there is.
+///
+/// # Errors
+/// It does not: the kernel would kill it sooner or later.
+pub(crate) fn check_room(memory: Memory) -> Result<()> {
+    check_limits(&Limits::of_process(), memory)
+}
+
+/// As [`check_room`], under these limits.
+pub(crate) fn check_limits(limits: &Limits, memory: Memory) -> Result<()> {
+    let Some(limit) = &limits.memory else { return Ok(()) };
+    let needed = (u64::from(memory.mib()) + VM_OVERHEAD_MIB) << 20;
+    if limit.value.saturating_add(limits.swap) >= needed {
+        return Ok(());
+    }
+    let message = format!(
+        "a VM with `memory = \"{memory}\"` needs {} MiB with what QEMU takes itself, and the limit is {}",
+        needed >> 20,
+        limit.as_memory()
+    );
+    Err(Error::new(ErrorKind::Missing, message).with_hint(hint(limit)))
+}
+
+fn hint(limit: &Limit) -> String {
+    // In steps that people would choose.
+    let fits = (limit.value >> 20).saturating_sub(VM_OVERHEAD_MIB) / 64 * 64;
+    match fits >= LEAST_MIB {
+        true => format!(
+            "set `memory = \"{fits}M\"` in [vm] of lvh.toml, or `memory` of the test or --memory, or raise the limit"
+        ),
+        false => format!("raise the limit to {} MiB or more", LEAST_MIB + VM_OVERHEAD_MIB),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::tests::machine;
+    use super::*;
+
+    fn limits(mib: u64, swap_mib: u64) -> Limits {
+        let limit = Limit { value: mib << 20, file: "/f/memory.max".into() };
+        Limits { memory: Some(limit), memory_left: Some(mib << 20), swap: swap_mib << 20, ..Limits::default() }
+    }
+
+    #[test]
+    fn the_scarcest_counts() {
+        let root = machine(&[("proc/meminfo", "MemTotal: 99999999 kB\nMemAvailable:  4194304 kB\n")]);
+        let check = |limits: Limits, memory: &[u32], expected| {
+            assert_eq!(room(root.path(), &limits, memory.iter().copied()), expected, "{limits:?} {memory:?}");
+        };
+        check(Limits::default(), &[1024], 3);
+        check(Limits::default(), &[256, 3000], 1);
+        check(Limits::default(), &[u32::MAX], 1);
+        check(limits(2500, 0), &[1024], 2);
+        check(limits(9999, 0), &[1024], 3);
+        check(Limits { tasks_left: Some(2 * VM_TASKS), ..Limits::default() }, &[256], 2);
+        check(Limits { tasks_left: Some(0), ..Limits::default() }, &[256], 1);
+        let silent = machine(&[]);
+        assert_eq!(room(silent.path(), &Limits::default(), [256]), 1);
+    }
+
+    #[test]
+    fn a_vm_that_cannot_fit_is_refused() {
+        let check = |limits: Limits, mib: u32, expected: Option<&str>| {
+            let error = check_limits(&limits, Memory::from_mib(mib)).err().map(|error| error.report());
+            assert_eq!(error.as_deref(), expected);
+        };
+        check(Limits::default(), 1024, None);
+        check(limits(1174, 0), 1024, None);
+        check(limits(1000, 174), 1024, None);
+        check(
+            limits(1000, 0),
+            1024,
+            Some(
+                "a VM with `memory = \"1G\"` needs 1174 MiB with what QEMU takes itself, and the limit is 1000 MiB \
+                 (`/f/memory.max`)\n\nhint: set `memory = \"832M\"` in [vm] of lvh.toml, or `memory` of the test or \
+                 --memory, or raise the limit",
+            ),
+        );
+        check(
+            limits(200, 0),
+            128,
+            Some(
+                "a VM with `memory = \"128M\"` needs 278 MiB with what QEMU takes itself, and the limit is 200 MiB \
+                 (`/f/memory.max`)\n\nhint: raise the limit to 278 MiB or more",
+            ),
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! Threads that may not start: `pids.max` of a control group and RLIMIT_NPROC bound them.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+use super::limits::Limits;
+use crate::{Error, ErrorKind, Result};
+
+/// Starts a thread called `name`.
+///
+/// # Errors
+/// The machine allows no more; the hint says what bounds them.
+pub fn start_thread<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    Builder::new().name(name.to_owned()).spawn(body).map_err(|error| no_thread(name, error))
+}
+
+/// Why the thread called `name` did not start.
+pub fn no_thread(name: &str, error: io::Error) -> Error {
+    with_hint(Error::new(ErrorKind::Missing, format!("cannot start a thread (`{name}`)")), error)
+}
+
+/// `failure`, which has this cause; with a hint where there may be no more threads and processes: `EAGAIN` of clone(2).
+pub(crate) fn with_hint(failure: Error, cause: io::Error) -> Error {
+    let hint = (cause.kind() == io::ErrorKind::WouldBlock).then(|| hint(&Limits::of_process()));
+    hint.into_iter().fold(failure.with_source(cause), Error::with_hint)
+}
+
+/// What bounds them, as far as it shows.
+fn hint(limits: &Limits) -> String {
+    match &limits.tasks {
+        Some(limit) => format!("the control group allows {limit} processes and threads: raise that, or run fewer"),
+        None => "`ulimit -u` or the machine bounds processes and threads: raise that, or run fewer".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::Limit;
+    use super::*;
+
+    #[test]
+    fn what_bounds_threads_is_named() {
+        let tasks = Some(Limit { value: 7, file: "/f/pids.max".into() });
+        let bounded = hint(&Limits { tasks, ..Limits::default() });
+        assert_eq!(bounded, "the control group allows 7 (`/f/pids.max`) processes and threads: raise that, or run fewer");
+        assert!(hint(&Limits::default()).contains("`ulimit -u`"));
+        let error = no_thread("x", io::Error::from_raw_os_error(libc::EAGAIN));
+        assert!(error.report().starts_with("cannot start a thread (`x`): Resource temporarily unavailable"));
+        assert!(error.hint().is_some() && no_thread("x", io::ErrorKind::Other.into()).hint().is_none());
+        assert_eq!(start_thread("y", || 3).unwrap().join().unwrap(), 3);
+    }
+}
