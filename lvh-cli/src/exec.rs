@@ -41,6 +41,7 @@ pub(crate) struct Args {
 /// Runs the command on every kernel; the code is the first that is not 0.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let context = HostContext::here()?;
+    let quiet = args.vm.quiet;
     let (config, kernels) = args.vm.resolve(&context.cwd)?;
     let command = if args.command.is_empty() { vec![shell().into()] } else { args.command };
     let program = program_file(&command);
@@ -53,6 +54,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         profiles: None,
         program,
         command,
+        quiet,
     }
     .run()
 }

@@ -92,7 +92,11 @@ pub(crate) fn code_of_signal(signal: i32) -> u8 {
 ///
 /// # Errors
 /// The thread that reads standard input cannot be started.
-pub(crate) async fn run(mut process: Process, limit: Option<Duration>, signals: &mut Signals) -> lvh_core::Result<Ended> {
+pub(crate) async fn run(
+    mut process: Process,
+    limit: Option<Duration>,
+    signals: &mut Signals,
+) -> lvh_core::Result<Ended> {
     let mut stdin = Input::open(&process)?;
     let (mut timed_out, mut interrupted) = (false, None);
     // Pending where there is no limit.

@@ -34,6 +34,9 @@ pub(crate) struct VmArgs {
     /// Appended to the kernel's command line, such as lsm=bpf
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     kernel_args: Option<String>,
+    /// Say nothing of the VM unless something fails
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 }
 
 impl VmArgs {
@@ -81,13 +84,15 @@ pub(crate) struct VmCommand {
     /// The file of the program, for a guest that cannot see the host's files.
     pub(crate) program: Option<PathBuf>,
     pub(crate) command: Vec<OsString>,
+    /// Nothing but failures is told.
+    pub(crate) quiet: bool,
 }
 
 impl VmCommand {
     /// Boots one VM after the other and runs the command in it; the code is the first that is not 0.
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let result = runtime.block_on(self.run_on_all(&terminal::events()));
+        let result = runtime.block_on(self.run_on_all(&if self.quiet { Events::silent() } else { terminal::events() }));
         // A thread that waits for a terminal's input cannot be stopped, and need not be.
         runtime.shutdown_background();
         result.map(ExitCode::from)

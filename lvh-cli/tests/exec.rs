@@ -39,6 +39,14 @@ fn streams_and_code_are_the_commands() {
 }
 
 #[test]
+fn quiet_says_nothing_of_the_vm() {
+    let stderr = check(&lvh(&["-q", "--", "sh", "-c", "echo out; echo err >&2"]).output().unwrap(), 0, "out\n");
+    assert_eq!(stderr, "err\n");
+    let stderr = check(&lvh(&["--quiet", "--kernel-args", "-- foo", "true"]).output().unwrap(), 2, "");
+    assert!(stderr.starts_with("error: the kernel arguments `-- foo` hold `--`: "), "{stderr}");
+}
+
+#[test]
 fn flags_behind_the_command_are_its_own() {
     let output = lvh(&["--memory", "512M", "--cpus", "1", "echo", "-k", "--timeout", "6.7"]).output().unwrap();
     check(&output, 0, "-k --timeout 6.7\n");
@@ -82,7 +90,9 @@ fn an_interrupt_reaches_the_command_and_ends_the_round() {
 
 #[test]
 fn a_signal_while_the_vm_boots_ends_us() {
-    let mut child = spawn(lvh(&["true"]));
+    let mut command = lvh(&["true"]);
+    command.env("LVH_WARM_START", "0");
+    let mut child = spawn(command);
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains(": booting (")));
     // SAFETY: as above.

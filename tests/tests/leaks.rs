@@ -80,6 +80,8 @@ impl Run {
         let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), &name, "");
         let mut command = target.command(&project);
         command.args(["--exact", "killed::a_waits", "--nocapture"]);
+        // One that resumes says nothing before it is ready.
+        command.env("LVH_WARM_START", if moment == Moment::Boot { "0" } else { "1" });
         let traces = Traces::mark(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         match moment {

@@ -79,23 +79,77 @@ fn a_snapshot_that_does_not_resume_is_replaced() {
     let project = project("warm-broken", "6.12");
     assert_eq!(exec(&project, "true").code, Some(0));
     let [dir] = &snapshots(&project)[..] else { panic!("{:?}", snapshots(&project)) };
-    let state = fs::read(dir.join("state")).unwrap();
-    fs::write(dir.join("state"), &state[..state.len() / 2]).unwrap();
+    // Not to be told from a sound one but by resuming.
+    let (state, time) =
+        (fs::read(dir.join("state")).unwrap(), fs::metadata(dir.join("state")).unwrap().modified().unwrap());
+    let rubbish: Vec<u8> = state[..64].iter().copied().chain(state[64..].iter().map(|byte| !byte)).collect();
+    fs::write(dir.join("state"), rubbish).unwrap();
+    fs::File::options().write(true).open(dir.join("state")).unwrap().set_modified(time).unwrap();
 
     let Finished { code, stdout, stderr } = exec(&project, "echo passed");
     assert_eq!((code, stdout.as_str()), (Some(0), "passed\n"), "{stderr}");
     assert!(stderr.contains("the snapshot does not resume, a new VM is booted: ") && !stderr.contains(", warm)"));
     let Finished { code, stderr, .. } = exec(&project, "true");
     assert!(code == Some(0) && stderr.contains(", warm)") && !stderr.contains("does not resume"), "{stderr}");
+}
 
-    // One that lacks a part is replaced too, once.
-    let [dir] = &snapshots(&project)[..] else { panic!("{:?}", snapshots(&project)) };
-    fs::remove_file(dir.join("release")).unwrap();
-    let Finished { stderr, .. } = exec(&project, "true");
-    assert!(stderr.contains("lvh: a snapshot in the data directory lacks a part; it is replaced\n"), "{stderr}");
-    assert!(stderr.contains(", warm)"), "{stderr}");
-    let Finished { stderr, .. } = exec(&project, "true");
-    assert!(stderr.contains(", warm)") && !stderr.contains("lacks a part"), "{stderr}");
+/// Whatever of what is kept comes to harm: it is told once, and the next start is as ever.
+#[test]
+fn damage_to_what_is_kept_is_told_and_mended() {
+    let project = project("warm-damaged", "6.12");
+    let stderr = exec(&project, "true").stderr;
+    assert!(
+        stderr.contains(": booting (") && stderr.contains(" s of it for a snapshot that later starts "),
+        "{stderr}"
+    );
+    let whole = exec(&project, "true").stderr;
+    assert!(!whole.contains("booting") && !whole.contains("snapshot") && whole.contains(", warm)"), "{whole}");
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 7] = [
+        ("vm", |entry| fs::remove_file(entry.join("release")).unwrap()),
+        ("vm", |entry| fs::write(entry.join("release"), "").unwrap()),
+        ("vm", |entry| fs::remove_file(entry.join("memory")).unwrap()),
+        ("vm", |entry| {
+            let state = fs::read(entry.join("state")).unwrap();
+            fs::write(entry.join("state"), &state[..state.len() / 2]).unwrap();
+        }),
+        ("vm", |entry| fs::remove_file(entry.join(".manifest")).unwrap()),
+        ("initramfs", |entry| {
+            fs::read_dir(entry).unwrap().for_each(|file| fs::write(file.unwrap().path(), "x").unwrap());
+        }),
+        ("vmlinux", |entry| fs::remove_file(entry.join("vmlinux")).unwrap()),
+    ];
+    for (kind, harm) in harms {
+        let entries = fs::read_dir(project.dir.join("data/store").join(kind)).unwrap();
+        entries.for_each(|entry| harm(&entry.unwrap().path()));
+        let Finished { code, stderr, .. } = exec(&project, "true");
+        assert_eq!(code, Some(0), "{stderr}");
+        assert_eq!(stderr.matches(" in the data directory is damaged (").count(), 1, "{kind}: {stderr}");
+        assert!(stderr.contains(", warm)"), "{kind}: {stderr}");
+    }
+    assert!(!exec(&project, "true").stderr.contains("damaged"));
+}
+
+/// A kernel that is packed as a whole, which QEMU does not take.
+#[test]
+fn a_packed_kernel_is_unpacked() {
+    let project = project("warm-packed", "6.12");
+    let boot = project.dir.join("tree/boot");
+    let image = fs::read_dir(&boot).unwrap().map(|file| file.unwrap().path());
+    let image =
+        image.into_iter().find(|file| file.file_name().unwrap().to_str().unwrap().starts_with("vmlinuz-")).unwrap();
+    assert!(Command::new("gzip").arg("-n").arg(&image).status().unwrap().success());
+    fs::rename(
+        image.with_extension(format!("{}.gz", image.extension().unwrap().to_str().unwrap())),
+        boot.join("packed"),
+    )
+    .unwrap();
+    let mut command = lvh();
+    command.args(["exec", "-k", "./tree/boot/packed", "--", "uname", "-r"]).env("LVH_WARM_START", "0");
+    project.own(&mut command);
+    let Finished { code, stdout, stderr } = Finished::of(command.env_remove("LVH_DATA_DIR"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("6.12.") && stderr.contains("unpacking the kernel image"), "{stdout}{stderr}");
 }
 
 #[test]

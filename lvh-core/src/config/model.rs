@@ -110,18 +110,22 @@ impl Config {
     /// The name of the file that [`Config::discover`] looks for.
     pub const FILE_NAME: &str = "lvh.toml";
 
-    /// Reads the nearest `lvh.toml` in `start` or above; without one, the defaults.
+    /// Reads the nearest `lvh.toml` in `start` or above; without one, the defaults. It also knows the kernels and images of
+    /// those above it, and nothing else of them.
     ///
     /// # Errors
     ///
     /// Where the file cannot be read, or holds something that lvh does not know; the message names the line.
     pub fn discover(start: &Path) -> Result<Self> {
         let start = std::path::absolute(start).map_err(|error| Error::path("find", start, error))?;
-        let found = start.ancestors().map(|dir| dir.join(Self::FILE_NAME)).find(|file| file.is_file());
-        match found {
-            Some(file) => Self::load(&file),
-            None => Ok(Self { base_dir: start, ..Self::default() }),
+        let found = start.ancestors().map(|dir| dir.join(Self::FILE_NAME)).filter(|file| file.is_file());
+        let files: Vec<PathBuf> = found.collect();
+        let mut above = None;
+        for file in files.iter().rev() {
+            let text = std::fs::read_to_string(file).map_err(|error| Error::path("read", file, error))?;
+            above = Some(schema::read(file, Document::new(file, &text), above)?);
         }
+        Ok(above.unwrap_or_else(|| Self { base_dir: start, ..Self::default() }))
     }
 
     /// Reads the file at `path`.
@@ -140,7 +144,7 @@ impl Config {
     ///
     /// As [`Config::discover`].
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        schema::read(path, Document::new(path, text))
+        schema::read(path, Document::new(path, text), None)
     }
 
     /// The directory that holds kernels and images: `LVH_DATA_DIR`, else `data-dir`, else lvh's part of the user's

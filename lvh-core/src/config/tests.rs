@@ -307,3 +307,32 @@ fn the_nearest_file_upward_is_found() {
     let found = Config::discover(&deep).unwrap();
     assert_eq!((found.vm.cpus, found.file, found.base_dir), (Some(3), Some(dir.join("lvh.toml")), dir.to_owned()));
 }
+
+/// Kernels and images are names: the nearest file that has one says what it is.
+#[test]
+fn files_above_lend_their_kernels() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (outer, inner) = (scratch.path(), scratch.path().join("crate"));
+    std::fs::create_dir_all(&inner).unwrap();
+    let above = "default-kernels = ['mine']\n[vm]\ncpus = 3\n[kernels.mine]\npath = 'linux'\n[kernels.both]\npath = 'a'\n\
+                 [images.base]\npackages = []\n";
+    std::fs::write(outer.join("lvh.toml"), above).unwrap();
+    let write = |text: &str| std::fs::write(inner.join("lvh.toml"), text).unwrap();
+    write("default-kernels = ['mine', 'both']\n[kernels.both]\npath = 'b'\n");
+    let config = Config::discover(&inner).unwrap();
+    assert_eq!(config.default_kernels, ["mine", "both"]);
+    assert_eq!((config.vm.cpus, config.file.clone()), (None, Some(inner.join("lvh.toml"))));
+    for place in [outer.join("linux"), inner.join("b")] {
+        std::fs::create_dir(place).unwrap();
+    }
+    assert_eq!(config.kernel("mine").unwrap(), KernelSource::Path(outer.join("linux")));
+    assert_eq!(config.kernel("both").unwrap(), KernelSource::Path(inner.join("b")));
+    assert!(config.no_image("base").to_string().contains("not supported yet"));
+    assert!(config.kernel("6.7").unwrap_err().to_string().contains("(known: 5.10, 6.1, 6.12, both, mine)"));
+    // One that names nothing has the defaults, not those of the file above.
+    write("");
+    assert_eq!(Config::discover(&inner).unwrap().default_kernels, ["6.12"]);
+    std::fs::write(outer.join("lvh.toml"), "[vm]\nmemmory = 1").unwrap();
+    let error = Config::discover(&inner).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}:2: unknown key", outer.join("lvh.toml").display())), "{error}");
+}

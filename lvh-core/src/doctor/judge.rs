@@ -374,7 +374,8 @@ mod tests {
     #[test]
     fn limits_of_control_groups() {
         let limit = |value, name: &str| Some(Limit { value, file: name.into() });
-        let wide = Limits { memory: limit(2 << 30, "/m"), tasks: limit(99, "/p"), cpu: limit(150, "/c"), ..Limits::default() };
+        let wide =
+            Limits { memory: limit(2 << 30, "/m"), tasks: limit(99, "/p"), cpu: limit(150, "/c"), ..Limits::default() };
         let found = judge(&Facts { limits: wide, ..healthy() });
         let found: Vec<_> = found.iter().filter(|check| check.name.ends_with(" limit")).collect();
         assert!(found.iter().all(|check| check.state == State::Ok), "{found:?}");

@@ -21,6 +21,8 @@ pub(super) struct LocalKernel {
     pub(super) release: KernelRelease,
     pub(super) config: Option<PathBuf>,
     pub(super) modules: LocalModules,
+    /// The image is packed as a whole, which QEMU does not take.
+    pub(super) packed: bool,
 }
 
 /// Where a local kernel's modules are.
@@ -42,6 +44,9 @@ pub(super) fn at(path: &Path) -> Result<LocalKernel> {
     })?;
     if found.is_file() {
         return file(&found);
+    }
+    if !found.is_dir() {
+        return Err(usage(format!("the kernel path `{}` is neither a file nor a directory", path.display())));
     }
     if is_build_tree(&found) {
         return build_tree(&found);
@@ -98,7 +103,14 @@ fn built(root: &Path, image: PathBuf) -> Result<LocalKernel> {
     let release = KernelRelease::parse(written.trim()).map_or_else(|| content.release(), Ok)?;
     let arch = content.arch()?;
     let config = Some(root.join(".config")).filter(|config| config.is_file());
-    Ok(LocalKernel { image, arch, release, config, modules: LocalModules::Built(root.to_owned()) })
+    Ok(LocalKernel {
+        packed: content.packed,
+        image,
+        arch,
+        release,
+        config,
+        modules: LocalModules::Built(root.to_owned()),
+    })
 }
 
 fn installed_tree(root: &Path) -> Result<LocalKernel> {
@@ -142,7 +154,8 @@ fn file(image: &Path) -> Result<LocalKernel> {
     let below = |root: &Path| ["lib/modules", "usr/lib/modules"].map(|modules| root.join(modules).join(named));
     // `lib/modules/RELEASE/vmlinuz`, `boot/vmlinuz-RELEASE`, and an image beside its `lib`.
     let modules = [dir.to_owned()].into_iter().chain(below(root)).chain(below(dir));
-    Ok(LocalKernel { image: image.to_owned(), arch, release, config, modules: installed_modules(modules) })
+    let (image, packed) = (image.to_owned(), content.packed);
+    Ok(LocalKernel { image, arch, release, config, modules: installed_modules(modules), packed })
 }
 
 fn installed_modules(places: impl IntoIterator<Item = PathBuf>) -> LocalModules {
@@ -157,18 +170,22 @@ struct Image<'a> {
     file: File,
     /// What was read of it so far, without the compression of the whole.
     bytes: Vec<u8>,
+    /// The whole is packed.
+    packed: bool,
 }
 
 impl<'a> Image<'a> {
     fn open(path: &'a Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| unreadable(path, e))?;
-        let mut image = Self { path, file, bytes: Vec::new() };
+        let mut image = Self { path, file, bytes: Vec::new(), packed: false };
         // The setup code of a bzImage, where its version is, has at most 64 sectors.
         image.read(64 << 10)?;
         if let Some(format) = Compression::detect(&image.bytes) {
             image.read(u64::MAX)?;
-            image.bytes = format.decompress(&image.bytes).map_err(|e| Error::path("unpack", path, e))?;
+            image.bytes = unpack(path, format, &image.bytes)?;
+            image.packed = true;
         }
+        image.check_length()?;
         Ok(image)
     }
 
@@ -176,6 +193,21 @@ impl<'a> Image<'a> {
     fn read(&mut self, limit: u64) -> Result<()> {
         let read = self.file.by_ref().take(limit).read_to_end(&mut self.bytes);
         read.map(drop).map_err(|e| unreadable(self.path, e))
+    }
+
+    /// A bzImage says how long it is.
+    fn check_length(&self) -> Result<()> {
+        let length = match self.packed {
+            true => self.bytes.len() as u64,
+            false => self.file.metadata().map_err(|e| unreadable(self.path, e))?.len(),
+        };
+        match BzImage::parse(&self.bytes).and_then(|image| image.end()) {
+            Some(end) if end as u64 > length => Err(usage(format!(
+                "`{}` is a kernel that is cut short: it has {length} bytes of {end}",
+                self.path.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// What runs it.
@@ -191,7 +223,7 @@ impl<'a> Image<'a> {
         match self.bytes.get(18..20).filter(|_| self.bytes.starts_with(b"\x7fELF\x02\x01")) {
             Some(EM_X86_64) => Ok(Arch::X86_64),
             Some(EM_AARCH64) => Ok(Arch::Aarch64),
-            _ => Err(unknown(self.path)),
+            _ => Err(unknown(self.path, &self.bytes)),
         }
     }
 
@@ -210,7 +242,7 @@ impl<'a> Image<'a> {
             }
             None => None,
         };
-        release.ok_or_else(|| unknown(self.path))
+        release.ok_or_else(|| unknown(self.path, &self.bytes))
     }
 }
 
@@ -228,8 +260,32 @@ fn unreadable(image: &Path, e: io::Error) -> Error {
     hint.into_iter().fold(Error::path("read the kernel", image, e), Error::with_hint)
 }
 
-fn unknown(image: &Path) -> Error {
-    usage(format!("`{}` is no kernel that lvh knows: neither bzImage, ELF nor arm64 Image", image.display()))
+/// What is in the file `image`, which is packed as a whole.
+pub(super) fn unpacked(image: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(image).map_err(|e| unreadable(image, e))?;
+    match Compression::detect(&bytes) {
+        Some(format) => unpack(image, format, &bytes),
+        None => Ok(bytes),
+    }
+}
+
+fn unpack(image: &Path, format: Compression, bytes: &[u8]) -> Result<Vec<u8>> {
+    format.decompress(bytes).map_err(|e| {
+        let failed = usage(format!("the kernel `{}` cannot be unpacked", image.display())).with_source(e);
+        failed.with_hint("unpack it by hand to see what is wrong, and name the result")
+    })
+}
+
+fn unknown(image: &Path, bytes: &[u8]) -> Error {
+    let is = match bytes {
+        [] => "is empty",
+        [0x7f, b'E', b'L', b'F', 1, ..] => "is an ELF file of 32 bits, and no kernel that lvh knows",
+        [0x7f, b'E', b'L', b'F', 2, ..] => "is an ELF file, but no kernel of x86-64 or arm64",
+        // initramfs-buffer-format.rst
+        [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] => "is an initramfs, and no kernel",
+        _ => "is no kernel that lvh knows: neither bzImage, ELF nor arm64 Image",
+    };
+    usage(format!("`{}` {is}", image.display()))
 }
 
 fn usage(message: String) -> Error {

@@ -1,6 +1,6 @@
 use tempfile::TempDir;
 
-use super::super::image::{bzimage, elf};
+use super::super::image::{bzimage, compression, elf};
 use super::*;
 
 /// A directory with these files; a `*` in front of a name makes it a bzImage of release `6.1-x`.
@@ -68,6 +68,60 @@ fn what_is_not_there_is_never_guessed() {
         assert!(error.to_string().contains(message), "{test}: {error}");
         assert_eq!(error.kind(), ErrorKind::Usage, "{test}");
     }
+}
+
+/// What is named as a kernel and is none, or not all of one.
+#[test]
+fn what_is_no_kernel_is_told_for_what_it_is() {
+    let whole = bzimage::tests::sample("6.1-x #1", &[7; 4096]);
+    let packed = |name: &str| -> Vec<u8> {
+        let samples = compression::tests::samples();
+        samples.into_iter().find(|sample| format!("{:?}", Compression::detect(sample).unwrap()) == name).unwrap()
+    };
+    let elf = |class: u8, machine: u16| {
+        let mut elf = elf::tests::sample(".rodata", b"\0Linux version 6.1-x (x)\0", "Xen", 18);
+        elf[4] = class;
+        elf[18..20].copy_from_slice(&machine.to_le_bytes());
+        elf
+    };
+    let program = elf::tests::sample(".rodata", b"hello", "GNU", 1);
+    let cases: &[(&[u8], &str)] = &[
+        (b"", "is empty"),
+        (&whole[..whole.len() - 1], "is a kernel that is cut short: it has 5135 bytes of 5136"),
+        (b"07070100000001000081a4", "is an initramfs, and no kernel"),
+        (&elf(2, 243), "is an ELF file, but no kernel of x86-64 or arm64"),
+        (&elf(1, 3), "is an ELF file of 32 bits"),
+        (&program, "is an ELF file, but no kernel"),
+        (b"#!/bin/sh", "neither bzImage, ELF nor arm64 Image"),
+        (&packed("Gzip"), "neither bzImage, ELF nor arm64 Image"),
+        (&packed("Gzip")[..20], "cannot be unpacked"),
+        (b"BZh91AY&SY", "cannot be unpacked"),
+        (b"\x89LZO\0\x0d\x0a\x1a\x0a", "cannot be unpacked"),
+    ];
+    for (content, expected) in cases {
+        let tree = Tree::new(&[]);
+        fs::write(tree.0.path().join("it"), content).unwrap();
+        let error = at(&tree.0.path().join("it")).unwrap_err();
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Usage, "{expected}");
+    }
+    let error = at(Path::new("/dev/null")).unwrap_err();
+    assert!(error.to_string().ends_with("is neither a file nor a directory"), "{error}");
+}
+
+#[test]
+fn a_packed_kernel_is_known_as_such() {
+    use std::io::Write;
+    let tree = Tree::new(&["*plain"]);
+    let plain = fs::read(tree.0.path().join("plain")).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    let file = tree.0.path().join("packed");
+    fs::write(&file, gzip.finish().unwrap()).unwrap();
+    let kernel = at(&file).unwrap();
+    assert!(kernel.packed && kernel.release.as_str() == "6.1-x");
+    assert_eq!(unpacked(&file).unwrap(), plain);
+    assert!(!at(&tree.0.path().join("plain")).unwrap().packed);
 }
 
 #[test]

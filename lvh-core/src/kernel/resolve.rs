@@ -1,3 +1,5 @@
+use std::fs;
+use std::io::Read;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use super::stamp::stamp;
 use super::{DebSource, Kernel, KernelSource, deb};
 use crate::machine::start_thread;
 use crate::store::{Key, Store};
-use crate::{Arch, Event, Events, Result};
+use crate::{Arch, Error, ErrorKind, Event, Events, Result};
 
 /// Turns `source` into files on disk, fetching them where the store does not have them yet. `name` is what the user
 /// calls the kernel.
@@ -45,9 +47,11 @@ pub fn resolve_blocking(name: &str, source: &KernelSource, store: &Store, events
     let resolver = Resolver { name, subject: format!("kernel `{name}`"), store, events: &watched };
     let kernel = match source {
         KernelSource::Deb(source) => resolver.deb(source),
-        KernelSource::Path(path) => resolver.local(local::at(path)?),
-        KernelSource::Host => resolver.local(local::running()?),
-    }?;
+        KernelSource::Path(path) => local::at(path).and_then(|found| resolver.local(found)),
+        KernelSource::Host => local::running().and_then(|found| resolver.local(found)),
+    };
+    store.take_notes().into_iter().for_each(|note| events.note(note));
+    let kernel = kernel?;
     if worked.load(Ordering::Relaxed) {
         events.send(Event::Done { subject: resolver.subject, result: kernel.release.to_string() });
     }
@@ -104,7 +108,11 @@ impl Resolver<'_> {
 
     fn local(&self, local: LocalKernel) -> Result<Kernel> {
         let digest = self.digest(&local.image)?;
-        let extracted = self.extract(&local.image, &digest)?;
+        let image = if local.packed { self.unpack(&local.image, &digest)? } else { local.image.clone() };
+        let extracted = self.extract(&image, &digest)?;
+        if extracted.vmlinux.is_none() && local.arch == Arch::X86_64 && is_elf(&image) {
+            return Err(no_entry(&local.image));
+        }
         let (modules_key, modules) = match &local.modules {
             LocalModules::None => (String::new(), None),
             LocalModules::Installed(dir) => (installed_stamp(dir), Some(dir.clone())),
@@ -121,9 +129,20 @@ impl Resolver<'_> {
             vmlinux: extracted.vmlinux,
             arch: local.arch,
             release: local.release,
-            image: local.image,
+            image,
             modules,
         })
+    }
+
+    /// The image in the packed file `packed`, whose digest is `key`.
+    fn unpack(&self, packed: &Path, key: &Key) -> Result<PathBuf> {
+        let start = || self.events.step(&self.subject, "unpacking the kernel image");
+        let entry = self.store.populate("unpacked", key, &start, |staging| {
+            start();
+            let image = staging.entry().join("image");
+            fs::write(&image, local::unpacked(packed)?).map_err(|e| Error::path("write", &image, e))
+        })?;
+        Ok(entry.path().join("image"))
     }
 
     fn extract(&self, image: &Path, key: &Key) -> Result<Extracted> {
@@ -144,6 +163,17 @@ impl Resolver<'_> {
         self.store.remember(&question, &digest)?;
         Ok(digest)
     }
+}
+
+fn is_elf(image: &Path) -> bool {
+    let mut magic = [0; 4];
+    fs::File::open(image).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
+}
+
+/// QEMU takes an ELF file for an ancient bzImage then.
+fn no_entry(image: &Path) -> Error {
+    let message = format!("`{}` is an ELF kernel without a PVH entry, which QEMU cannot start", image.display());
+    Error::new(ErrorKind::Usage, message).with_hint("name the bzImage, or build with CONFIG_PVH=y")
 }
 
 /// What changes when modules are installed into a tree: depmod writes its lists anew.

@@ -125,11 +125,8 @@ mod tests {
     #[test]
     fn every_layout_is_understood() {
         let check = |(cgroup, mountinfo), controller: &str, expected: Option<(Version, &str, &str)>| {
-            let expected = expected.map(|(version, mount, below)| Place {
-                version,
-                mount: mount.into(),
-                below: below.into(),
-            });
+            let expected =
+                expected.map(|(version, mount, below)| Place { version, mount: mount.into(), below: below.into() });
             assert_eq!(place_of(cgroup, mountinfo, controller), expected, "{controller} in {cgroup}");
         };
         let session = "user.slice/user-1000.slice/session-2.scope";

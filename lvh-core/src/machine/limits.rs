@@ -208,7 +208,10 @@ pub(super) mod tests {
         let own = [
             ("sys/fs/cgroup/jobs/7/memory.max", "1000000\n"),
             ("sys/fs/cgroup/jobs/7/memory.current", "500000\n"),
-            ("sys/fs/cgroup/jobs/7/memory.stat", "anon 100000\nfile 400000\nactive_file 100000\ninactive_file 200000\n"),
+            (
+                "sys/fs/cgroup/jobs/7/memory.stat",
+                "anon 100000\nfile 400000\nactive_file 100000\ninactive_file 200000\n",
+            ),
             ("sys/fs/cgroup/jobs/7/pids.max", "20\n"),
             ("sys/fs/cgroup/jobs/7/pids.current", "5\n"),
             ("sys/fs/cgroup/jobs/7/cpu.max", "150000 100000\n"),
@@ -245,7 +248,10 @@ pub(super) mod tests {
             ("sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes", "1000000\n"),
             ("sys/fs/cgroup/memory/jobs/7/memory.memsw.limit_in_bytes", "1002048\n"),
             ("sys/fs/cgroup/memory/jobs/7/memory.usage_in_bytes", "500000\n"),
-            ("sys/fs/cgroup/memory/jobs/7/memory.stat", "active_file 1\ntotal_active_file 0\ntotal_inactive_file 300000\n"),
+            (
+                "sys/fs/cgroup/memory/jobs/7/memory.stat",
+                "active_file 1\ntotal_active_file 0\ntotal_inactive_file 300000\n",
+            ),
             ("sys/fs/cgroup/pids/job/pids.max", "20\n"),
             ("sys/fs/cgroup/pids/job/pids.current", "25\n"),
             ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n"),

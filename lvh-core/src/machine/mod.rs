@@ -10,7 +10,7 @@ mod thread;
 
 pub use limits::{Limit, Limits};
 pub(crate) use oom::OomWatch;
-pub(crate) use room::{VM_TASKS, check_limits, check_room};
 pub use room::room_for_vms;
+pub(crate) use room::{VM_TASKS, check_limits, check_room};
 pub(crate) use thread::with_hint;
 pub use thread::{no_thread, start_thread};

@@ -42,9 +42,9 @@ impl OomWatch {
 /// `oom_kill` of `memory.events` (version 2, also of the groups below), of `memory.oom_control` (version 1, of that group
 /// alone), and of `/proc/vmstat`.
 fn counts(root: &Path) -> Vec<Option<u64>> {
-    let of_groups = groups(root, "memory").into_iter().flat_map(|group| {
-        ["memory.events", "memory.oom_control"].map(|name| group.dir.join(name))
-    });
+    let of_groups = groups(root, "memory")
+        .into_iter()
+        .flat_map(|group| ["memory.events", "memory.oom_control"].map(|name| group.dir.join(name)));
     of_groups.chain([root.join("proc/vmstat")]).map(|file| count(&file)).collect()
 }
 

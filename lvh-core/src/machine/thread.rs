@@ -10,10 +10,7 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Errors
 /// The machine allows no more; the hint says what bounds them.
-pub fn start_thread<T: Send + 'static>(
-    name: &str,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>> {
+pub fn start_thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
     Builder::new().name(name.to_owned()).spawn(body).map_err(|error| no_thread(name, error))
 }
 
@@ -22,9 +19,13 @@ pub fn no_thread(name: &str, error: io::Error) -> Error {
     with_hint(Error::new(ErrorKind::Missing, format!("cannot start a thread (`{name}`)")), error)
 }
 
-/// `failure`, which has this cause; with a hint where there may be no more threads and processes: `EAGAIN` of clone(2).
+/// `failure`, which has this cause; with a hint where there may be no more threads and processes: `EAGAIN` of clone(2). An
+/// error of ours within the cause keeps its own.
 pub(crate) fn with_hint(failure: Error, cause: io::Error) -> Error {
-    let hint = (cause.kind() == io::ErrorKind::WouldBlock).then(|| hint(&Limits::of_process()));
+    let ours =
+        cause.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).map(|inner| inner.hint().map(str::to_owned));
+    let scarce = || (cause.kind() == io::ErrorKind::WouldBlock).then(|| hint(&Limits::of_process()));
+    let hint = ours.unwrap_or_else(scarce);
     hint.into_iter().fold(failure.with_source(cause), Error::with_hint)
 }
 
@@ -45,11 +46,16 @@ mod tests {
     fn what_bounds_threads_is_named() {
         let tasks = Some(Limit { value: 7, file: "/f/pids.max".into() });
         let bounded = hint(&Limits { tasks, ..Limits::default() });
-        assert_eq!(bounded, "the control group allows 7 (`/f/pids.max`) processes and threads: raise that, or run fewer");
+        assert_eq!(
+            bounded,
+            "the control group allows 7 (`/f/pids.max`) processes and threads: raise that, or run fewer"
+        );
         assert!(hint(&Limits::default()).contains("`ulimit -u`"));
         let error = no_thread("x", io::Error::from_raw_os_error(libc::EAGAIN));
         assert!(error.report().starts_with("cannot start a thread (`x`): Resource temporarily unavailable"));
         assert!(error.hint().is_some() && no_thread("x", io::ErrorKind::Other.into()).hint().is_none());
+        let within = with_hint(Error::new(ErrorKind::Io, "outer"), io::Error::other(error));
+        assert!(within.hint().is_some_and(|hint| hint.contains("raise that")));
         assert_eq!(start_thread("y", || 3).unwrap().join().unwrap(), 3);
     }
 }

@@ -87,7 +87,8 @@ impl Tool {
     pub(crate) fn run_with(self, tick: &mut dyn FnMut()) -> Result<String> {
         let call = self.call();
         let Self { name, command, success, deadline } = self;
-        let child = spawn(command).map_err(|e| with_hint(Error::new(ErrorKind::Io, format!("failed to start `{name}`")), e))?;
+        let child =
+            spawn(command).map_err(|e| with_hint(Error::new(ErrorKind::Io, format!("failed to start `{name}`")), e))?;
         let status = end_of(&child, deadline, tick).map_err(|e| Error::io(format_args!("wait for `{name}`"), e))?;
         let [stdout, stderr] = [0, 1].map(|pipe| String::from_utf8_lossy(&child.output(pipe, PIPE_GRACE)).into_owned());
         match status {

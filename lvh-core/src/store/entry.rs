@@ -1,9 +1,9 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Key, Lock, Staging};
+use super::{Key, Lock, Staging, manifest};
 use crate::{Error, ErrorKind, Result};
 
 /// The data directory's store; cheap to clone, safe to use from many threads and processes at once.
@@ -11,6 +11,8 @@ use crate::{Error, ErrorKind, Result};
 pub struct Store {
     dir: PathBuf,
     offline: bool,
+    /// What is to be told of damage.
+    notes: Arc<Mutex<Vec<String>>>,
 }
 
 /// A complete, read-only directory of the store. It stays while this is held.
@@ -59,7 +61,7 @@ impl Store {
             make_dir(&dir.join(part))?;
         }
         let dir = dir.canonicalize().map_err(|e| Error::path("find", &dir, e))?;
-        Ok(Self { dir, offline: false })
+        Ok(Self { dir, offline: false, notes: Arc::default() })
     }
 
     /// Forbids, or allows, what would use the network. Default: allowed.
@@ -79,8 +81,36 @@ impl Store {
     /// When the store cannot be read.
     pub fn get(&self, kind: &str, key: &Key, waiting: &dyn Fn()) -> Result<Option<Entry>> {
         let lock = Lock::shared(&self.entry_lock(kind, key), waiting)?;
+        self.sound(kind, key, lock)
+    }
+
+    /// The entry that is there, if nothing of it is damaged. Damage is told, and what can be made again is removed for that.
+    fn sound(&self, kind: &str, key: &Key, lock: Lock) -> Result<Option<Entry>> {
         let path = self.dir.join(kind).join(key.as_str());
-        Ok(path.is_dir().then(|| Entry { path, _in_use: Arc::new(lock) }))
+        let Some(damage) = damage(&path) else {
+            return Ok(path.is_dir().then(|| Entry { path, _in_use: Arc::new(lock) }));
+        };
+        drop(lock);
+        let Some(lock) = Lock::try_exclusive(&self.entry_lock(kind, key))? else {
+            // Somebody uses it all the same, and so may we.
+            let lock = Lock::shared(&self.entry_lock(kind, key), &|| {})?;
+            return Ok(path.is_dir().then(|| Entry { path, _in_use: Arc::new(lock) }));
+        };
+        self.remove(&path, &damage)?;
+        drop(lock);
+        Ok(None)
+    }
+
+    /// Removes what is damaged, whoever was faster.
+    fn remove(&self, path: &Path, damage: &str) -> Result<()> {
+        let note = format!("`{}` in the data directory is damaged ({damage}); it is made again", path.display());
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+        clear(path).map_err(|error| Error::path("remove", path, error))
+    }
+
+    /// What there is to tell of damage since this was asked last.
+    pub(crate) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The entry `key` of `kind`; where it is missing, `make` fills [`Staging::entry`] and it becomes the entry.
@@ -115,9 +145,10 @@ impl Store {
 
     /// As [`Store::get`], without waiting: what is being made just now is not there.
     pub(crate) fn peek(&self, kind: &str, key: &Key) -> Result<Option<Entry>> {
-        let path = self.dir.join(kind).join(key.as_str());
-        let lock = Lock::try_shared(&self.entry_lock(kind, key))?;
-        Ok(lock.filter(|_| path.is_dir()).map(|lock| Entry { path, _in_use: Arc::new(lock) }))
+        match Lock::try_shared(&self.entry_lock(kind, key))? {
+            Some(lock) => self.sound(kind, key, lock),
+            None => Ok(None),
+        }
     }
 
     /// As [`Store::populate`] for what takes its time to make: none where somebody else makes or uses it.
@@ -147,9 +178,15 @@ impl Store {
     fn discard_path(&self, kind: &str, path: &Path) -> Result<()> {
         let Some(key) = path.file_name().and_then(|name| Key::parse(name.to_str()?)) else { return Ok(()) };
         let Some(_alone) = Lock::try_exclusive(&self.entry_lock(kind, &key))? else { return Ok(()) };
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::path("remove", path, error)),
-            _ => Ok(()),
+        clear(path).map_err(|error| Error::path("remove", path, error))
+    }
+
+    /// Removes an entry whose content turned out to be `damage`, and tells it.
+    pub(crate) fn discard_damaged(&self, kind: &str, key: &Key, damage: &str) -> Result<()> {
+        let path = self.dir.join(kind).join(key.as_str());
+        match Lock::try_exclusive(&self.entry_lock(kind, key))? {
+            Some(_alone) => self.remove(&path, damage),
+            None => Ok(()),
         }
     }
 
@@ -177,7 +214,17 @@ impl Store {
 
     /// What the mutable name `question` was resolved to, if it was.
     pub fn recall(&self, question: &Key) -> Option<Key> {
-        Key::parse(fs::read_to_string(self.resolved(question)).ok()?.trim_end())
+        let path = self.resolved(question);
+        let answer = match fs::read_to_string(&path) {
+            Ok(text) => Key::parse(text.trim_end()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(_) => None,
+        };
+        if answer.is_none() {
+            // What cannot be removed is told again.
+            let _ = self.remove(&path, "it holds no digest");
+        }
+        answer
     }
 
     /// Remembers what `question` was resolved to.
@@ -231,11 +278,32 @@ fn publish(temp: &Path, path: &Path) -> Result<()> {
     let parent = path.parent().expect("an entry lies in the directory of its kind");
     make_dir(parent)?;
     let sync_and_rename = || {
+        // Times are what they will be only once everything is written.
         sync_tree(temp)?;
+        manifest::write(temp)?;
         fs::rename(temp, path)?;
         File::open(parent)?.sync_all()
     };
     sync_and_rename().map_err(|e| Error::path("store", path, e))
+}
+
+/// What is wrong with what has an entry's name.
+fn damage(path: &Path) -> Option<String> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => manifest::damage(path),
+        Ok(_) => Some("it is no directory".to_owned()),
+        Err(_) => None,
+    }
+}
+
+/// Removes a directory or a file, if it is there.
+fn clear(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// One syncfs(2) instead of an fsync(2) for each of the thousands of files of a module tree.

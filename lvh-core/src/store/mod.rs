@@ -12,6 +12,7 @@
 mod entry;
 mod key;
 mod lock;
+pub(crate) mod manifest;
 mod staging;
 
 pub use entry::{Entry, Store};

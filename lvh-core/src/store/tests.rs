@@ -149,3 +149,92 @@ fn who_waits_is_told_once() {
     assert_eq!(told.into_inner(), 1);
     assert!(store.get("kind", &key, &|| {}).unwrap().is_none());
 }
+
+/// How a file, or the whole entry, comes to harm.
+#[test]
+fn damage_is_told_once_and_mended() {
+    type Harm = fn(&Path);
+    let harms: &[(&str, Harm)] = &[
+        ("`two` is missing", |entry| fs::remove_file(entry.join("two")).unwrap()),
+        ("`two` has changed", |entry| fs::write(entry.join("two"), "").unwrap()),
+        ("`two` has changed", |entry| fs::write(entry.join("two"), "tw").unwrap()),
+        ("`two` has changed", |entry| {
+            fs::write(entry.join("two"), "xxx").unwrap();
+            let long_ago = std::time::SystemTime::UNIX_EPOCH;
+            File::options().write(true).open(entry.join("two")).unwrap().set_modified(long_ago).unwrap();
+        }),
+        ("`two` has changed", |entry| {
+            fs::remove_file(entry.join("two")).unwrap();
+            fs::create_dir(entry.join("two")).unwrap();
+        }),
+        ("`.manifest` makes no sense", |entry| fs::write(entry.join(".manifest"), "rubbish\n").unwrap()),
+        ("`.manifest` cannot be read", |entry| fs::write(entry.join(".manifest"), "3 1").unwrap()),
+        ("it is no directory", |entry| {
+            fs::remove_dir_all(entry).unwrap();
+            fs::write(entry, "").unwrap();
+        }),
+    ];
+    for (expected, harm) in harms {
+        let (scratch, key) = (Scratch::new(), Key::of(["it"]));
+        let store = scratch.store();
+        let populate = || store.populate("kind", &key, &|| {}, write_slowly).unwrap();
+        let path = populate().path().to_owned();
+        assert!(store.take_notes().is_empty());
+        harm(&path);
+        assert_complete(&populate());
+        let told = format!("`{}` in the data directory is damaged ({expected}); it is made again", path.display());
+        assert_eq!(store.take_notes(), [told]);
+        // As a snapshot is looked for, and taken.
+        harm(&path);
+        assert!(store.peek("kind", &key).unwrap().is_none(), "{expected}");
+        assert_eq!(store.take_notes().len(), 1, "{expected}");
+        let unfinished = store.begin("kind", &key).unwrap().expect("nothing is in its place");
+        fs::write(unfinished.dir().join("one"), "one").unwrap();
+        unfinished.publish().unwrap();
+        assert!(store.peek("kind", &key).unwrap().is_some() && store.take_notes().is_empty());
+    }
+}
+
+/// The modules of a kernel are thousands, and not looked at; entries of earlier versions tell nothing of themselves.
+#[test]
+fn what_is_not_written_down_is_taken_as_it_is() {
+    let (scratch, key) = (Scratch::new(), Key::of(["it"]));
+    let store = scratch.store();
+    let populate = || {
+        store.populate("kind", &key, &|| {}, |staging| {
+            fs::create_dir_all(staging.entry().join("lib/modules/6.1/kernel/fs")).unwrap();
+            fs::write(staging.entry().join("lib/modules/6.1/kernel/fs/a.ko"), "a").unwrap();
+            fs::write(staging.entry().join("lib/modules/6.1/modules.dep"), "").unwrap();
+            Ok(())
+        })
+    };
+    let path = populate().unwrap().path().to_owned();
+    let manifest = fs::read_to_string(path.join(".manifest")).unwrap();
+    assert!(manifest.ends_with(" lib/modules/6.1/modules.dep\n") && manifest.lines().count() == 1, "{manifest}");
+    fs::remove_file(path.join(".manifest")).unwrap();
+    fs::remove_file(path.join("lib/modules/6.1/modules.dep")).unwrap();
+    populate().unwrap();
+    assert!(!path.join("lib/modules/6.1/modules.dep").exists() && store.take_notes().is_empty());
+}
+
+#[test]
+fn a_damaged_answer_is_asked_for_again() {
+    let (scratch, question, answer) = (Scratch::new(), Key::of(["question"]), Key::of(["answer"]));
+    let store = scratch.store();
+    let file = scratch.0.path().join("store/resolved").join(question.as_str());
+    assert_eq!(store.recall(&question), None);
+    assert!(store.take_notes().is_empty());
+    let check = || {
+        assert_eq!(store.recall(&question), None);
+        assert_eq!(store.take_notes().len(), 1);
+        store.remember(&question, &answer).unwrap();
+        assert_eq!(store.recall(&question).as_ref(), Some(&answer));
+    };
+    for text in ["", "x\n", &answer.as_str()[..60]] {
+        fs::write(&file, text).unwrap();
+        check();
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    check();
+}

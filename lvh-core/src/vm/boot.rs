@@ -146,6 +146,7 @@ impl Attempt<'_> {
             transport: self.transport.clone(),
             warnings: greeting.warnings,
             resumed: state.is_some(),
+            snapshot_after: None,
             hello_after: greeting.hello_after,
             ready_after: since.elapsed(),
         };

@@ -111,8 +111,12 @@ impl Cause {
             Self::NoHostMemory(_) => {
                 Some("`memory` of [vm] in lvh.toml, or of the test, asks for more than this machine can give")
             }
-            Self::OomKilled(_) => Some("`memory` of [vm] in lvh.toml, or of the test, asks for less; or raise the limit"),
-            Self::NoThreads(_) => Some("`ulimit -u` and `pids.max` of control groups bound threads: `lvh doctor` shows them"),
+            Self::OomKilled(_) => {
+                Some("`memory` of [vm] in lvh.toml, or of the test, asks for less; or raise the limit")
+            }
+            Self::NoThreads(_) => {
+                Some("`ulimit -u` and `pids.max` of control groups bound threads: `lvh doctor` shows them")
+            }
             Self::Panic(_) | Self::Shutdown(_) | Self::InternalError | Self::QemuEnded(_) => None,
             Self::Refused(_) | Self::Channel(_) => None,
         }

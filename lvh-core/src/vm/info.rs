@@ -26,6 +26,8 @@ pub struct VmInfo {
     pub warnings: Vec<String>,
     /// It was not booted, but resumed from a snapshot.
     pub resumed: bool,
+    /// How long it took to take that snapshot, where this start did.
+    pub snapshot_after: Option<Duration>,
     /// From QEMU's start until the guest's hello.
     pub hello_after: Duration,
     /// From QEMU's start until the guest was ready.
@@ -37,7 +39,13 @@ impl fmt::Display for VmInfo {
         let Self { release, hypervisor, transport, resumed, ready_after, .. } = self;
         let (seconds, hypervisor) = (ready_after.as_secs_f64(), hypervisor.as_str());
         let start = if *resumed { ", warm" } else { "" };
-        write!(f, "{release} ready in {seconds:.1} s ({hypervisor}, {}, {}{start})", transport.channel, transport.share)
+        let snapshot = self.snapshot_after.map_or(0.0, |time| time.as_secs_f64());
+        let (all, Transport { channel, share, .. }) = (seconds + snapshot, transport);
+        write!(f, "{release} ready in {all:.1} s ({hypervisor}, {channel}, {share}{start})")?;
+        match self.snapshot_after {
+            Some(_) => write!(f, "; {snapshot:.1} s of it for a snapshot that later starts resume from"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use super::attempt::Attempt;
 use super::failure::Failure;
 use super::qemu::accel::{self, Choice, KvmState, Remembered};
-use super::qemu::command_line::Hypervisor;
+use super::qemu::command_line::{self, Hypervisor};
 use super::qemu::gdb;
 use super::root::initramfs::Initramfs;
 use super::root::rootfs::RootFs;
@@ -27,7 +27,9 @@ impl Vm {
     /// No QEMU; a transport or a root that cannot be had; a guest that does not come up, with what its console said.
     pub async fn boot(spec: &VmSpec, store: &Store, events: &Events) -> Result<Self> {
         let subject = format!("kernel `{}`", spec.kernel.name);
-        let vm = Plan::make(spec, store)?.boot(&subject, events).await?;
+        let plan = Plan::make(spec, store);
+        store.take_notes().into_iter().for_each(|note| events.note(note));
+        let vm = plan?.boot(&subject, events).await?;
         events.send(Event::Done { subject, result: vm.info().to_string() });
         Ok(vm)
     }
@@ -47,6 +49,7 @@ impl<'a> Plan<'a> {
     /// Reads what host and guest offer and decides.
     fn make(spec: &'a VmSpec, store: &Store) -> Result<Self> {
         machine::check_room(spec.memory)?;
+        command_line::check_words(&spec.kernel_args)?;
         let drivers = Drivers::of(&spec.kernel)?;
         drivers.check(&spec.kernel, &spec.modules)?;
         check_root(spec, &drivers)?;
@@ -60,14 +63,16 @@ impl<'a> Plan<'a> {
 
     /// Boots under the first accelerator that can.
     async fn boot(&self, subject: &str, events: &Events) -> Result<Vm> {
-        self.accelerators.note.iter().for_each(|note| events.note(note));
+        if let Some(news) = &self.accelerators.news {
+            events.note(accel::slow(news));
+            self.remembered.keep(&KvmState::Closed(news.clone()));
+        }
         let gdb = self.wait_for_gdb(events)?;
         let mut hypervisors = self.accelerators.hypervisors.iter().peekable();
         let mut broken = None;
         loop {
             let &hypervisor = hypervisors.next().expect("an attempt that has a successor falls through to it");
-            events.step(subject, format!("booting ({})", hypervisor.as_str()));
-            match self.start(&self.attempt(hypervisor, gdb.as_ref()), events).await {
+            match self.start(&self.attempt(hypervisor, gdb.as_ref()), subject, events).await {
                 Ok(vm) => {
                     // Only now is it known that KVM was to blame, and not what another hypervisor needs as well.
                     let works = (hypervisor == Hypervisor::Kvm).then_some(KvmState::Works);
@@ -86,12 +91,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Resumes from a snapshot, or boots.
-    async fn start(&self, attempt: &Attempt<'_>, events: &Events) -> std::result::Result<Vm, Failure> {
+    async fn start(&self, attempt: &Attempt<'_>, subject: &str, events: &Events) -> std::result::Result<Vm, Failure> {
         if self.spec.warm_start
-            && let Some(vm) = start::resume(attempt, &self.store, events).await?
+            && let Some(vm) = start::resume(attempt, &self.store, subject, events).await?
         {
             return Ok(vm);
         }
+        events.step(subject, format!("booting ({})", attempt.hypervisor.as_str()));
         attempt.boot().await
     }
 

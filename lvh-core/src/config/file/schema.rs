@@ -45,17 +45,20 @@ struct Vm {
     warm_start: Option<Switch>,
 }
 
-/// Reads the whole file.
-pub(in crate::config) fn read(path: &Path, document: Document<'_>) -> Result<Config> {
+/// Reads the whole file; kernels and images of the file `above` it are known too, where it has none of that name.
+pub(in crate::config) fn read(path: &Path, document: Document<'_>, above: Option<Config>) -> Result<Config> {
     let table = document.parse()?;
     let top: Top = table.read()?;
     let base_dir = base_dir(path);
+    let (mut known_kernels, mut known_images) = above.map(|above| (above.kernels, above.images)).unwrap_or_default();
+    known_kernels.extend(kernels(&table, &base_dir)?);
+    known_images.extend(image_table::names(&table)?);
     let mut config = Config {
         file: Some(path.to_owned()),
         data_dir: top.data_dir.map(|dir| base_dir.join(dir.0)),
         vm: table.table("vm")?.map(|table| table.read::<Vm>()).transpose()?.map(Into::into).unwrap_or_default(),
-        kernels: kernels(&table, &base_dir)?,
-        images: image_table::names(&table)?,
+        kernels: known_kernels,
+        images: known_images,
         base_dir,
         ..Config::default()
     };

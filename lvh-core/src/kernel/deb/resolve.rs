@@ -68,8 +68,14 @@ pub(in crate::kernel) fn resolve(
 
 fn known(store: &Store, question: &Key, waiting: &dyn Fn()) -> Result<Option<DebKernel>> {
     let Some(key) = store.recall(question) else { return Ok(None) };
-    let entry = store.get(KIND, &key, waiting)?;
-    entry.map(|entry| load(key, entry)).transpose()
+    let Some(entry) = store.get(KIND, &key, waiting)? else { return Ok(None) };
+    match load(key.clone(), entry) {
+        Ok(kernel) => Ok(Some(kernel)),
+        Err(damage) => {
+            store.discard_damaged(KIND, &key, &damage.report())?;
+            Ok(None)
+        }
+    }
 }
 
 fn load(key: Key, entry: Entry) -> Result<DebKernel> {

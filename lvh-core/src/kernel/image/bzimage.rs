@@ -1,5 +1,7 @@
 //! The header of an x86 bzImage: Documentation/arch/x86/boot.rst in the kernel's sources.
 
+use std::ops::Range;
+
 use crate::kernel::KernelRelease;
 
 /// Offset of the magic `HdrS`.
@@ -32,6 +34,16 @@ impl<'a> BzImage<'a> {
 
     /// The compressed kernel.
     pub(in crate::kernel) fn payload(&self) -> Option<&'a [u8]> {
+        self.0.get(self.range()?)
+    }
+
+    /// How long the file must be at least.
+    pub(in crate::kernel) fn end(&self) -> Option<usize> {
+        self.range().map(|range| range.end)
+    }
+
+    /// Where the compressed kernel is.
+    fn range(&self) -> Option<Range<usize>> {
         if self.u16(VERSION)? < PROTOCOL {
             return None;
         }
@@ -41,7 +53,7 @@ impl<'a> BzImage<'a> {
             sectors => usize::from(sectors),
         };
         let start = (setup + 1) * SECTOR + self.u32(PAYLOAD_OFFSET)?;
-        self.0.get(start..start.checked_add(self.u32(PAYLOAD_LENGTH)?)?)
+        Some(start..start.checked_add(self.u32(PAYLOAD_LENGTH)?)?)
     }
 
     fn u16(&self, at: usize) -> Option<u16> {

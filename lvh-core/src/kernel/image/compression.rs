@@ -16,6 +16,8 @@ pub(in crate::kernel) enum Compression {
     Zstd,
     /// The legacy frame, which is what the kernel's build calls `lz4 -l`.
     Lz4,
+    /// What `lz4` writes by default.
+    Lz4Frame,
     Lzma,
     Bzip2,
     Lzo,
@@ -26,6 +28,7 @@ const MAGICS: &[(&[u8], Compression)] = &[
     (b"\xfd7zXZ\0", Compression::Xz),
     (b"\x28\xb5\x2f\xfd", Compression::Zstd),
     (b"\x02\x21\x4c\x18", Compression::Lz4),
+    (b"\x04\x22\x4d\x18", Compression::Lz4Frame),
     (b"\x5d\0\0", Compression::Lzma),
     (b"BZh", Compression::Bzip2),
     (b"\x89LZO\0\x0d\x0a\x1a\x0a", Compression::Lzo),
@@ -44,6 +47,7 @@ impl Compression {
             Self::Xz => read(lzma_rust2::XzReader::new_mem_limit(data, false, DICTIONARY_KIB)),
             Self::Zstd => read(ruzstd::decoding::StreamingDecoder::new(data).map_err(io::Error::other)?),
             Self::Lz4 => lz4(data),
+            Self::Lz4Frame => lz4_frame(data),
             Self::Lzma => read(lzma_rust2::LzmaReader::new_mem_limit(data, DICTIONARY_KIB, None)?),
             Self::Bzip2 | Self::Lzo => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -67,7 +71,8 @@ fn lz4(data: &[u8]) -> io::Result<Vec<u8>> {
     while let Some((length, blocks)) = rest.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(io::Error::other)?;
         let Some((block, next)) = blocks.split_at_checked(length) else { break };
-        lz4_block(block, &mut out).ok_or_else(|| bad("broken lz4 block"))?;
+        let start = out.len();
+        lz4_block(block, start, &mut out).ok_or_else(|| bad("broken lz4 block"))?;
         if out.len() as u64 > LIMIT {
             return Err(bad("it unpacks to more than 1 GiB"));
         }
@@ -76,9 +81,37 @@ fn lz4(data: &[u8]) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
+/// doc/lz4_Frame_format.md of lz4: a descriptor, then blocks up to one of no length. Checksums are skipped.
+fn lz4_frame(data: &[u8]) -> io::Result<Vec<u8>> {
+    const DESCRIPTOR: usize = 4;
+    let cut = || bad("it is cut short");
+    let flags = *data.get(DESCRIPTOR).ok_or_else(cut)?;
+    let [linked, block_sums, size, dictionary] = [flags & 0x20 == 0, flags & 0x10 != 0, flags & 8 != 0, flags & 1 != 0];
+    let header = DESCRIPTOR + 3 + if size { 8 } else { 0 } + if dictionary { 4 } else { 0 };
+    let (mut out, mut rest) = (Vec::new(), data.get(header..).ok_or_else(cut)?);
+    loop {
+        let (word, blocks) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
+        let word = u32::from_le_bytes(*word);
+        let length = usize::try_from(word & !(1 << 31)).map_err(io::Error::other)?;
+        if length == 0 {
+            return Ok(out);
+        }
+        let (block, next) = blocks.split_at_checked(length).ok_or_else(cut)?;
+        let start = if linked { 0 } else { out.len() };
+        match word >> 31 {
+            0 => lz4_block(block, start, &mut out).ok_or_else(|| bad("broken lz4 block"))?,
+            _ => out.extend_from_slice(block),
+        }
+        if out.len() as u64 > LIMIT {
+            return Err(bad("it unpacks to more than 1 GiB"));
+        }
+        rest = next.get(if block_sums { 4 } else { 0 }..).ok_or_else(cut)?;
+    }
+}
+
 /// doc/lz4_Block_format.md of lz4: a token, literals, and a match that may overlap what it writes.
-fn lz4_block(mut block: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let start = out.len();
+/// Matches reach back to `start`.
+fn lz4_block(mut block: &[u8], start: usize, out: &mut Vec<u8>) -> Option<()> {
     while let Some((token, rest)) = block.split_first() {
         block = rest;
         let literals = lz4_length(token >> 4, &mut block)?;
@@ -134,6 +167,7 @@ pub(in crate::kernel) mod tests {
         ),
         (Compression::Zstd, "28b52ffd04586d00003868656c6c6f200a0100a94b111a4872ab"),
         (Compression::Lz4, "02214c18100000006f68656c6c6f2006000050656c6c6f0a"),
+        (Compression::Lz4Frame, "04224d186440a7100000006f68656c6c6f2006000050656c6c6f0a000000002d820339"),
         (Compression::Lzma, "5d00008000ffffffffffffffff00341949ee8de9573ac70db003fffffdd1c000"),
     ];
 
@@ -162,6 +196,25 @@ pub(in crate::kernel) mod tests {
         }
         assert_eq!(Compression::detect(b"\x7fELF"), None);
         assert!(Compression::Bzip2.decompress(b"BZh9").is_err());
+    }
+
+    /// With sizes and checksums of blocks; one whose block is stored as it is; two that refer to each other.
+    #[test]
+    fn other_lz4_frames_are_read() {
+        let check = |hex: &str, expected: &str| {
+            let frame = bytes(hex);
+            assert_eq!(Compression::detect(&frame), Some(Compression::Lz4Frame));
+            let out = Compression::Lz4Frame.decompress(&frame).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+            for length in 4..frame.len() - 8 {
+                assert!(Compression::Lz4Frame.decompress(&frame[..length]).is_err(), "{length} of {hex}");
+            }
+        };
+        let hello = "hello hello hello hello hello\n";
+        let checked = "04224d187c401e000000000000007b100000006f68656c6c6f2006000050656c6c6f0a8ff12d4f000000002d820339";
+        check(checked, hello);
+        check("04224d186440a70300008061620a0000000000000000", "ab\n");
+        check("04224d184440000700000060616263646566090000000206005061626364650000000000000000", "abcdefabcdefabcde");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) enum KvmState {
     Works,
     /// It cannot run a guest; why.
     Broken(String),
+    /// Its device did not open; why. It may at any time.
+    Closed(String),
 }
 
 /// What is remembered of KVM, in a file.
@@ -38,6 +40,7 @@ impl Remembered {
         match text.trim_end().split_once(' ') {
             None if text.trim_end() == "works" => Some(KvmState::Works),
             Some(("broken", why)) => Some(KvmState::Broken(why.to_owned())),
+            Some(("closed", why)) => Some(KvmState::Closed(why.to_owned())),
             _ => None,
         }
     }
@@ -47,7 +50,12 @@ impl Remembered {
         let text = match verdict {
             KvmState::Works => "works\n".to_owned(),
             KvmState::Broken(why) => format!("broken {}\n", why.replace('\n', " ")),
+            KvmState::Closed(why) => format!("closed {}\n", why.replace('\n', " ")),
         };
+        if self.file.is_dir() {
+            // No verdict of ours.
+            let _ = fs::remove_dir_all(&self.file);
+        }
         if let Some(dir) = self.file.parent() {
             let _ = fs::create_dir_all(dir);
         }
@@ -65,9 +73,10 @@ pub(crate) const STATE: &str = "machine";
 /// Whether KVM has booted a VM, or why it did not although its device opens, as the store in `data_dir` remembers since
 /// the machine's boot.
 pub(crate) fn remembered_kvm(data_dir: &Path) -> Option<std::result::Result<(), String>> {
-    Remembered::open(&Store::state_in(data_dir, STATE)).recall().map(|verdict| match verdict {
-        KvmState::Works => Ok(()),
-        KvmState::Broken(why) => Err(why),
+    Remembered::open(&Store::state_in(data_dir, STATE)).recall().and_then(|verdict| match verdict {
+        KvmState::Works => Some(Ok(())),
+        KvmState::Broken(why) => Some(Err(why)),
+        KvmState::Closed(_) => None,
     })
 }
 
@@ -76,8 +85,8 @@ pub(crate) fn remembered_kvm(data_dir: &Path) -> Option<std::result::Result<(), 
 pub(crate) struct Choice {
     /// Never empty.
     pub hypervisors: Vec<Hypervisor>,
-    /// Why KVM is not among them although the user would have it.
-    pub note: Option<String>,
+    /// Why KVM is not among them although the user would have it, where nobody was told since the machine's boot.
+    pub news: Option<String>,
 }
 
 const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
@@ -87,7 +96,7 @@ const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
 /// # Errors
 /// The user insists on KVM, and there is none.
 pub(crate) fn candidates(accel: Accel, remembered: &Remembered) -> Result<Choice> {
-    let only = |hypervisor| Ok(Choice { hypervisors: vec![hypervisor], note: None });
+    let only = |hypervisor| Ok(Choice { hypervisors: vec![hypervisor], news: None });
     match accel {
         Accel::Tcg => only(TCG),
         Accel::Kvm => match open_kvm() {
@@ -102,11 +111,16 @@ const NO_KVM_HINT: &str = "add yourself to the group `kvm`, or set LVH_ACCEL=tcg
 
 fn auto(opened: std::result::Result<(), String>, verdict: Option<KvmState>) -> Choice {
     match (opened, verdict) {
-        (Err(why), _) | (Ok(()), Some(KvmState::Broken(why))) => {
-            Choice { hypervisors: vec![TCG], note: Some(slow(&why)) }
+        (Err(why), told) => {
+            let news = (told != Some(KvmState::Closed(why.clone()))).then_some(why);
+            Choice { hypervisors: vec![TCG], news }
         }
+        // Said when it was found out.
+        (Ok(()), Some(KvmState::Broken(_))) => Choice { hypervisors: vec![TCG], news: None },
         // What has worked may cease to, when the machine itself is a guest that moves to another host.
-        (Ok(()), Some(KvmState::Works) | None) => Choice { hypervisors: vec![Hypervisor::Kvm, TCG], note: None },
+        (Ok(()), Some(KvmState::Works | KvmState::Closed(_)) | None) => {
+            Choice { hypervisors: vec![Hypervisor::Kvm, TCG], news: None }
+        }
     }
 }
 
@@ -147,7 +161,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let remembered = Remembered::open(&dir.path().join("new"));
         assert_eq!(remembered.recall(), None);
-        for verdict in [KvmState::Broken("KVM is not usable: internal\nerror".to_owned()), KvmState::Works] {
+        // Damage is no verdict, and gives way to one.
+        for damage in ["", "wor", "broken", "\0\0 x"] {
+            fs::create_dir_all(dir.path().join("new")).unwrap();
+            fs::write(&remembered.file, damage).unwrap();
+            assert_eq!(remembered.recall(), None, "{damage:?}");
+        }
+        fs::remove_file(&remembered.file).unwrap();
+        fs::create_dir(&remembered.file).unwrap();
+        let closed = KvmState::Closed("no device".to_owned());
+        for verdict in [KvmState::Broken("KVM is not usable: internal\nerror".to_owned()), KvmState::Works, closed] {
             remembered.keep(&verdict);
             match remembered.recall() {
                 Some(KvmState::Broken(why)) => assert_eq!(why, "KVM is not usable: internal error"),
@@ -161,7 +184,13 @@ mod tests {
         let broken = || Some(KvmState::Broken("x".to_owned()));
         assert_eq!(auto(Ok(()), None).hypervisors, [Hypervisor::Kvm, TCG]);
         assert_eq!(auto(Ok(()), Some(KvmState::Works)).hypervisors, [Hypervisor::Kvm, TCG]);
-        assert_eq!(auto(Ok(()), broken()).hypervisors, [TCG]);
-        assert_eq!(auto(Err("y".to_owned()), None).note.unwrap(), "y; using TCG, about ten times slower");
+        assert_eq!(auto(Ok(()), broken()), Choice { hypervisors: vec![TCG], news: None });
+        // Each reason is said once.
+        let (closed, y) = (|why: &str| Some(KvmState::Closed(why.to_owned())), || Err("y".to_owned()));
+        assert_eq!(auto(y(), None).news.as_deref(), Some("y"));
+        assert_eq!(auto(y(), broken()).news.as_deref(), Some("y"));
+        assert_eq!(auto(y(), closed("x")).news.as_deref(), Some("y"));
+        assert_eq!(auto(y(), closed("y")), Choice { hypervisors: vec![TCG], news: None });
+        assert_eq!(auto(Ok(()), closed("y")).hypervisors, [Hypervisor::Kvm, TCG]);
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use crate::Arch;
+use crate::error::{Error, ErrorKind, Result};
 use crate::vm::qemu::device::{Device, escape};
 
 /// What QEMU is started with.
@@ -146,6 +147,25 @@ fn append(invocation: &Invocation) -> String {
     words.join(" ")
 }
 
+/// Whether all words are for the kernel.
+///
+/// # Errors
+/// What stands behind `--` is init's (Documentation/admin-guide/kernel-parameters.rst), and that is lvh's own.
+pub(crate) fn check_words(kernel_args: &str) -> Result<()> {
+    let mut quoted = false;
+    let ends_word = |c: char| {
+        quoted ^= c == '"';
+        c.is_ascii_whitespace() && !quoted
+    };
+    if kernel_args.split(ends_word).all(|word| word != "--") {
+        return Ok(());
+    }
+    let message =
+        format!("the kernel arguments `{kernel_args}` hold `--`: what follows is not for the kernel but for init");
+    Err(Error::new(ErrorKind::Usage, message)
+        .with_hint("leave `--` out; the guest's init is lvh's own and takes no words"))
+}
+
 fn path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -171,6 +191,16 @@ mod tests {
     /// The arguments a line each, as a person would write them.
     fn lines(invocation: &Invocation) -> String {
         arguments(invocation).join(" ").replace(" -", "\n-")
+    }
+
+    #[test]
+    fn words_for_init_are_refused() {
+        for fine in ["", "lsm=bpf", "a=-- b", "x=\"a -- b\" c", "---"] {
+            assert!(check_words(fine).is_ok(), "{fine}");
+        }
+        for wrong in ["--", "-- foo", "a  -- foo", "x=\"a b\"\t--"] {
+            assert!(check_words(wrong).unwrap_err().to_string().contains("but for init"), "{wrong}");
+        }
     }
 
     const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };

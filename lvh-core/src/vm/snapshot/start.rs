@@ -8,13 +8,15 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::Events;
 use crate::kernel::{KernelRelease, stamp};
 use crate::process;
-use crate::store::{Entry, Key, Store};
+use crate::store::{Entry, Key, Store, manifest};
 use crate::vm::attempt::Attempt;
+use crate::vm::diagnosis::Cause;
 use crate::vm::failure::Failure;
 use crate::vm::qemu::command_line::{self, GuestMemory, Hypervisor};
 use crate::vm::qemu::device::Device;
@@ -24,7 +26,7 @@ use crate::vm::running::Vm;
 /// The kind of the store's entries.
 const KIND: &str = "vm";
 /// Part of each entry's key: to be raised when what an entry holds, or how it is resumed, changes.
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "3";
 /// How many there are: each takes about a hundred megabytes.
 const LIMIT: usize = 16;
 
@@ -41,6 +43,8 @@ struct Snapshot {
     files: Files,
     /// `uname -r` of its guest.
     release: KernelRelease,
+    /// How long it took to take it, where that was just now.
+    taken: Option<Duration>,
 }
 
 /// What the store has for a key.
@@ -57,8 +61,9 @@ impl Found {
     fn read(entry: Entry) -> Self {
         let (files, refused) = (Files::within(entry.path()), entry.path().join(REFUSAL).is_file());
         match fs::read_to_string(entry.path().join(RELEASE)) {
+            _ if !manifest::exists(entry.path()) => Self::Damage,
             Ok(release) if files.memory.is_file() && files.state.is_file() && !release.is_empty() => {
-                Self::Snapshot(Snapshot { files, release: KernelRelease::new(release), _entry: entry })
+                Self::Snapshot(Snapshot { files, release: KernelRelease::new(release), _entry: entry, taken: None })
             }
             Err(_) if refused => Self::Refusal,
             _ => Self::Damage,
@@ -67,14 +72,21 @@ impl Found {
 }
 
 /// Resumes the VM that `attempt` would boot, if it has a snapshot or can have one now; none where it has to be booted.
-pub(crate) async fn resume(attempt: &Attempt<'_>, store: &Store, events: &Events) -> Result<Option<Vm>, Failure> {
+pub(crate) async fn resume(
+    attempt: &Attempt<'_>,
+    store: &Store,
+    subject: &str,
+    events: &Events,
+) -> Result<Option<Vm>, Failure> {
     if !attempt.devices().iter().all(Device::is_snapshot_safe) {
         return Ok(None);
     }
     let qemu = process::find(attempt.spec.kernel.arch.qemu()).and_then(|program| program.canonicalize().ok());
     let Some(qemu) = qemu else { return Ok(None) };
     let key = key(attempt, &qemu);
-    let snapshot = match find_or_take(attempt, store, &key, events).await {
+    let found = find_or_take(attempt, store, &key, subject, events).await;
+    store.take_notes().into_iter().for_each(|note| events.note(note));
+    let snapshot = match found {
         Err(failure) if is_of_the_store(&failure) => {
             let why = failure.into_error(&attempt.spec.kernel);
             events.note(format!("no snapshot can be made for the next start: {why}"));
@@ -84,7 +96,11 @@ pub(crate) async fn resume(attempt: &Attempt<'_>, store: &Store, events: &Events
     };
     let Some(snapshot) = snapshot else { return Ok(None) };
     match attempt.resume(&snapshot.files, &snapshot.release).await {
-        Ok(vm) => Ok(Some(vm)),
+        Ok(mut vm) => {
+            vm.info.snapshot_after = snapshot.taken;
+            Ok(Some(vm))
+        }
+        Err(failure) if is_of_the_machine(&failure) => Err(failure),
         Err(failure) => {
             let why = failure.into_error(&attempt.spec.kernel);
             events.note(format!("the snapshot does not resume, a new VM is booted: {}", why.report()));
@@ -104,23 +120,38 @@ fn is_of_the_store(failure: &Failure) -> bool {
     }
 }
 
+/// Whether the machine has too little of something, which is not the snapshot's fault.
+fn is_of_the_machine(failure: &Failure) -> bool {
+    match failure {
+        Failure::Host(_) => true,
+        Failure::Boot { cause, .. } => {
+            matches!(cause, Cause::OomKilled(_) | Cause::NoThreads(_) | Cause::NoHostMemory(_))
+        }
+        Failure::Accelerator(_) => false,
+    }
+}
+
 async fn find_or_take(
     attempt: &Attempt<'_>,
     store: &Store,
     key: &Key,
+    subject: &str,
     events: &Events,
 ) -> Result<Option<Snapshot>, Failure> {
     match store.peek(KIND, key)?.map(Found::read) {
         Some(Found::Snapshot(snapshot)) => return Ok(Some(snapshot)),
         Some(Found::Refusal) => return Ok(None),
         Some(Found::Damage) => {
-            events.note("a snapshot in the data directory lacks a part; it is replaced");
-            store.discard(KIND, key)?;
+            store.discard_damaged(KIND, key, "it lacks a part")?;
         }
         None => {}
     }
     let Some(unfinished) = store.begin(KIND, key)? else { return Ok(None) };
-    let (dir, files) = (unfinished.dir(), Files::within(&unfinished.dir()));
+    let (dir, files, started) = (unfinished.dir(), Files::within(&unfinished.dir()), Instant::now());
+    events.step(
+        subject,
+        format!("booting ({}), for a snapshot that later starts resume from", attempt.hypervisor.as_str()),
+    );
     match attempt.take_snapshot(&files).await? {
         Ok(release) => write(&dir, RELEASE, release.as_str())?,
         Err(refusal) if refusal.kind() == io::ErrorKind::Unsupported => {
@@ -133,7 +164,7 @@ async fn find_or_take(
     unfinished.publish()?;
     store.prune(KIND, LIMIT)?;
     Ok(match store.peek(KIND, key)?.map(Found::read) {
-        Some(Found::Snapshot(snapshot)) => Some(snapshot),
+        Some(Found::Snapshot(snapshot)) => Some(Snapshot { taken: Some(started.elapsed()), ..snapshot }),
         _ => None,
     })
 }
