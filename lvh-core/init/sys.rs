@@ -320,6 +320,16 @@ pub fn connect_vsock(port: u32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// The number by which the host knows this machine on vsock.
+pub fn vsock_cid() -> io::Result<u32> {
+    const IOCTL_VM_SOCKETS_GET_LOCAL_CID: c_ulong = 0x07b9;
+    let vsock = File::open("/dev/vsock")?;
+    let mut cid: c_uint = 0;
+    // SAFETY: the call writes one int, which outlives it.
+    check(unsafe { ioctl(vsock.as_raw_fd(), IOCTL_VM_SOCKETS_GET_LOCAL_CID, &raw mut cid) })?;
+    Ok(cid)
+}
+
 /// Makes a terminal pass every byte as it is.
 pub fn make_raw(tty: &File) -> io::Result<()> {
     // struct termios is 60 bytes on Linux (glibc and musl); leave room.

@@ -219,19 +219,6 @@ fn a_kernel_without_9p() {
     assert!(stdout.contains(why) && stdout.contains("test tells ... FAILED"), "{stdout}");
 }
 
-/// A guest whose kernel has `vhost_vsock` is the host of another: few machines let us open `/dev/vhost-vsock`.
-#[test]
-fn vhost_vsock_in_a_guest() {
-    let config = lvh_core::Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let mut command = TRANSPORT.command();
-    command.args(["--nocapture", "--include-ignored", "--exact", "runs_a_guest_of_its_own"]);
-    command.env("LVH_TEST_DATA_DIR", config.data_dir().unwrap());
-    let Finished { code, stdout, stderr } = Finished::of(&mut command);
-    assert_eq!(code, Some(0), "{stderr}\n{stdout}");
-    assert!(stderr.contains(" (tcg, vhost-vsock, packed)\n"), "{stderr}");
-    assert!(told(&stdout, "release").starts_with("5.10."), "{stdout}");
-}
-
 #[test]
 fn a_channel_that_this_machine_lacks() {
     if Path::new("/dev/vhost-vsock").exists() {

@@ -189,17 +189,6 @@ fn programs_run_from_scratch() {
     assert!(String::from_utf8(output.stdout).unwrap().contains("programs_run_from_scratch"), "{}", output.status);
 }
 
-/// vhost-vsock needs a host with `vhost_vsock`: this guest is one.
-#[lvh::test(kernel = "6.12", memory = "3G", timeout = "10m", modules = ["vhost_vsock"])]
-#[ignore = "run by tests/transports.rs"]
-fn runs_a_guest_of_its_own() {
-    let mut inner = Command::new(env::current_exe().unwrap());
-    inner.args(["--nocapture", "--exact", "tells"]).env("LVH_DATA_DIR", env::var("LVH_TEST_DATA_DIR").unwrap());
-    inner.env("LVH_KERNELS", "5.10").env("LVH_ACCEL", "tcg").env("LVH_OFFLINE", "1");
-    inner.env("LVH_CHANNEL", "vhost-vsock").env("LVH_SHARE", "packed");
-    assert!(inner.status().unwrap().success());
-}
-
 /// `tests/warm.rs` looks at how its VM starts.
 #[lvh::test(fresh_boot)]
 fn boots_afresh() {}

@@ -10,7 +10,7 @@ use crate::guest::protocol::{self, MAGIC, ToHost};
 use crate::pid1::modules::once_there;
 use crate::{lock, sys};
 
-/// Opens the channel that the kernel's command line names: `vsock:PORT`, `port:NAME` or `tty:PATH`.
+/// Opens the channel that the kernel's command line names: `vsock:PORT`, `vsock:cid`, `port:NAME` or `tty:PATH`.
 pub fn open(name: &str) -> io::Result<File> {
     let opened = match name.split_once(':') {
         Some(("vsock", port)) => connect_vsock(port),
@@ -23,7 +23,17 @@ pub fn open(name: &str) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether what ended the channel is what QEMU does to every vsock connection of a guest that resumes from a snapshot.
+pub fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
+}
+
+/// Connects to a port of the host, `cid` for the one that is this guest's own number: the words on the kernel's command
+/// line are part of a snapshot, the number is each VM's own.
 fn connect_vsock(port: &str) -> io::Result<File> {
+    if port == "cid" {
+        return once_there(|| sys::connect_vsock(sys::vsock_cid()?).map(File::from));
+    }
     let port = port.parse().map_err(io::Error::other)?;
     once_there(|| sys::connect_vsock(port).map(File::from))
 }

@@ -4,6 +4,7 @@
 
 mod cgroup;
 pub mod channel;
+pub mod clock;
 mod command;
 mod host;
 pub mod kernel_log;

@@ -6,6 +6,8 @@
 //!     │ ────────────────────────────► │
 //!     │  Setup {root, shares, …}      │
 //!     │ ◄──────────────────────────── │
+//!     │  Clock                        │      some rounds: the guest's clock is set by the quickest
+//!     │ ◄───────────────────────────► │
 //!     │  Kernel, Ready  or  Failed    │
 //!     │ ────────────────────────────► │
 //!     │  Run · Stdin · Consumed · Kill│      any number of commands, several at a time
@@ -29,7 +31,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -71,8 +73,6 @@ wire_struct! {
     pub struct Setup {
         /// Host name of the guest.
         pub hostname: String,
-        /// Wall clock, nanoseconds since 1970.
-        pub clock_ns: u64,
         /// What the kernel's random numbers depend on from now on: guests that resume from one snapshot would have the
         /// same ones.
         pub seed: Bytes,
@@ -242,6 +242,8 @@ wire_enum! {
         /// The host changed a directory that the guest mirrors.
         9 => Change { /** Absolute directory in the guest. */ dir: Bytes, /** The name, a path below it. */ path: Bytes,
                       /** What became of it. */ change: Change },
+        /// What the wall clock shows, where the guest has asked.
+        10 => Clock { /** Nanoseconds since 1970. */ ns: u64 },
     }
 }
 
@@ -273,6 +275,8 @@ wire_enum! {
         10 => Bye { /** The shutdown. */ id: u32 },
         /// What of the machine a command changed; before its end, once.
         11 => Changed { /** The command. */ id: u32, /** A line each. */ changes: Vec<String> },
+        /// What does the wall clock show? Between `Setup` and `Ready`.
+        12 => Clock {},
     }
 }
 

@@ -71,8 +71,8 @@ impl Attempt<'_> {
         };
         let saved = migration::save(&machine.monitor, &files.state).await;
         // It must not run on: its memory is part of the snapshot.
-        machine.end().await;
-        Ok(saved.map(|()| handshake.release))
+        let ended = machine.qemu.end().await;
+        Ok(saved.and(ended).map(|()| handshake.release))
     }
 
     /// Resumes from a snapshot of a guest with this release.
@@ -85,7 +85,11 @@ impl Attempt<'_> {
         let state = state.expect("what resumes has a state");
         let work = async {
             migration::load(&machine.monitor, state).await?;
-            let handshake = Handshake::resumed(connected(link).await?, release.clone());
+            let handshake = match self.transport.channel {
+                // QEMU resets the connections of a guest that resumes; lvh-init connects again, and says hello again.
+                Channel::VhostVsock => begin(link, &hello).await?,
+                _ => Handshake::resumed(connected(link).await?, release.clone()),
+            };
             finish(handshake, setup, kernel_log, *since).await
         };
         let late =
@@ -125,8 +129,6 @@ impl Attempt<'_> {
         let share = self.transport.share;
         Ok(Setup {
             hostname: "lvh".to_owned(),
-            // Set when it is sent.
-            clock_ns: 0,
             seed: Bytes(seed),
             root: self.spec.root.on_the_wire(share),
             shares: shares.shares.clone(),
@@ -170,7 +172,8 @@ impl Attempt<'_> {
         let is_kvms_fault =
             self.hypervisor == Hypervisor::Kvm && (machine.stop() == Some(Stop::InternalError) || crashed(machine));
         let console = machine.console.tail(CONSOLE_LINES);
-        machine.end().await;
+        // One that stays is killed again when it is dropped: no boot waits for it.
+        let _ = machine.qemu.end().await;
         if is_kvms_fault {
             let words = stderr.lines().next().unwrap_or("QEMU reports an internal error");
             let words = words.trim_start_matches(self.spec.kernel.arch.qemu()).trim_start_matches(": ");

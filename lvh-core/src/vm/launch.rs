@@ -147,12 +147,6 @@ impl Machine {
     pub(crate) fn diagnose(&self) -> Option<Cause> {
         diagnose(&self.qemu, self.stop().as_ref(), &self.console)
     }
-
-    /// Kills QEMU, and waits until it is gone.
-    pub(crate) async fn end(&self) {
-        self.qemu.kill();
-        self.qemu.ended().await;
-    }
 }
 
 /// Waits until the console shows that the kernel died. It normally takes QEMU with it (`panic=-1`), unless the user

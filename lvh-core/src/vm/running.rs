@@ -179,10 +179,11 @@ impl Vm {
     /// The guest was gone before, or did not answer in time; QEMU is ended all the same.
     pub async fn shutdown(self) -> Result<()> {
         let goodbye = tokio::time::timeout(GOODBYE_DEADLINE, self.guest.say_goodbye()).await;
-        self.qemu.kill();
-        self.qemu.ended().await;
+        let ended = self.qemu.end().await;
         match goodbye {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                ended.map_err(|error| Error::new(ErrorKind::Guest, "failed to end the VM").with_source(error))
+            }
             Ok(Err(error)) => {
                 Err(Error::new(ErrorKind::Guest, "the guest was gone before it was shut down").with_source(error))
             }

@@ -60,14 +60,17 @@ impl Handshake {
     /// Those of the channel; [`Refused`], what the guest could not build.
     pub(crate) async fn finish(
         mut self,
-        mut setup: Setup,
+        setup: Setup,
         mut kernel_log: Option<LogFile>,
     ) -> io::Result<(Guest, Vec<String>)> {
-        // Now, and not when QEMU was started: the guest sets its clock as soon as it reads this.
-        setup.clock_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         send(&mut self.writer, &protocol::encode(&ToGuest::Setup { setup })).await?;
         loop {
             match receive(&mut self.reader, MAX_ANSWER).await? {
+                Some(ToHost::Clock {}) => {
+                    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                    let answer = ToGuest::Clock { ns: now.as_nanos() as u64 };
+                    send(&mut self.writer, &protocol::encode(&answer)).await?;
+                }
                 Some(ToHost::Kernel { records }) => {
                     let records = KernelRecord::parse_all(&records.0);
                     kernel_log.iter_mut().for_each(|log| log.append_records(&records));

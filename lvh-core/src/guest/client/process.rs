@@ -187,6 +187,7 @@ impl Requests {
                 Ok(())
             }
             ToGuest::Setup { .. }
+            | ToGuest::Clock { .. }
             | ToGuest::Run { .. }
             | ToGuest::Collect { .. }
             | ToGuest::Change { .. }

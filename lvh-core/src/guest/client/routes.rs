@@ -165,7 +165,7 @@ impl Routes {
                 let _ = self.goodbyes.remove(&id).map(|goodbye| goodbye.send(()));
             }
             // A guest that says hello twice has nothing to tell us.
-            ToHost::Hello { .. } | ToHost::Ready { .. } | ToHost::Failed { .. } => {}
+            ToHost::Hello { .. } | ToHost::Clock {} | ToHost::Ready { .. } | ToHost::Failed { .. } => {}
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What executes the guest: found out by trying, remembered until the machine boots again.
+//! What executes the guest: found out by trying, and remembered.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -6,9 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::Arch;
 use crate::config::Accel;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Store;
+use crate::kernel::stamp;
+use crate::process;
+use crate::store::{Key, Store};
 use crate::vm::qemu::command_line::Hypervisor;
 use crate::vm::qemu::version::version;
+
+/// What KVM is used through.
+const DEVICE: &str = "/dev/kvm";
 
 /// What KVM on this machine turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +33,17 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
-    /// What is known since this boot of this machine, below `dir`, which need not exist.
+    /// What is known, below `dir`, which need not exist, of the KVM that is there now. That is another one after the
+    /// machine booted, after its module was loaded anew or in a container with a device of its own, for another QEMU, and
+    /// on another processor, to which a machine that is a guest itself may have moved.
     pub(crate) fn open(dir: &Path) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { file: dir.join(format!("kvm-{}", boot.trim())) }
+        let qemu = process::find(Arch::HOST.qemu()).map(|qemu| stamp(&qemu.canonicalize().unwrap_or(qemu)));
+        Self::of(dir, [boot, stamp(Path::new(DEVICE)), qemu.unwrap_or_default(), processor()])
+    }
+
+    fn of(dir: &Path, circumstances: [String; 4]) -> Self {
+        Self { file: dir.join(format!("kvm-{}", Key::of(circumstances))) }
     }
 
     /// The verdict, where one was reached.
@@ -67,11 +79,17 @@ impl Remembered {
     }
 }
 
+/// What a guest under KVM sees of this machine's processor.
+pub(crate) fn processor() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let tells = |line: &&str| ["model name", "flags", "microcode"].iter().any(|field| line.starts_with(field));
+    info.split("\n\n").next().unwrap_or_default().lines().filter(tells).collect::<Vec<_>>().join("\n")
+}
+
 /// The name of the store's state directory that holds the verdict.
 pub(crate) const STATE: &str = "machine";
 
-/// Whether KVM has booted a VM, or why it did not although its device opens, as the store in `data_dir` remembers since
-/// the machine's boot.
+/// Whether KVM has booted a VM, or why it did not although its device opens, as the store in `data_dir` remembers.
 pub(crate) fn remembered_kvm(data_dir: &Path) -> Option<std::result::Result<(), String>> {
     Remembered::open(&Store::state_in(data_dir, STATE)).recall().and_then(|verdict| match verdict {
         KvmState::Works => Some(Ok(())),
@@ -147,9 +165,9 @@ fn open_kvm() -> std::result::Result<(), String> {
     OpenOptions::new()
         .read(true)
         .write(true)
-        .open("/dev/kvm")
+        .open(DEVICE)
         .map(drop)
-        .map_err(|error| format!("KVM is not usable: cannot open `/dev/kvm`: {error}"))
+        .map_err(|error| format!("KVM is not usable: cannot open `{DEVICE}`: {error}"))
 }
 
 #[cfg(test)]
@@ -177,6 +195,22 @@ mod tests {
                 other => assert_eq!(other, Some(verdict)),
             }
         }
+    }
+
+    #[test]
+    fn a_verdict_is_of_one_device_one_qemu_and_one_processor() {
+        let dir = tempfile::tempdir().unwrap();
+        let circumstances = ["boot", "device", "qemu", "processor"].map(str::to_owned);
+        Remembered::of(dir.path(), circumstances.clone()).keep(&KvmState::Broken("it died".to_owned()));
+        for changed in 0..circumstances.len() {
+            let mut other = circumstances.clone();
+            other[changed] = "another".to_owned();
+            let other = Remembered::of(dir.path(), other);
+            assert_eq!(other.recall(), None, "{changed}");
+            other.keep(&KvmState::Works);
+        }
+        let kept = Remembered::of(dir.path(), circumstances).recall();
+        assert_eq!(kept, Some(KvmState::Broken("it died".to_owned())));
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub(crate) enum Device {
     Qmp { fd: RawFd },
     /// QEMU's gdb stub, on a socket that listens. The CPUs wait for it.
     Gdb { fd: RawFd },
-    /// vsock by the host's kernel.
-    VhostVsock { cid: u32, port: u32 },
+    /// vsock by the host's kernel. The guest connects to the port that has the number of its `cid`.
+    VhostVsock { cid: u32 },
     /// vsock by our own process.
     VhostUserVsock { fd: RawFd },
     /// A virtio-serial port.
@@ -78,7 +78,7 @@ impl Device {
                 vec!["-S".to_owned()],
             ]
             .concat(),
-            Self::VhostVsock { cid, .. } => pair("-device", format!("vhost-vsock-pci,guest-cid={cid}")),
+            Self::VhostVsock { cid } => pair("-device", format!("vhost-vsock-pci,guest-cid={cid}")),
             Self::VhostUserVsock { fd } => {
                 [socket("vsock", *fd), pair("-device", "vhost-user-vsock-pci,chardev=vsock")].concat()
             }
@@ -124,7 +124,7 @@ impl Device {
     /// What it adds to lvh-init's arguments: only the channel does.
     pub(crate) fn init(&self) -> Option<String> {
         match self {
-            Self::VhostVsock { port, .. } => Some(format!("channel=vsock:{port}")),
+            Self::VhostVsock { .. } => Some("channel=vsock:cid".to_owned()),
             Self::VhostUserVsock { .. } => Some(format!("channel=vsock:{VSOCK_PORT}")),
             Self::VirtioSerial { .. } => Some(format!("channel=port:{PORT_NAME}")),
             Self::Serial { tty, .. } => Some(format!("channel=tty:/dev/{tty}")),
@@ -157,8 +157,11 @@ impl Device {
             Self::Console { .. } | Self::Qmp { .. } | Self::VirtioSerial { .. } | Self::NineP { .. } => true,
             // The kernel has read the partition table, and nothing else of it.
             Self::Disk { .. } => true,
-            // Part of their state is in our process or in the host's kernel.
-            Self::VhostVsock { .. } | Self::VhostUserVsock { .. } | Self::Virtiofs { .. } => false,
+            // QEMU brings the queues, and resets all connections: the guest comes again
+            // (hw/virtio/vhost-vsock-common.c, vhost_vsock_common_post_load).
+            Self::VhostVsock { .. } => true,
+            // Part of their state is in our process, and QEMU calls them unmigratable.
+            Self::VhostUserVsock { .. } | Self::Virtiofs { .. } => false,
             // Not tried: it is taken where there is no virtio, and then there is no 9p either.
             Self::Serial { .. } => false,
             // The guest waits for its debugger before its first instruction.
@@ -181,8 +184,10 @@ impl Device {
         if let Some(fd) = device.fd_mut() {
             *fd = 0;
         }
-        if let Self::NineP { path, .. } = &mut device {
-            path.clear();
+        match &mut device {
+            Self::NineP { path, .. } => path.clear(),
+            Self::VhostVsock { cid } => *cid = 0,
+            _ => {}
         }
         device
     }

@@ -6,12 +6,17 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::machine::OomWatch;
 use crate::process::{Child, Start};
 
 /// The most of QEMU's standard error that is kept, in bytes.
 const STDERR_LIMIT: usize = 16 << 10;
+
+/// How long a killed QEMU may take to be gone, which is some milliseconds. One that waits in the host's kernel, for KVM or
+/// for a file of a server that does not answer, takes as long as that does.
+const DEATH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running or ended QEMU; killed when this is dropped.
 #[derive(Debug)]
@@ -53,6 +58,16 @@ impl Qemu {
         let foreign = !self.killed.load(Ordering::Relaxed);
         let killed = self.status().is_some_and(|status| status.signal() == Some(libc::SIGKILL));
         (foreign && killed).then(|| self.oom.verdict())?
+    }
+
+    /// Kills it, and waits until it is gone.
+    ///
+    /// # Errors
+    /// It is still there after a while: the host's kernel does not let go of it.
+    pub(crate) async fn end(&self) -> io::Result<()> {
+        self.kill();
+        let late = |_elapsed| io::Error::other(format!("QEMU was killed, and is still there after {DEATH_DEADLINE:?}"));
+        tokio::time::timeout(DEATH_DEADLINE, self.ended()).await.map(drop).map_err(late)
     }
 
     /// Waits until it has ended and is reaped.

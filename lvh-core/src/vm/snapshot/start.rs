@@ -18,6 +18,7 @@ use crate::store::{Entry, Key, Store, manifest};
 use crate::vm::attempt::Attempt;
 use crate::vm::diagnosis::Cause;
 use crate::vm::failure::Failure;
+use crate::vm::qemu::accel::processor;
 use crate::vm::qemu::command_line::{self, GuestMemory, Hypervisor};
 use crate::vm::qemu::device::Device;
 use crate::vm::qemu::migration::Files;
@@ -191,13 +192,6 @@ fn key(attempt: &Attempt<'_>, qemu: &Path) -> Key {
     Key::of(parts.into_iter().chain([initramfs]).chain(seen).chain(machine))
 }
 
-/// What a guest under KVM sees of this machine's processor.
-fn processor() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let tells = |line: &&str| ["model name", "flags", "microcode"].iter().any(|field| line.starts_with(field));
-    info.split("\n\n").next().unwrap_or_default().lines().filter(tells).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
 
@@ -236,7 +230,8 @@ mod tests {
         check(Channel::VirtioSerial, Share::Packed, true);
         check(Channel::VirtioSerial, Share::Virtiofs, false);
         check(Channel::VhostUserVsock, Share::NineP, false);
-        check(Channel::VhostVsock, Share::NineP, false);
+        check(Channel::VhostVsock, Share::NineP, true);
+        check(Channel::VhostVsock, Share::Virtiofs, false);
         check(Channel::Serial, Share::NineP, false);
     }
 

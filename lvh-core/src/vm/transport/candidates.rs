@@ -116,16 +116,52 @@ impl Candidates {
 
     fn choose_from(&self, channel: Option<Channel>, share: Option<Share>, warm_start: bool) -> Result<Transport> {
         let mut passed_over = Vec::new();
-        let channels = if channel.is_some() { self.channel.clone() } else { self.cheapest_channels() };
+        let channels = match channel {
+            Some(_) => self.channel.clone(),
+            None if warm_start && self.share_lets_resume(share) => self.snapshot_safe_channels(),
+            None => self.cheapest_channels(),
+        };
         let channel = pick("channel", "LVH_CHANNEL", &channels, channel, &mut passed_over)?;
-        let resumes = warm_start && share.is_none() && channel::prototype(channel, Arch::HOST).is_snapshot_safe();
+        let resumes = warm_start && share.is_none() && channel_is_safe(channel);
         let shares = if resumes { self.snapshot_safe_shares() } else { self.share.clone() };
         let share = pick("share", "LVH_SHARE", &shares, share, &mut passed_over)?;
         Ok(Transport { channel, share, passed_over })
     }
 }
 
+/// Why a candidate is passed over that costs the VM its snapshot.
+const NO_SNAPSHOT: &str = "a VM that has it cannot be resumed from a snapshot";
+
+fn channel_is_safe(channel: Channel) -> bool {
+    channel::prototype(channel, Arch::HOST).is_snapshot_safe()
+}
+
+fn share_is_safe(share: Share) -> bool {
+    share::prototypes(share).iter().all(Device::is_snapshot_safe)
+}
+
 impl Candidates {
+    /// Whether a VM can be resumed as far as its share goes: this one, or the one that will be chosen.
+    fn share_lets_resume(&self, forced: Option<Share>) -> bool {
+        let is_good = |candidate: &Candidate<Share>| {
+            candidate.is_usable() && candidate.transport != Share::Packed && share_is_safe(candidate.transport)
+        };
+        forced.map_or_else(|| self.share.iter().any(is_good), share_is_safe)
+    }
+
+    /// The channels, without those whose VMs have no snapshot, where there is one that does not keep them from it. How
+    /// many modules one takes does not count: they are loaded once, before the snapshot is taken.
+    fn snapshot_safe_channels(&self) -> Vec<Candidate<Channel>> {
+        if !self.channel.iter().any(|candidate| candidate.is_usable() && channel_is_safe(candidate.transport)) {
+            return self.cheapest_channels();
+        }
+        let mut channels = self.channel.clone();
+        for candidate in channels.iter_mut().filter(|candidate| candidate.is_usable()) {
+            candidate.lack = (!channel_is_safe(candidate.transport)).then(|| NO_SNAPSHOT.to_owned());
+        }
+        channels
+    }
+
     /// The channels, without those that take more modules than another that is as good: all but a serial line are.
     fn cheapest_channels(&self) -> Vec<Candidate<Channel>> {
         let good = self.channel.iter().filter(|other| other.transport != Channel::Serial && other.is_usable());
@@ -145,14 +181,12 @@ impl Candidates {
 
     /// The shares; without those whose VMs have no snapshot, where there is one that does not keep them from it.
     fn snapshot_safe_shares(&self) -> Vec<Candidate<Share>> {
-        let is_safe = |candidate: &Candidate<Share>| {
-            candidate.transport != Share::Packed
-                && share::prototypes(candidate.transport).iter().all(Device::is_snapshot_safe)
-        };
+        let is_safe =
+            |candidate: &Candidate<Share>| candidate.transport != Share::Packed && share_is_safe(candidate.transport);
         let mut shares = self.share.clone();
         if shares.iter().any(|candidate| candidate.is_usable() && is_safe(candidate)) {
             for candidate in shares.iter_mut().filter(|candidate| candidate.is_usable() && !is_safe(candidate)) {
-                candidate.lack = Some("a VM that has it cannot be resumed from a snapshot".to_owned());
+                candidate.lack = Some(NO_SNAPSHOT.to_owned());
             }
         }
         shares
@@ -295,6 +329,29 @@ mod tests {
         assert_eq!(share(Some(Channel::VhostUserVsock), None, true), Share::Virtiofs);
         let no_9p = Candidates::survey(EVERYTHING, without(&["9p", "vmw_vsock_virtio_transport"]));
         assert_eq!(no_9p.choose_from(None, None, true).unwrap().share, Share::Virtiofs);
+    }
+
+    /// What a VM that is to resume gets, of a guest that has vsock as modules and lacks the `absent` ones.
+    fn check_warm(host: HostOffers, absent: &[&str], share: Option<Share>, expected: (Channel, Share)) {
+        let find = |driver: &Driver| match (absent.contains(&driver.module), driver.module) {
+            (true, module) => Err(format!("no {module}")),
+            (false, "vmw_vsock_virtio_transport") => Ok(Availability::Module),
+            (false, _) => Ok(Availability::BuiltIn),
+        };
+        let transport = Candidates::survey(host, find).choose_from(None, share, true).unwrap();
+        assert_eq!((transport.channel, transport.share), expected, "without {absent:?}, {share:?}");
+    }
+
+    #[test]
+    fn a_vm_that_can_be_resumed_has_the_best_channel_that_lets_it() {
+        let in_process = HostOffers { vhost_vsock: false, ..EVERYTHING };
+        check_warm(EVERYTHING, &[], None, (Channel::VhostVsock, Share::NineP));
+        check_warm(EVERYTHING, &[], Some(Share::Packed), (Channel::VhostVsock, Share::Packed));
+        check_warm(in_process, &[], None, (Channel::VirtioSerial, Share::NineP));
+        check_warm(in_process, &["virtio_console"], None, (Channel::VhostUserVsock, Share::Virtiofs));
+        // What cannot be resumed anyway takes what costs its boot least.
+        check_warm(EVERYTHING, &[], Some(Share::Virtiofs), (Channel::VirtioSerial, Share::Virtiofs));
+        check_warm(EVERYTHING, &["9p"], None, (Channel::VirtioSerial, Share::Virtiofs));
     }
 
     #[test]

@@ -1,22 +1,20 @@
 //! The host's end of the channel, whichever it is: in the end always a stream socket.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use tokio::io::Interest;
 use tokio::sync::oneshot;
-use vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener};
+use vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener, VsockStream};
 
 use crate::Arch;
 use crate::config::Channel;
 use crate::vm::qemu::device::Device;
 use crate::vm::transport::served::{self, Served};
 
-/// A port that the kernel chooses.
-const VMADDR_PORT_ANY: u32 = u32::MAX;
-
-/// How often a connection is looked for.
-const ACCEPT_INTERVAL: std::time::Duration = std::time::Duration::from_millis(2);
+/// How many numbers are tried for a guest. That even the first is taken is unlikely.
+const TRIES: usize = 8;
 
 /// A channel that waits for its guest.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ pub(crate) fn prepare(channel: Channel, arch: Arch) -> io::Result<Link> {
 /// The device of such a channel, as it is before it is connected to the host.
 pub(crate) fn prototype(channel: Channel, arch: Arch) -> Device {
     match channel {
-        Channel::VhostVsock => Device::VhostVsock { cid: 0, port: 0 },
+        Channel::VhostVsock => Device::VhostVsock { cid: 0 },
         Channel::VhostUserVsock => Device::VhostUserVsock { fd: 0 },
         Channel::VirtioSerial => Device::VirtioSerial { fd: 0 },
         Channel::Serial => Device::Serial { fd: 0, tty: second_serial(arch) },
@@ -75,39 +73,48 @@ fn vhost_user_vsock() -> io::Result<Link> {
 
 /// Guest addresses are the machine's own: one is chosen at random, and QEMU refuses it where it is taken.
 fn vhost_vsock() -> io::Result<Link> {
-    let listener = VsockListener::bind(&VsockAddr::new(VMADDR_CID_ANY, VMADDR_PORT_ANY))?;
-    let port = listener.local_addr()?.port();
+    let (cid, listener) = listen()?;
     listener.set_nonblocking(true)?;
-    let cid = random_cid();
     let (sender, stream) = oneshot::channel();
-    tokio::spawn(accept(listener, cid, sender));
-    Ok(Link { device: Device::VhostVsock { cid, port }, inherited: None, served: None, stream })
+    tokio::spawn(async move {
+        let mut sender = sender;
+        tokio::select! {
+            // A stream socket is a stream socket: nothing that we do with it depends on its family.
+            Ok(stream) = accept(&listener, cid) => drop(sender.send(UnixStream::from(OwnedFd::from(stream)))),
+            () = sender.closed() => {}
+        }
+    });
+    Ok(Link { device: Device::VhostVsock { cid }, inherited: None, served: None, stream })
 }
 
-/// Takes the first connection from our guest; other guests of this machine can reach the port too.
-async fn accept(listener: VsockListener, cid: u32, mut sender: oneshot::Sender<UnixStream>) {
-    // Polled: the guest connects once, some time within its boot, and the reactor knows no vsock.
-    let mut turn = tokio::time::interval(ACCEPT_INTERVAL);
+/// Listens on the port that has the number of a guest: a guest that resumes from another's snapshot knows it.
+fn listen() -> io::Result<(u32, VsockListener)> {
+    let mut tries = 0..TRIES;
     loop {
-        tokio::select! {
-            _ = turn.tick() => {}
-            () = sender.closed() => return,
-        }
-        match listener.accept() {
-            Ok((stream, peer)) if peer.cid() == cid => {
-                // A stream socket is a stream socket: nothing that we do with it depends on its family.
-                let _ = sender.send(UnixStream::from(OwnedFd::from(stream)));
-                return;
-            }
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
-            _ => {}
+        let cid = random_cid();
+        match VsockListener::bind(&VsockAddr::new(VMADDR_CID_ANY, cid)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries.next().is_some() => {}
+            bound => return Ok((cid, bound?)),
         }
     }
 }
 
-/// 0 to 2 are reserved, and the highest is the wildcard.
+/// The first connection from our guest; other guests of this machine can reach the port too.
+async fn accept(listener: &VsockListener, cid: u32) -> io::Result<VsockStream> {
+    // The reactor knows no vsock, but any socket tells in the same way that there is something to read.
+    let socket = UnixStream::from(listener.as_fd().try_clone_to_owned()?);
+    let socket = tokio::net::UnixStream::from_std(socket)?;
+    loop {
+        let (stream, peer) = socket.async_io(Interest::READABLE, || listener.accept()).await?;
+        if peer.cid() == cid {
+            return Ok(stream);
+        }
+    }
+}
+
+/// Those that are no reserved port either (below 1024), and not the wildcard, which is the highest.
 fn random_cid() -> u32 {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new().hash_one(std::process::id()) as u32;
-    3 + random % (u32::MAX - 4)
+    1024 + random % (u32::MAX - 1024)
 }

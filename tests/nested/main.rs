@@ -1,0 +1,73 @@
+//! lvh under KVM: each test runs in a guest that has `/dev/kvm`, and starts guests of its own there. `tests/kvm.rs` runs
+//! them, in one VM.
+//!
+//! QEMU's TCG emulates a processor of AMD's with SVM and nested paging (`-cpu max`), on which `kvm_amd` works. What runs
+//! under that KVM takes about fifteen times as long as under TCG alone, so each combination is chosen, and the starts
+//! that are needed anyway are looked at from several sides.
+
+#![expect(clippy::print_stdout, reason = "the driver reads it")]
+
+mod clocks;
+mod exec;
+mod machine;
+
+use exec::Exec;
+
+/// Boots, or resumes where there can be a snapshot, and runs a program.
+#[track_caller]
+fn check(exec: Exec) {
+    let took = |what: &str, seconds: f64| println!("{exec:?}: {what} in {seconds:.1} s");
+    let first = exec.runs();
+    took(if exec.can_resume() { "first" } else { "cold" }, first);
+    if exec.can_resume() {
+        let second = exec.runs();
+        took("warm", second);
+        assert!(second < first / 2.0, "{exec:?}: {second} s after {first} s");
+    }
+}
+
+#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+fn linux_6_1() {
+    check(Exec::new("6.1", "vhost-user-vsock", "virtiofs"));
+    check(Exec::new("6.1", "virtio-serial", "9p"));
+}
+
+#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+fn linux_6_12() {
+    check(Exec::new("6.12", "serial", "virtiofs"));
+    check(Exec::new("6.12", "vhost-user-vsock", "packed"));
+}
+
+#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+fn linux_7_x() {
+    check(Exec::new("7.x", "vhost-vsock", "virtiofs"));
+    check(Exec::new("7.x", "virtio-serial", "packed"));
+}
+
+#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+fn two_cpus() {
+    check(Exec { cpus: 2, program: "nproc", prints: "2\n", ..Exec::new("6.1", "serial", "packed") });
+}
+
+#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+fn clocks_are_right_after_a_resume() {
+    clocks::check();
+}
+
+#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+fn what_doctor_says_of_each_kvm() {
+    machine::without_kvm();
+    machine::with_kvm_that_works();
+}
+
+#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+fn an_ordinary_user_may_not_open_it() {
+    machine::as_nobody();
+}
+
+#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+fn one_that_dies_beside_one_that_works() {
+    machine::with_kvm_that_dies();
+}
+
+lvh::main!();
