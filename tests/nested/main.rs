@@ -4,6 +4,11 @@
 //! QEMU's TCG emulates a processor of AMD's with SVM and nested paging (`-cpu max`), on which `kvm_amd` works. What runs
 //! under that KVM takes about fifteen times as long as under TCG alone, so each combination is chosen, and the starts
 //! that are needed anyway are looked at from several sides.
+//!
+//! `nohz=off highres=off`: QEMU's SVM changes the CPU's pending interrupts without a lock (`helper_vmrun` and `do_vmexit` of
+//! `svm_helper.c`, seen with 7.2), and loses one now and then. With a timer that the kernel sets for each tick anew, the
+//! lost one is the last: the guest sleeps until a device wakes it, and no deadline in it passes. One that ticks by itself
+//! goes on.
 
 #![expect(clippy::print_stdout, reason = "the driver reads it")]
 
@@ -26,46 +31,70 @@ fn check(exec: Exec) {
     }
 }
 
-#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+#[lvh::test(
+    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off", timeout = "5m"
+)]
 fn linux_6_1() {
     check(Exec::new("6.1", "vhost-user-vsock", "virtiofs"));
     check(Exec::new("6.1", "virtio-serial", "9p"));
 }
 
-#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+#[lvh::test(
+    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off", timeout = "5m"
+)]
 fn linux_6_12() {
     check(Exec::new("6.12", "serial", "virtiofs"));
     check(Exec::new("6.12", "vhost-user-vsock", "packed"));
 }
 
-#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+#[lvh::test(
+    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off", timeout = "5m"
+)]
 fn linux_7_x() {
     check(Exec::new("7.x", "vhost-vsock", "virtiofs"));
     check(Exec::new("7.x", "virtio-serial", "packed"));
 }
 
-#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+#[lvh::test(
+    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off", timeout = "5m"
+)]
 fn two_cpus() {
     check(Exec { cpus: 2, program: "nproc", prints: "2\n", ..Exec::new("6.1", "serial", "packed") });
 }
 
-#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+#[lvh::test(
+    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off", timeout = "5m"
+)]
 fn clocks_are_right_after_a_resume() {
     clocks::check();
 }
 
-#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+#[lvh::test(
+    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off", timeout = "5m"
+)]
 fn what_doctor_says_of_each_kvm() {
     machine::without_kvm();
     machine::with_kvm_that_works();
 }
 
-#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+#[lvh::test(
+    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off", timeout = "5m"
+)]
 fn an_ordinary_user_may_not_open_it() {
     machine::as_nobody();
 }
 
-#[lvh::test(kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G", modules = ["kvm_amd", "vhost_vsock"])]
+#[lvh::test(
+    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off", timeout = "5m"
+)]
 fn one_that_dies_beside_one_that_works() {
     machine::with_kvm_that_dies();
 }
