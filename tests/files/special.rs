@@ -88,6 +88,10 @@ pub(crate) fn leave_files(top: &Path) {
     fs::remove_dir_all(top.join("of-the-host/directory")).unwrap();
     File::options().append(true).open(top.join("of-the-host/changed")).unwrap().write_all(b" and more").unwrap();
 
+    // As LLVM's runtime does.
+    let profile = std::env::var("LLVM_PROFILE_FILE").unwrap();
+    fs::write(profile, "profile").unwrap();
+
     let directory = top.join("new");
     fs::create_dir_all(directory.join("deep")).unwrap();
     fs::write(directory.join("deep/file"), "content").unwrap();

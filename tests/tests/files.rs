@@ -119,8 +119,17 @@ fn content(top: &Path) -> Vec<String> {
 fn check_write_back(kernel: &str, transport: (&str, &str), more: &str, fill: impl FnOnce(&Path)) {
     let scratch = directory_of_the_host(&format!("written-{}{more}", transport.1));
     fill(&scratch);
-    let Finished { code, stdout, stderr } = run(&scratch, &in_vm(kernel, transport), &["--exact", "leaves_files"]);
+    let profiles =
+        empty_directory(Path::new(env!("CARGO_TARGET_TMPDIR")), &format!("files-profiles-{}{more}", transport.1));
+    let profile = profiles.join("p.profraw");
+    let settings = [&in_vm(kernel, transport)[..], &[("LLVM_PROFILE_FILE", profile.to_str().unwrap())]].concat();
+    let Finished { code, stdout, stderr } = run(&scratch, &settings, &["--exact", "leaves_files"]);
     assert_eq!(code, Some(0), "{stderr}\n{stdout}");
+    let profiles = content(&profiles);
+    assert!(
+        profiles.len() == 1 && profiles[0].starts_with("p-lvh") && profiles[0].ends_with(" 644 profile"),
+        "{profiles:?}"
+    );
     let mut found = content(&scratch);
     found.retain(|name| !name.starts_with("fill"));
     let expected = [

@@ -144,6 +144,7 @@ async fn the_agent_need_not_be_the_first_process() {
     assert!(!processes.contains("sleep\u{0}1000"), "{processes:?}");
     let said = output(&vm, &[PROGRAM.to_str().unwrap(), writable.join("file").to_str().unwrap()]).await;
     assert!(said.starts_with(PROGRAM.to_str().unwrap()), "{said}");
+    assert_eq!(vm.write_back().await.unwrap(), Vec::<String>::new());
     vm.shutdown().await.unwrap();
     assert_eq!(fs::read_to_string(writable.join("file")).unwrap(), "written on a disk");
 }
@@ -155,6 +156,7 @@ async fn an_initramfs_is_the_root() {
     let vm = boot("6.12", &writable, |spec| spec.root(RootFs::Initramfs).share(Share::NineP)).await;
     let said = output(&vm, &[PROGRAM.to_str().unwrap(), writable.join("file").to_str().unwrap()]).await;
     assert!(said.starts_with(PROGRAM.to_str().unwrap()), "{said}");
+    assert_eq!(vm.write_back().await.unwrap(), Vec::<String>::new());
     vm.shutdown().await.unwrap();
     assert_eq!(fs::read_to_string(writable.join("file")).unwrap(), "written on a disk");
 }
