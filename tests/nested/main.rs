@@ -72,6 +72,7 @@ fn two_cpus() {
 )]
 fn clocks_are_right_after_a_resume() {
     clocks::check();
+    machine::with_kvm_that_has_booted();
 }
 
 #[lvh::test(
@@ -79,8 +80,8 @@ fn clocks_are_right_after_a_resume() {
     modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
 )]
 fn what_doctor_says_of_each_kvm() {
-    machine::without_kvm();
     machine::with_kvm_that_works();
+    machine::without_kvm();
 }
 
 #[lvh::test(
