@@ -49,7 +49,8 @@ impl Drop for WithoutKvm {
 
 pub(crate) fn without_kvm() {
     let _without = WithoutKvm::new();
-    let slow = "cost: VMs run under TCG, about ten times slower fix: sudo modprobe kvm_amd";
+    // How to mend it depends on whether the machine is a container, which shares its root with the guest.
+    let slow = "cost: VMs run under TCG, about ten times slower fix: ";
     doctor(&mut lvh(), "auto", 0, &format!("/dev/kvm does not exist {slow}"));
     doctor(&mut lvh(), "kvm", 1, "MISSING /dev/kvm does not exist");
 }
