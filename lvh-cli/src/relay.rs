@@ -1,12 +1,13 @@
 //! Carries a guest command's streams and signals, so that it looks local.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use lvh_core::machine::start_thread;
 use lvh_core::vm::{Exit, Process, ProcessEvent, Stdin, Stream};
+use lvh_core::{Error, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::terminal;
 
@@ -19,6 +20,9 @@ const SIGNALED: i32 = 128;
 
 /// How long a command that was killed may take to be gone; then its guest hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long we may then take to end its VM and say so.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How a command ended.
 #[derive(Debug)]
@@ -43,8 +47,19 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals from now on.
-    pub(crate) fn take() -> std::io::Result<Self> {
+    /// Takes the signals from now on. Who asks twice gets the end, whatever we are held up by: an error that nobody reads
+    /// from our standard error, too.
+    ///
+    /// # Errors
+    /// There are no more threads, or descriptors.
+    pub(crate) fn take() -> lvh_core::Result<Self> {
+        start_thread("lvh-signals", || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(end_us())
+        })?;
+        Self::listen().map_err(|error| Error::new(ErrorKind::Io, "failed to listen to signals").with_source(error))
+    }
+
+    fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -88,30 +103,41 @@ pub(crate) fn code_of_signal(signal: i32) -> u8 {
     u8::try_from(SIGNALED + signal).unwrap_or(u8::MAX)
 }
 
+/// Ends this process some time after the second signal; QEMU dies with it.
+async fn end_us() -> io::Result<()> {
+    let mut signals = Signals::listen()?;
+    signals.next().await;
+    let signal = signals.next().await;
+    tokio::time::sleep(PATIENCE + GRACE).await;
+    std::process::exit(i32::from(code_of_signal(signal)))
+}
+
 /// Relays until the command ends, for at most `limit`.
 ///
 /// # Errors
-/// The thread that reads standard input cannot be started.
+/// The threads of the standard streams cannot be started.
 pub(crate) async fn run(
     mut process: Process,
     limit: Option<Duration>,
     signals: &mut Signals,
 ) -> lvh_core::Result<Ended> {
     let mut stdin = Input::open(&process)?;
+    let (output, mut refused) = Output::open()?;
     let (mut timed_out, mut interrupted) = (false, None);
     // Pending where there is no limit.
     let mut deadline = std::pin::pin!(sleep(limit));
     let mut patience = std::pin::pin!(sleep(None));
     let code = loop {
         tokio::select! {
-            event = process.next() => match event {
+            event = output.next_of(&mut process) => match event {
                 Some(ProcessEvent::Exited(_)) if timed_out => break Some(TIMED_OUT),
                 Some(ProcessEvent::Exited(exit)) => break Some(code(exit)),
                 Some(ProcessEvent::Taken(bytes)) => stdin.feed.taken(bytes),
-                // Whoever closed our output wants no more of it, and the command is to hear of it as it would here.
-                Some(event) => if show(event).is_err() { ask(process.signal(libc::SIGPIPE)) },
+                Some(event) => output.show(event),
                 None => break None,
             },
+            // Whoever closed our output wants no more of it, and the command is to hear of it as it would here.
+            Some(()) = refused.recv() => ask(process.signal(libc::SIGPIPE)),
             () = stdin.pass_on() => {}
             news = signals.news() => match news {
                 // Who asks twice means it.
@@ -138,6 +164,7 @@ pub(crate) async fn run(
             }
         }
     };
+    output.finish(signals).await;
     Ok(Ended { code, interrupted: interrupted.is_some(), stuck: false })
 }
 
@@ -195,7 +222,55 @@ impl Input {
     }
 }
 
-fn show(event: ProcessEvent) -> std::io::Result<()> {
+/// What the command writes, on its way to our standard streams.
+struct Output {
+    events: mpsc::Sender<ProcessEvent>,
+    /// Ends with the thread that writes.
+    written: oneshot::Receiver<()>,
+}
+
+impl Output {
+    /// Also what tells that our streams were closed.
+    fn open() -> lvh_core::Result<(Self, mpsc::Receiver<()>)> {
+        let ((events, mut next), (refuse, refused)) = (mpsc::channel(1), mpsc::channel(1));
+        let (all, written) = oneshot::channel();
+        // A reader that takes nothing must not keep us from signals and deadlines.
+        start_thread("lvh-stdout", move || {
+            while let Some(event) = next.blocking_recv() {
+                if write(event).is_err() {
+                    // It is asked once for several that follow each other.
+                    let _ = refuse.try_send(());
+                }
+            }
+            // Nobody waits where the VM was ended for it.
+            let _ = all.send(());
+        })?;
+        Ok((Self { events, written }, refused))
+    }
+
+    /// The next event, once what came before it is on its way.
+    async fn next_of(&self, process: &mut Process) -> Option<ProcessEvent> {
+        let _room = self.events.reserve().await;
+        process.next().await
+    }
+
+    fn show(&self, event: ProcessEvent) {
+        // There is room: it was waited for.
+        let _ = self.events.try_send(event);
+    }
+
+    /// Waits until all is written, or the user does not want to.
+    async fn finish(self, signals: &mut Signals) {
+        let Self { events, written } = self;
+        drop(events);
+        tokio::select! {
+            _ = written => {}
+            _ = signals.next() => {}
+        }
+    }
+}
+
+fn write(event: ProcessEvent) -> io::Result<()> {
     match event {
         ProcessEvent::Output(Stream::Stdout, data) => {
             let mut stdout = std::io::stdout().lock();

@@ -133,6 +133,37 @@ fn a_reader_that_leaves_ends_the_command() {
     assert_eq!(output.status.code(), Some(128 + libc::SIGPIPE), "{}", text(&output.stderr));
 }
 
+/// Nobody reads what it writes.
+#[test]
+fn a_reader_that_takes_nothing_keeps_nobody() {
+    let mut child = lvh(&["--timeout", "2s", "yes"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (unread, mut stderr) = (child.stdout.take(), child.stderr.take().unwrap());
+    assert_eq!(child.wait().unwrap().code(), Some(124));
+    let mut text = String::new();
+    stderr.read_to_string(&mut text).unwrap();
+    assert!(text.contains("lvh: timed out after 2s\n"), "{text}");
+    drop(unread);
+}
+
+/// Not even what lvh has to say is read.
+#[test]
+fn two_signals_end_it_whoever_does_not_read() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = sh("echo ready >&2; exec yes");
+    let mut child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    drop(command);
+    let mut lines = BufReader::new(&reader).lines();
+    assert!(lines.any(|line| line.unwrap() == "ready"));
+    // Time for the pipe to fill.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for _ in 0..2 {
+        // SAFETY: kill takes plain numbers; the child is not reaped yet.
+        assert_eq!(unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) }, 0);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(128 + libc::SIGTERM));
+}
+
 /// A guest that sleeps hears of no signal, and cannot keep us.
 #[test]
 fn a_guest_that_sleeps_is_ended_with_its_command() {

@@ -10,6 +10,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 
@@ -21,6 +22,9 @@ use crate::guest::client::process::{Process, ProcessEvent, gone};
 use crate::guest::protocol::{MAX_MESSAGE, ToGuest, encode};
 use crate::guest::wire::{malformed, wire_struct};
 use crate::vm::running::Vm;
+
+/// How long the owner of a VM may take to let somebody in, which is some milliseconds.
+const OFFER_DEADLINE: Duration = Duration::from_secs(5);
 
 wire_struct! {
     /// What whoever enters is told first.
@@ -138,12 +142,15 @@ impl Entered {
 /// There is none of that name, or it is another user's.
 pub async fn enter(id: &str) -> Result<Entered> {
     let connected = async {
+        // The kernel lets us in, whether or not the owner takes notice.
         let stream = net::UnixStream::connect_addr(&address(id)?)?;
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
         check_peer(&stream)?;
         let (mut reader, writer) = stream.into_split();
-        let offer = receive(&mut reader, MAX_MESSAGE).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let offer = tokio::time::timeout(OFFER_DEADLINE, receive(&mut reader, MAX_MESSAGE)).await;
+        let silent = |_elapsed| io::Error::new(io::ErrorKind::TimedOut, "its owner does not answer: is it stopped?");
+        let offer = offer.map_err(silent)??.ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok::<_, io::Error>(Entered { offer, guest: Guest::serve(reader, writer, None) })
     };
     connected.await.map_err(|error| {
