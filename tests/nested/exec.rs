@@ -36,7 +36,12 @@ impl Exec {
     #[track_caller]
     pub(crate) fn runs(self) -> f64 {
         let mut command = lvh();
-        command.args(["exec", "--kernel", self.kernel, "--cpus", &self.cpus.to_string(), self.program]);
+        command.args(["exec", "--kernel", self.kernel, "--cpus", &self.cpus.to_string()]);
+        if self.kernel == "7.x" {
+            // The sizes of registers that QEMU's emulation tells do not add up; 7.3 then dies of giving them up.
+            command.args(["--kernel-args", "noxsave"]);
+        }
+        command.arg(self.program);
         if self.program == "/bin/uname" {
             command.arg("-r");
         }
@@ -45,7 +50,7 @@ impl Exec {
         let Finished { code, stdout, stderr } = Finished::of(&mut command);
         assert!(code == Some(0) && stdout.starts_with(self.prints), "{self:?}: {code:?}\n{stdout}\n{stderr}");
         let start_of = if self.can_resume() { ", warm" } else { "" };
-        let ready = format!(" s (kvm, {}, {}{start_of})\n", self.channel, self.share);
+        let ready = format!(" s (kvm, {}, {}{start_of})", self.channel, self.share);
         assert!(stderr.contains(&ready), "{self:?}: {stderr}");
         start.elapsed().as_secs_f64()
     }
