@@ -45,7 +45,6 @@ fn linux_6_1() {
     modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
 )]
 fn linux_6_12() {
-    check(Exec::new("6.12", "serial", "virtiofs"));
     check(Exec::new("6.12", "vhost-user-vsock", "packed"));
 }
 
