@@ -1,6 +1,5 @@
 //! What becomes of a test in a VM, however it ends.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -265,13 +264,8 @@ fn qemu_killed_from_outside() {
 
 #[test]
 fn a_guest_that_qemu_broke_gets_a_second_chance() {
-    let mark = Path::new(env!("CARGO_TARGET_TMPDIR")).join("int3");
-    let _ = fs::remove_dir(&mark);
     let report = run(&["int3"]);
     let stderr = &report.finished().stderr;
-    // A kernel that cannot write to the host's scratch directory would pass at once.
-    assert!(mark.is_dir(), "{stderr}");
-    assert_eq!(report.result("int3::passes_the_second_time"), "ok", "{stderr}");
-    assert_eq!(report.count_stderr("`int3::passes_the_second_time` runs again in a new VM: "), 1, "{stderr}");
-    fs::remove_dir(mark).unwrap();
+    assert_eq!(report.result("int3::b_passes_the_second_time"), "ok", "{stderr}");
+    assert_eq!(report.count_stderr("`int3::b_passes_the_second_time` runs again in a new VM: "), 1, "{stderr}");
 }
