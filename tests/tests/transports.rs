@@ -64,7 +64,9 @@ fn check(channel: &str, share: &str, root: &str) {
         let Finished { code, stdout, stderr } = &finished;
         assert_eq!(*code, Some(0), "{kernel}:\n{stderr}\n{}", without_flood(stdout));
         assert!(stderr.contains(&format!(", {channel}, {share})\n")), "{kernel}:\n{stderr}");
-        assert_eq!((told(stdout, "root"), told(stdout, "scratch")), (root, "tmpfs"), "{kernel}");
+        assert_eq!(told(stdout, "root"), root, "{kernel}");
+        // In memory, over what the host has where that is much, as other tests may have left there.
+        assert!(["overlay", "tmpfs"].contains(&told(stdout, "scratch")), "{kernel}:\n{stdout}");
         check_place(stdout);
         check_flood(stdout, channel);
         check_files(scratch(), &format!("{channel}-{share}"), told(stdout, "release"));
