@@ -79,6 +79,7 @@ pub mod event;
 mod guest;
 mod host_context;
 pub mod kernel;
+mod nearest;
 #[doc(hidden)]
 pub mod machine;
 #[doc(hidden)]

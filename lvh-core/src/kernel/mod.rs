@@ -11,6 +11,7 @@ pub(crate) mod deb;
 mod image;
 mod local;
 mod modules;
+pub mod options;
 #[cfg(test)]
 mod properties;
 mod resolve;

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::fields::fields_of;
 use crate::config::value::alternatives;
+use crate::nearest::edit_distance;
 use crate::{Error, ErrorKind, Result};
 
 /// The text of one file and its path.
@@ -160,19 +161,4 @@ fn nearest_first<'k>(key: &str, known: &[&'k str]) -> Vec<&'k str> {
     let mut names = known.to_vec();
     names.sort_by_key(|name| edit_distance(key, name).min(slip + 1));
     names
-}
-
-/// Levenshtein's distance of two short names, in bytes.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
