@@ -25,6 +25,19 @@ pub enum Event {
         /// Bytes in all, where known.
         total: Option<u64>,
     },
+    /// Work whose parts can be counted went on.
+    Count {
+        /// What the work is for.
+        subject: String,
+        /// What is being done.
+        step: String,
+        /// Parts done so far.
+        done: u64,
+        /// Parts in all, where known; perhaps an estimate, which `done` may pass.
+        total: Option<u64>,
+        /// What is at work now, such as a file's name.
+        detail: String,
+    },
     /// The long work on `subject` ended well.
     Done {
         /// What the work was for.

@@ -10,6 +10,8 @@ use crate::Event;
 
 /// How often a download may report itself where lines stay.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// How often work that takes many minutes may report itself where lines stay.
+const PLAIN_COUNT_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the live line is redrawn by a download.
 const LIVE_INTERVAL: Duration = Duration::from_millis(100);
 /// The width of a terminal that does not tell, that of a VT100.
@@ -61,7 +63,13 @@ impl Progress {
     fn render_at(&mut self, event: &Event, now: Instant) -> String {
         match event {
             Event::Step { subject, step } => self.step(subject, step, now),
-            Event::Progress { subject, step, done, total } => self.progress(subject, step, *done, *total, now),
+            Event::Progress { subject, step, done, total } => {
+                self.progress(subject, step, progress_line(subject, step, *done, *total), PLAIN_INTERVAL, now)
+            }
+            Event::Count { subject, step, done, total, detail } => {
+                let line = count_line(subject, step, *done, *total, detail);
+                self.progress(subject, step, line, PLAIN_COUNT_INTERVAL, now)
+            }
             Event::Done { subject, result } => self.done(subject, result),
             Event::Note(line) => self.note(line),
         }
@@ -72,15 +80,15 @@ impl Progress {
         self.show(format!("lvh: {subject}: {step}"), now)
     }
 
-    fn progress(&mut self, subject: &str, step: &str, done: u64, total: Option<u64>, now: Instant) -> String {
+    fn progress(&mut self, subject: &str, step: &str, line: String, plain: Duration, now: Instant) -> String {
         if !self.is_current(subject, step) {
             let announced = self.step(subject, step, now);
-            return if self.tty { self.show(progress_line(subject, step, done, total), now) } else { announced };
+            return if self.tty { self.show(line, now) } else { announced };
         }
-        let interval = if self.tty { LIVE_INTERVAL } else { PLAIN_INTERVAL };
+        let interval = if self.tty { LIVE_INTERVAL } else { plain };
         match self.shown.is_some_and(|shown| now.saturating_duration_since(shown) < interval) {
             true => String::new(),
-            false => self.show(progress_line(subject, step, done, total), now),
+            false => self.show(line, now),
         }
     }
 
@@ -135,6 +143,18 @@ fn progress_line(subject: &str, step: &str, done: u64, total: Option<u64>) -> St
             format!("lvh: {subject}: {step} {:.1}/{:.1} MiB ({percent}%)", mib(done), mib(total))
         }
         None => format!("lvh: {subject}: {step} {:.1} MiB", mib(done)),
+    }
+}
+
+/// Such as ``lvh: kernel `bpf-next`: building 512/1800 (28%), kernel/fork.o``. A total that was passed was a wrong estimate.
+fn count_line(subject: &str, step: &str, done: u64, total: Option<u64>, detail: &str) -> String {
+    let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };
+    match total.filter(|total| *total > 0) {
+        Some(total) if done <= total => {
+            let percent = u128::from(done) * 100 / u128::from(total);
+            format!("lvh: {subject}: {step} {done}/{total} ({percent}%){detail}")
+        }
+        _ => format!("lvh: {subject}: {step} {done}{detail}"),
     }
 }
 
@@ -197,6 +217,25 @@ mod tests {
     fn progress_without_a_step_announces_it() {
         check(false, 0, &[(0, progress(1, Some(2)))], &["lvh: kernel `6.12`: downloading\n"]);
         check(true, 80, &[(0, progress(1, Some(2)))], &["<clear>lvh: kernel `6.12`: downloading 1.0/2.0 MiB (50%)"]);
+    }
+
+    #[test]
+    fn counts_report_themselves_seldom() {
+        let count = |done, total| {
+            let (subject, step, detail) = ("kernel `k`".into(), "building".into(), "fork.o".into());
+            Event::Count { subject, step, done, total, detail }
+        };
+        check(
+            false,
+            0,
+            &[(0, count(1, None)), (29_000, count(5, None)), (30_000, count(7, Some(9))), (60_000, count(10, Some(9)))],
+            &[
+                "lvh: kernel `k`: building\n",
+                "",
+                "lvh: kernel `k`: building 7/9 (77%), fork.o\n",
+                "lvh: kernel `k`: building 10, fork.o\n",
+            ],
+        );
     }
 
     #[test]

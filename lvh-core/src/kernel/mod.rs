@@ -8,6 +8,7 @@
 
 mod config;
 pub(crate) mod deb;
+pub mod git;
 mod image;
 mod local;
 mod modules;

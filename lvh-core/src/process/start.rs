@@ -18,6 +18,7 @@ pub struct Start {
     inherited: Vec<RawFd>,
     pipes: Vec<Pipe>,
     first_to_die: bool,
+    death: Signal,
 }
 
 /// Where output of a program comes from.
@@ -32,7 +33,7 @@ impl Start {
     /// Starts what `command` says; its standard input is empty.
     pub fn new(mut command: Command) -> Self {
         command.stdin(Stdio::null()).process_group(0);
-        Self { command, inherited: Vec::new(), pipes: Vec::new(), first_to_die: false }
+        Self { command, inherited: Vec::new(), pipes: Vec::new(), first_to_die: false, death: Signal::KILL }
     }
 
     /// The program, and no other, inherits the descriptors `fds`, which stay open until [`Start::spawn`] returns.
@@ -40,6 +41,13 @@ impl Start {
     pub fn inherit(mut self, fds: impl IntoIterator<Item = RawFd>) -> Self {
         self.inherited.extend(fds);
         self
+    }
+
+    /// When we die, it is asked to end by SIGTERM instead of killed: for programs that clean up, and that pass it on to
+    /// what they started themselves.
+    #[must_use]
+    pub fn cleans_up(self) -> Self {
+        Self { death: Signal::TERM, ..self }
     }
 
     /// Reads the pipe from now on and keeps the first `limit` bytes, as the child's next output.
@@ -65,11 +73,11 @@ impl Start {
 
     /// Starts it from the calling thread; with that thread it dies.
     pub(super) fn spawn_here(self) -> io::Result<(process::Child, Vec<Pipe>)> {
-        let Self { mut command, inherited, pipes, first_to_die } = self;
+        let Self { mut command, inherited, pipes, first_to_die, death } = self;
         pipes.iter().try_for_each(|pipe| ioctl_fionbio(&pipe.reader, true))?;
         let parent = getpid();
         let prepare = move || {
-            die_with(parent)?;
+            die_with(parent, death)?;
             if first_to_die {
                 // Where it cannot be had, nothing is lost but words.
                 let _ = volunteer();
@@ -83,9 +91,9 @@ impl Start {
     }
 }
 
-/// Asks for SIGKILL when the thread that spawned us ends, and checks that it has not ended before.
-fn die_with(parent: Pid) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+/// Asks for `signal` when the thread that spawned us ends, and checks that it has not ended before.
+fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
+    set_parent_process_death_signal(Some(signal))?;
     if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
 }
 

@@ -2,7 +2,9 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -25,6 +27,11 @@ pub(crate) struct Tool {
     /// The exit code of a call that went well.
     success: i32,
     deadline: Duration,
+    /// How long it may take to clean up after itself when it has to end early.
+    grace: Duration,
+    /// Where its output goes instead of to us.
+    log: Option<File>,
+    inherited: Vec<RawFd>,
 }
 
 /// Finds the program `name` in `PATH` and where only root's `PATH` leads.
@@ -50,7 +57,8 @@ impl Tool {
         // Messages are searched for known words, so they must not be translated.
         command.env("LC_ALL", "C");
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { name, command, success: 0, deadline: Duration::from_secs(30 * 60) }
+        let (deadline, grace) = (Duration::from_secs(30 * 60), Duration::ZERO);
+        Self { name, command, success: 0, deadline, grace, log: None, inherited: Vec::new() }
     }
 
     pub(crate) fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
@@ -60,6 +68,20 @@ impl Tool {
 
     pub(crate) fn env(mut self, name: &str, value: &Path) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Sets the variable `name`; as [`Tool::env`], of any text.
+    pub(crate) fn var(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Takes variables away that it would inherit.
+    pub(crate) fn without_vars(mut self, names: &[&str]) -> Self {
+        for name in names {
+            self.command.env_remove(name);
+        }
         self
     }
 
@@ -78,6 +100,23 @@ impl Tool {
         self
     }
 
+    /// It ends what it started and cleans up when it gets a SIGTERM: it has `grace` for that, also when we die.
+    pub(crate) fn cleans_up(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// Both of its outputs are appended to `log`; errors then hold no output.
+    pub(crate) fn log(self, log: File) -> Self {
+        Self { log: Some(log), ..self }
+    }
+
+    /// It and all that it starts keep the descriptor open, such as that of a lock, which then lasts as long as they do.
+    /// `fd` must stay open until the program was started.
+    pub(crate) fn inherit(mut self, fd: &impl AsFd) -> Self {
+        self.inherited.push(fd.as_fd().as_raw_fd());
+        self
+    }
+
     /// Runs it to its end and returns its standard output.
     pub(crate) fn run(self) -> Result<String> {
         self.run_with(&mut || {})
@@ -85,12 +124,20 @@ impl Tool {
 
     /// As [`Tool::run`]; calls `tick` a few times a second meanwhile.
     pub(crate) fn run_with(self, tick: &mut dyn FnMut()) -> Result<String> {
+        self.run_watching(&mut |_| tick())
+    }
+
+    /// As [`Tool::run`]; shows `watch` what came out of its standard error so far, a few times a second.
+    pub(crate) fn run_watching(self, watch: &mut dyn FnMut(&dyn Fn() -> String)) -> Result<String> {
         let call = self.call();
-        let Self { name, command, success, deadline } = self;
-        let child =
-            spawn(command).map_err(|e| with_hint(Error::new(ErrorKind::Io, format!("failed to start `{name}`")), e))?;
-        let status = end_of(&child, deadline, tick).map_err(|e| Error::io(format_args!("wait for `{name}`"), e))?;
-        let [stdout, stderr] = [0, 1].map(|pipe| String::from_utf8_lossy(&child.output(pipe, PIPE_GRACE)).into_owned());
+        let Self { name, command, success, deadline, grace, log, inherited } = self;
+        let child = spawn(command, log, inherited, !grace.is_zero())
+            .map_err(|e| with_hint(Error::new(ErrorKind::Io, format!("failed to start `{name}`")), e))?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let mut tick = || watch(&|| text(child.output_so_far(1)));
+        let status =
+            end_of(&child, deadline, grace, &mut tick).map_err(|e| Error::io(format_args!("wait for `{name}`"), e))?;
+        let [stdout, stderr] = [0, 1].map(|pipe| text(child.output(pipe, PIPE_GRACE)));
         match status {
             Some(status) if status.code() == Some(success) => Ok(stdout),
             Some(status) => Err(failure(&call, &ended(status), stdout, stderr)),
@@ -105,10 +152,15 @@ impl Tool {
     }
 }
 
-fn spawn(mut command: Command) -> io::Result<Child> {
+fn spawn(mut command: Command, log: Option<File>, inherited: Vec<RawFd>, cleans_up: bool) -> io::Result<Child> {
     let ((stdout, to_stdout), (stderr, to_stderr)) = (io::pipe()?, io::pipe()?);
-    command.stdout(to_stdout).stderr(to_stderr);
-    Start::new(command).collect(stdout, usize::MAX).collect(stderr, usize::MAX).spawn()
+    match log {
+        None => command.stdout(to_stdout).stderr(to_stderr),
+        // The pipes close at once: nothing comes out of them.
+        Some(log) => command.stdout(log.try_clone()?).stderr(log),
+    };
+    let start = Start::new(command).collect(stdout, usize::MAX).collect(stderr, usize::MAX).inherit(inherited);
+    if cleans_up { start.cleans_up() } else { start }.spawn()
 }
 
 fn failure(call: &str, how: &str, stdout: String, stderr: String) -> Error {
@@ -125,7 +177,12 @@ fn ended(status: ExitStatus) -> String {
 }
 
 /// Waits for the end of the child; `None` if it had to be ended after `deadline`.
-fn end_of(child: &Child, deadline: Duration, tick: &mut dyn FnMut()) -> io::Result<Option<ExitStatus>> {
+fn end_of(
+    child: &Child,
+    deadline: Duration,
+    grace: Duration,
+    tick: &mut dyn FnMut(),
+) -> io::Result<Option<ExitStatus>> {
     let start = Instant::now();
     while start.elapsed() <= deadline {
         if let Some(status) = child.wait(TICK)? {
@@ -133,7 +190,7 @@ fn end_of(child: &Child, deadline: Duration, tick: &mut dyn FnMut()) -> io::Resu
         }
         tick();
     }
-    child.end(Duration::ZERO).map(|_killed| None)
+    child.end(grace).map(|_killed| None)
 }
 
 #[cfg(test)]
@@ -166,6 +223,30 @@ mod tests {
         let start = Instant::now();
         assert_eq!(sh("sleep 60 & echo done").run().unwrap(), "done\n");
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn output_is_shown_while_it_runs() {
+        let mut seen = String::new();
+        sh("echo half >&2; sleep 0.3").run_watching(&mut |stderr| seen = stderr()).unwrap();
+        assert_eq!(seen, "half\n");
+    }
+
+    #[test]
+    fn output_goes_to_a_log() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = sh("echo out; echo err >&2; exit 1").log(file.reopen().unwrap()).run().unwrap_err();
+        assert_eq!(error.output(), Some(""));
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "out\nerr\n");
+    }
+
+    #[test]
+    fn what_cleans_up_has_time_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "trap 'touch cleaned; exit' TERM; while :; do sleep 0.05; done";
+        let tool = sh(script).dir(dir.path()).cleans_up(Duration::from_secs(10)).deadline(Duration::from_millis(300));
+        assert!(tool.run().unwrap_err().to_string().contains("timed out"));
+        assert!(dir.path().join("cleaned").exists());
     }
 
     #[test]

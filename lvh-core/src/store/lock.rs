@@ -1,4 +1,5 @@
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,7 +13,14 @@ const PATIENCE: Duration = Duration::from_secs(3 * 60 * 60);
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl AsFd for Lock {
+    /// A process that inherits it holds the lock too.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl Lock {
@@ -57,7 +65,7 @@ fn take(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>
     let mut told = false;
     loop {
         match attempt(&file) {
-            Ok(()) => return Ok(Lock { _file: file }),
+            Ok(()) => return Ok(Lock { file }),
             Err(TryLockError::Error(e)) => return Err(Error::path("lock", path, e)),
             Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => return Err(stuck(path)),
             Err(TryLockError::WouldBlock) => {}
@@ -75,7 +83,7 @@ fn take(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>
 fn at_once(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Option<Lock>> {
     let file = open(path)?;
     match attempt(&file) {
-        Ok(()) => Ok(Some(Lock { _file: file })),
+        Ok(()) => Ok(Some(Lock { file })),
         Err(TryLockError::Error(e)) => Err(Error::path("lock", path, e)),
         Err(TryLockError::WouldBlock) => Ok(None),
     }

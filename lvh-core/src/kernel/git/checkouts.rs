@@ -1,0 +1,170 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::GitUrl;
+use super::command::Git;
+use super::places::Places;
+use super::tree::{Standing, Tree, remove_dir};
+use crate::kernel::stamp::stamp;
+use crate::store::{Key, Lock};
+use crate::{Error, Events, Result};
+
+/// The kernels of one data directory that have a source tree.
+#[derive(Debug, Clone)]
+pub struct Checkouts {
+    kernels: PathBuf,
+}
+
+/// A kernel's source tree at a commit.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Checkout {
+    /// The kernel's name.
+    pub name: String,
+    /// The tree.
+    pub dir: PathBuf,
+    /// The commit that is checked out.
+    pub commit: String,
+    /// When that was made, as git's `%cI` has it.
+    pub date: String,
+    /// What differs from the commit: a digest of it; empty where nothing does.
+    pub changes: String,
+}
+
+/// What becomes of changes and commits that people made in a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalWork {
+    /// They stay; where they are in the way, it is an error.
+    Keep,
+    /// They go.
+    Discard,
+}
+
+impl Checkouts {
+    /// Those of the data directory `data_dir`, in its folder `kernels`.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { kernels: data_dir.join("kernels") }
+    }
+
+    pub(in crate::kernel) fn places(&self, name: &str) -> Result<Places> {
+        Places::of(&self.kernels, name)
+    }
+
+    /// Where the tree of the kernel `name` is, or would be.
+    ///
+    /// # Errors
+    /// When `name` cannot be a kernel's.
+    pub fn dir(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.places(name)?.tree())
+    }
+
+    /// Brings the tree of the kernel `name` to what `url` now stands for, making it where there is none.
+    ///
+    /// # Errors
+    /// When git fails (its words are the error's output), when `url` stands for nothing, and when `local` is kept and
+    /// in the way.
+    pub fn fetch(&self, name: &str, url: &GitUrl, local: LocalWork, events: &Events) -> Result<Checkout> {
+        let work = self.begin(name, Some(url), events)?;
+        work.tree(events).bring_to(url, local)?;
+        work.tree(events).checkout()
+    }
+
+    /// The tree of the kernel `name`, as it is.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn existing(&self, name: &str, events: &Events) -> Result<Option<Checkout>> {
+        let work = self.begin(name, None, events)?;
+        match work.places.tree().join(".git").exists() {
+            true => work.tree(events).checkout().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Removes the tree of the kernel `name` and all that belongs to it; says whether there was anything.
+    ///
+    /// # Errors
+    /// When `local` is kept and there is some, and when something cannot be removed.
+    pub fn remove(&self, name: &str, local: LocalWork, events: &Events) -> Result<bool> {
+        let work = self.begin(name, None, events)?;
+        let removed = work.tree(events).remove(local)?;
+        let own = work.places.own();
+        let built = own.exists();
+        remove_dir(&own)?;
+        Ok(removed || built)
+    }
+
+    /// Takes the locks for work on the kernel `name`: its own and, for a worktree, that of what is shared.
+    fn begin(&self, name: &str, url: Option<&GitUrl>, events: &Events) -> Result<Work> {
+        let places = self.places(name)?;
+        let subject = format!("kernel `{name}`");
+        let mut locks = vec![places.lock(name, &subject, events)?];
+        let standing = Standing::of(&places)?;
+        let shared = match standing {
+            Standing::Worktree => true,
+            Standing::Clone => false,
+            Standing::Missing => url.map_or(places.shared().exists(), |url| url.depth.is_none()),
+        };
+        if shared {
+            locks.push(places.lock("git", &subject, events)?);
+        }
+        Ok(Work { places, subject, locks, shared })
+    }
+}
+
+/// What holds the locks.
+struct Work {
+    places: Places,
+    subject: String,
+    locks: Vec<Lock>,
+    shared: bool,
+}
+
+impl Work {
+    fn tree<'w>(&'w self, events: &'w Events) -> Tree<'w> {
+        Tree { places: &self.places, subject: &self.subject, locks: &self.locks, shared: self.shared, events }
+    }
+}
+
+impl Checkout {
+    /// Reads the state of the tree `dir`.
+    pub(super) fn read(name: &str, dir: PathBuf, git: Git<'_>) -> Result<Self> {
+        let head = git.run(&["log", "-1", "--format=%H %cI"])?;
+        let (commit, date) = head.split_once(' ').unwrap_or((&head, ""));
+        let (commit, date) = (commit.to_owned(), date.to_owned());
+        let changes = changes(&dir, git)?;
+        Ok(Self { name: name.to_owned(), dir, commit, date, changes })
+    }
+}
+
+/// A digest of what in the tree is not as the commit has it.
+fn changes(dir: &Path, git: Git<'_>) -> Result<String> {
+    let status = git.run(&["status", "--porcelain", "-z"])?;
+    if status.is_empty() {
+        return Ok(String::new());
+    }
+    let untracked = git.run(&["ls-files", "-z", "--others", "--exclude-standard"])?;
+    let untracked = untracked.split('\0').filter(|file| !file.is_empty()).map(|file| stamp(&dir.join(file)));
+    let difference = git.run(&["diff", "--binary", "HEAD"])?;
+    Ok(Key::of([status, difference].into_iter().chain(untracked)).to_string())
+}
+
+/// Lets git ignore what a build leaves in the trees for people to find.
+pub(super) fn exclude_results(git_dir: &Path) -> Result<()> {
+    const RESULTS: &str =
+        "/.config\n/.config.old\n/arch/x86_64/\n/arch/arm64/boot/Image*\n/tar-install/\n/linux-*.tar\n";
+    let file = git_dir.join("info/exclude");
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::path("read", &file, error)),
+        text => text.unwrap_or_default(),
+    };
+    if text.contains(RESULTS) {
+        return Ok(());
+    }
+    let write = || {
+        fs::create_dir_all(git_dir.join("info"))?;
+        fs::write(&file, text + RESULTS)
+    };
+    write().map_err(|e| Error::path("write", &file, e))
+}
