@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Accel, Channel, Config, KernelEventKind, Memory, Overrides, Share, VmDefaults};
+use crate::kernel::options::Base;
 use crate::kernel::{DebSource, KernelSource};
 
 fn read(text: &str) -> Config {
@@ -87,6 +88,46 @@ fn a_deb_table_becomes_a_source() {
 }
 
 #[test]
+fn a_git_table_becomes_a_source() {
+    let git = |text: &str| {
+        let text = format!("[kernels.k]\n{text}");
+        let config = Config::parse(Path::new("/w/lvh.toml"), &text).map_err(|error| error.report())?;
+        let Ok(KernelSource::Git(source)) = config.kernel("k") else { panic!("{text}") };
+        let options: Vec<String> = source.build.options.iter().map(ToString::to_string).collect();
+        Ok::<_, String>((source.url.to_string(), source.build.base, options, source.build.make_args))
+    };
+    let check = |text: &str, url: &str, base: Base, options: &[&str]| {
+        let (found_url, found_base, found_options, _) = git(text).unwrap();
+        let all: Vec<&str> = found_options.iter().map(String::as_str).collect();
+        let last = &all[all.len() - options.len()..];
+        assert_eq!((found_url.as_str(), found_base, last), (url, base, options), "{text}");
+    };
+    check("git = 'https://h/l.git'", "https://h/l.git?depth=1", Base::Defconfig, &[]);
+    check("git = 'https://h/l.git?depth=0'\nbranch = 'net'", "https://h/l.git#net", Base::Defconfig, &[]);
+    check("git = '../l#v6.1'", "/w/../l?depth=1#v6.1", Base::Defconfig, &[]);
+    check(
+        "git = 'https://h/l'\ngroups = ['lvh-boot', 'virtio']\noptions = ['USB=n', '--set-val NR_CPUS 8']",
+        "https://h/l?depth=1",
+        Base::Nothing,
+        &["CONFIG_VIRTIO_BLK=y", "# CONFIG_USB is not set", "CONFIG_NR_CPUS=8"],
+    );
+    assert_eq!(git("git = 'https://h/l'\nmake-args = ['LLVM=1']").unwrap().3, ["LLVM=1"]);
+
+    let refused = |text: &str, expected: &str| {
+        let error = git(text).unwrap_err();
+        assert!(error.starts_with(expected), "{text}: {error}");
+    };
+    refused("git = 'linux'", "/w/lvh.toml:2: `git` in [kernels.k]: Unsupported URL: 'linux'");
+    refused("git = 'https://h/l'\nbranch = '-x'", "/w/lvh.toml:3: `branch` in [kernels.k]: `-x` cannot be the name");
+    refused(
+        "git = 'https://h/l'\n\ngroups = ['bfp']",
+        "/w/lvh.toml:4: `groups` in [kernels.k]: there is no group `bfp`",
+    );
+    refused("git = 'https://h/l'\noptions = ['BPF']", "/w/lvh.toml:3: `options` in [kernels.k]: kernel option `BPF`:");
+    refused("git = 'https://h/l'\npath = 'x'", "/w/lvh.toml:2: [kernels.k] has both `path` and `git`");
+}
+
+#[test]
 fn without_a_file_the_defaults_hold() {
     let empty = read("");
     assert_eq!(empty.default_kernels, ["6.12"]);
@@ -153,7 +194,7 @@ fn a_kernel_table_has_one_source_and_its_keys() {
         let error = Config::parse(Path::new("lvh.toml"), text).expect_err(text);
         assert_eq!(error.report(), expected, "{text}");
     };
-    check("[kernels.a]", "lvh.toml:1: [kernels.a] has no source (expected `deb` or `path`)");
+    check("[kernels.a]", "lvh.toml:1: [kernels.a] has no source (expected `deb`, `git` or `path`)");
     check(
         "[kernels.a]\ndeb = 'x'\npath = 'y'",
         "lvh.toml:3: [kernels.a] has both `deb` and `path` (expected one source)",
@@ -163,7 +204,7 @@ fn a_kernel_table_has_one_source_and_its_keys() {
     check(
         "[kernels.6.12]\ndeb = 'x'\nsuite = 'trixie'",
         "lvh.toml:1: unknown key `12` in [kernels.6] (expected `deb`, `suite`, `mirror`, `keyring`, `version`, \
-         `allow-expired`, `path`, `oci`, `git`, `branch` or `groups`)\n\n\
+         `allow-expired`, `path`, `oci`, `git`, `branch`, `groups`, `options`, `make-args` or `strict`)\n\n\
          hint: a name with a dot needs quotes, as in [kernels.\"6.12\"]",
     );
     check(
@@ -194,11 +235,13 @@ fn a_syntax_error_names_its_line() {
 
 #[test]
 fn default_kernels_must_be_known() {
-    let text = "default-kernels = [\n  '6.12',\n  '6.7',\n]\n[kernels.bpf-next]\ngit = 'x'";
+    let text = "default-kernels = [\n  '6.12',\n  '6.7',\n]\n[kernels.bpf-next]\ngit = 'https://h/x'";
     let error = Config::parse(Path::new("lvh.toml"), text).unwrap_err();
     let expected = "lvh.toml:3: kernel `6.7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12, bpf-next)";
     assert_eq!(error.to_string(), expected);
-    read("default-kernels = ['bpf-next', './absent/tree', 'deb:linux-image-amd64@sid']\n[kernels.bpf-next]\ngit = 'x'");
+    read(
+        "default-kernels = ['bpf-next', './absent/tree', 'deb:linux-image-amd64@sid']\n[kernels.bpf-next]\ngit = 'https://h/x'",
+    );
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -234,8 +277,7 @@ fn names_that_lead_nowhere_say_why() {
     let check = |name: &str, expected: &str| {
         assert_eq!(config.kernel(name).unwrap_err().report(), expected, "{name}");
     };
-    let unsupported = "not supported yet in this version\n\nhint: use `deb` or `path`";
-    check("bpf-next", &format!("kernel `bpf-next` comes by `git`: {unsupported}"));
+    let unsupported = "not supported yet in this version\n\nhint: use `deb`, `git` or `path`";
     check("oci:quay.test/k:6.6", &format!("kernel `oci:quay.test/k:6.6` comes by `oci`: {unsupported}"));
     check("./absent", "kernel `./absent`: `././absent` does not exist");
     check("deb:linux", "kernel `deb:linux`: expected `deb:PACKAGE@SUITE` or `deb:PACKAGE@SUITE=VERSION`");

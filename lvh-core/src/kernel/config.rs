@@ -43,6 +43,11 @@ impl KernelConfig {
         self.0.get(option)
     }
 
+    /// How many options are on, built in or as modules.
+    pub(super) fn count_on(&self) -> usize {
+        self.0.values().filter(|value| matches!(value, Value::Yes | Value::Module)).count()
+    }
+
     /// Whether an option is built in.
     pub fn is_built_in(&self, option: &str) -> bool {
         self.get(option) == Some(&Value::Yes)

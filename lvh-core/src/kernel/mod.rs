@@ -6,8 +6,10 @@
 //!    own slow decompressor.
 //! 3. [`KernelConfig`] and [`ModuleTree`] tell what the kernel offers, and which modules make it so.
 
+pub mod build;
 mod config;
 pub(crate) mod deb;
+mod from_git;
 pub mod git;
 mod image;
 mod local;
@@ -24,5 +26,5 @@ pub(crate) use image::elf::Elf;
 pub use image::payload;
 pub use modules::{Availability, LoadableModule, ModuleTree};
 pub use resolve::{forget, resolve, resolve_blocking};
-pub use source::{DebSource, Kernel, KernelRelease, KernelSource};
+pub use source::{DebSource, GitSource, Kernel, KernelRelease, KernelSource};
 pub(crate) use stamp::stamp;

@@ -11,16 +11,16 @@ use super::image::payload::{self, Extracted};
 use super::local::{self, LocalKernel, LocalModules};
 use super::modules::built;
 use super::stamp::stamp;
-use super::{DebSource, Kernel, KernelSource, deb};
+use super::{DebSource, GitSource, Kernel, KernelRelease, KernelSource, deb, from_git};
 use crate::machine::start_thread;
-use crate::store::{Key, Store};
+use crate::store::{Entry, Key, Store};
 use crate::{Arch, Error, ErrorKind, Event, Events, Result};
 
 /// Turns `source` into files on disk, fetching them where the store does not have them yet. `name` is what the user
 /// calls the kernel.
 ///
-/// A Debian package is resolved once and remembered: the next call asks neither apt nor the network, until
-/// [`forget`]. Any number of processes may ask at once; one works, the others wait for it.
+/// A Debian package, or a branch of a git repository, is resolved once and remembered: the next call asks neither apt
+/// nor the network, until [`forget`]. Any number of processes may ask at once; one works, the others wait for it.
 ///
 /// # Errors
 /// When the source names nothing, cannot be fetched, or holds no kernel.
@@ -47,6 +47,7 @@ pub fn resolve_blocking(name: &str, source: &KernelSource, store: &Store, events
     let resolver = Resolver { name, subject: format!("kernel `{name}`"), store, events: &watched };
     let kernel = match source {
         KernelSource::Deb(source) => resolver.deb(source),
+        KernelSource::Git(source) => resolver.git(source),
         KernelSource::Path(path) => local::at(path).and_then(|found| resolver.local(found)),
         KernelSource::Host => local::running().and_then(|found| resolver.local(found)),
     };
@@ -69,13 +70,14 @@ fn watch(events: &Events) -> (Events, Arc<AtomicBool>) {
     (watched, worked)
 }
 
-/// Forgets what a suite resolved to, so that the next [`resolve`] asks the archive again; says whether it was known.
+/// Forgets what a suite or a branch resolved to, so that the next [`resolve`] asks the archive or remote again; says whether it was known.
 ///
 /// # Errors
 /// When the store cannot be written.
 pub fn forget(source: &KernelSource, store: &Store) -> Result<bool> {
     match source {
         KernelSource::Deb(source) => store.forget(&deb::question(source, Arch::HOST)),
+        KernelSource::Git(source) => store.forget(&from_git::question(source)),
         KernelSource::Path(_) | KernelSource::Host => Ok(false),
     }
 }
@@ -90,18 +92,28 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn deb(&self, source: &DebSource) -> Result<Kernel> {
         let deb = deb::resolve(&self.subject, source, Arch::HOST, self.store, self.events)?;
-        let image = deb.entry.path().join("vmlinuz");
+        self.stored(deb.key, deb.identity, deb.release, &deb.entry)
+    }
+
+    fn git(&self, source: &GitSource) -> Result<Kernel> {
+        let built = from_git::resolve(self.name, &self.subject, source, self.store, self.events)?;
+        self.stored(built.key, built.identity, built.release, &built.entry)
+    }
+
+    /// The kernel that an entry of the store holds.
+    fn stored(&self, key: Key, identity: String, release: KernelRelease, entry: &Entry) -> Result<Kernel> {
+        let image = entry.path().join("vmlinuz");
         let existing = |path: PathBuf| path.exists().then_some(path);
-        let extracted = self.extract(&image, &deb.key)?;
+        let extracted = self.extract(&image, &key)?;
         Ok(Kernel {
             name: self.name.to_owned(),
-            identity: deb.identity,
-            key: deb.key.to_string(),
-            config: existing(deb.entry.path().join("config")).or(extracted.config),
-            modules: Some(deb.entry.path().join("lib/modules").join(deb.release.as_str())),
+            identity,
+            key: key.to_string(),
+            config: existing(entry.path().join("config")).or(extracted.config),
+            modules: existing(entry.path().join("lib/modules").join(release.as_str())),
             vmlinux: extracted.vmlinux,
             arch: Arch::HOST,
-            release: deb.release,
+            release,
             image,
         })
     }

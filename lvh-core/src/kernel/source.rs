@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::build::BuildSpec;
+use super::git::GitUrl;
 use crate::Arch;
 
 /// Where a kernel comes from: the checked form of a `[kernels.NAME]` table.
@@ -9,6 +11,8 @@ use crate::Arch;
 pub enum KernelSource {
     /// A Debian package.
     Deb(DebSource),
+    /// A git repository that it is built from.
+    Git(GitSource),
     /// A kernel file, a build tree, or an installed tree (`boot/`, `lib/modules/`).
     Path(PathBuf),
     /// The kernel that runs on this machine.
@@ -30,6 +34,15 @@ pub struct DebSource {
     pub version: Option<String>,
     /// Accept an index whose `Valid-Until` has passed. Default: false.
     pub allow_expired: bool,
+}
+
+/// A git repository, and what is to be made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitSource {
+    /// Where the source is.
+    pub url: GitUrl,
+    /// How it is configured and built.
+    pub build: BuildSpec,
 }
 
 /// `uname -r` of a kernel, such as `6.12.117+deb13-amd64`.

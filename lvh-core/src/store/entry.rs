@@ -64,6 +64,11 @@ impl Store {
         Ok(Self { dir, offline: false, notes: Arc::default() })
     }
 
+    /// The data directory that it is in.
+    pub(crate) fn root(&self) -> &Path {
+        self.dir.parent().expect("the store has a name in the data directory")
+    }
+
     /// Forbids, or allows, what would use the network. Default: allowed.
     #[must_use]
     pub fn with_offline(self, offline: bool) -> Self {

@@ -6,8 +6,11 @@ use serde::Deserialize;
 
 use super::document::Table;
 use super::fields::fields_of;
-use super::raw::{Switch, Text};
-use crate::kernel::{DebSource, KernelSource};
+use super::raw::{List, Switch, Text};
+use crate::kernel::build::BuildSpec;
+use crate::kernel::git::GitUrl;
+use crate::kernel::options::{Base, KernelOption, group};
+use crate::kernel::{DebSource, GitSource, KernelSource};
 use crate::{Error, ErrorKind, Result};
 
 /// A kernel of a Debian package.
@@ -35,15 +38,16 @@ struct Oci {
     _oci: Text,
 }
 
-/// A kernel built from git: recognised, not usable yet.
+/// A kernel that is built from git.
 #[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Git {
-    #[serde(rename = "git")]
-    _git: Text,
-    #[serde(rename = "branch")]
-    _branch: Option<Text>,
-    #[serde(rename = "groups")]
-    _groups: Option<super::raw::List<Text>>,
+    git: Text,
+    branch: Option<Text>,
+    groups: Option<List<Text>>,
+    options: Option<List<Text>>,
+    make_args: Option<List<Text>>,
+    strict: Option<Switch>,
 }
 
 /// One `[kernels.NAME]` table.
@@ -62,7 +66,7 @@ impl KernelTable {
             "deb" => deb(table, base_dir).map(|deb| Self::Source(KernelSource::Deb(deb))),
             "path" => Ok(Self::Source(KernelSource::Path(base_dir.join(table.read::<Local>()?.path.0)))),
             "oci" => table.read::<Oci>().map(|_| Self::Unsupported("oci")),
-            _ => table.read::<Git>().map(|_| Self::Unsupported("git")),
+            _ => git(table, base_dir).map(|git| Self::Source(KernelSource::Git(git))),
         }
     }
 
@@ -78,7 +82,7 @@ impl KernelTable {
 /// The error for a kernel that comes by a way which lvh cannot go yet.
 pub(in crate::config) fn unsupported_kernel(name: &str, key: &str) -> Error {
     let message = format!("kernel `{name}` comes by `{key}`: not supported yet in this version");
-    Error::new(ErrorKind::Usage, message).with_hint("use `deb` or `path`")
+    Error::new(ErrorKind::Usage, message).with_hint("use `deb`, `git` or `path`")
 }
 
 /// Names become parts of test names, which hold no spaces, brackets, slashes, colons or plus signs.
@@ -109,8 +113,40 @@ fn no_source(table: &Table<'_>) -> Error {
             error.with_hint("a name with a dot needs quotes, as in [kernels.\"6.12\"]")
         }
         Err(error) => error,
-        Ok(()) => table.error(format!("{} has no source (expected `deb` or `path`)", table.name())),
+        Ok(()) => table.error(format!("{} has no source (expected `deb`, `git` or `path`)", table.name())),
     }
+}
+
+fn git(table: &Table<'_>, base_dir: &Path) -> Result<GitSource> {
+    let git: Git = table.read()?;
+    let at = |key: &'static str| {
+        move |error: Error| {
+            let placed = table.error_at_key(key, format!("`{key}` in {}: {error}", table.name()));
+            error.hint().into_iter().fold(placed, Error::with_hint)
+        }
+    };
+    let mut url = GitUrl::parse(&git.git.0, base_dir).map_err(at("git"))?;
+    // Who tests on a kernel does not need its history.
+    if !git.git.0.contains("depth=") {
+        url.depth = Some(1);
+    }
+    if let Some(branch) = git.branch {
+        url = url.with_reference(&branch.0).map_err(at("branch"))?;
+    }
+    let (groups, lines) = (List::values(git.groups, |group| group.0), List::values(git.options, |line| line.0));
+    let mut options = Vec::new();
+    for name in &groups {
+        options.extend(group(name).map_err(at("groups"))?);
+    }
+    for line in &lines {
+        options.extend(KernelOption::parse(line).map_err(at("options"))?);
+    }
+    let make_args = List::values(git.make_args, |arg| arg.0);
+    let strict = git.strict.is_some_and(|strict| strict.0);
+    Ok(GitSource {
+        url,
+        build: BuildSpec { base: Base::of_groups(&groups), options, make_args, strict, ..BuildSpec::default() },
+    })
 }
 
 fn deb(table: &Table<'_>, base_dir: &Path) -> Result<DebSource> {

@@ -8,12 +8,14 @@ use super::places::Places;
 use super::tree::{Standing, Tree, remove_dir};
 use crate::kernel::stamp::stamp;
 use crate::store::{Key, Lock};
-use crate::{Error, Events, Result};
+use crate::{Error, ErrorKind, Events, Result};
 
 /// The kernels of one data directory that have a source tree.
 #[derive(Debug, Clone)]
 pub struct Checkouts {
     kernels: PathBuf,
+    /// What events and errors call a kernel; its name where there is none.
+    title: Option<String>,
 }
 
 /// A kernel's source tree at a commit.
@@ -44,7 +46,16 @@ pub enum LocalWork {
 impl Checkouts {
     /// Those of the data directory `data_dir`, in its folder `kernels`.
     pub fn new(data_dir: &Path) -> Self {
-        Self { kernels: data_dir.join("kernels") }
+        Self { kernels: data_dir.join("kernels"), title: None }
+    }
+
+    /// The same, where events and errors call each kernel `title`.
+    pub(in crate::kernel) fn called(self, title: &str) -> Self {
+        Self { title: Some(title.to_owned()), ..self }
+    }
+
+    fn subject(&self, name: &str) -> String {
+        self.title.clone().unwrap_or_else(|| format!("kernel `{name}`"))
     }
 
     pub(in crate::kernel) fn places(&self, name: &str) -> Result<Places> {
@@ -95,13 +106,31 @@ impl Checkouts {
         Ok(removed || built)
     }
 
-    /// Takes the locks for work on the kernel `name`: its own and, for a worktree, that of what is shared.
-    fn begin(&self, name: &str, url: Option<&GitUrl>, events: &Events) -> Result<Work> {
+    /// Takes the lock of the kernel `name`, for as long as the tree is worked in.
+    ///
+    /// # Errors
+    /// When there is no tree.
+    pub(in crate::kernel) fn open(&self, name: &str, events: &Events) -> Result<OpenTree> {
         let places = self.places(name)?;
-        let subject = format!("kernel `{name}`");
+        let subject = self.subject(name);
+        let locks = vec![places.lock(name, &subject, events)?];
+        let shared = match Standing::of(&places)? {
+            Standing::Worktree => true,
+            Standing::Clone => false,
+            Standing::Missing => {
+                let message = format!("{subject}: there is no source tree `{}`", places.tree().display());
+                return Err(Error::new(ErrorKind::Usage, message).with_hint("fetch it first"));
+            }
+        };
+        Ok(OpenTree { places, subject, locks, shared })
+    }
+
+    /// Takes the locks for git's work on the kernel `name`: its own and, for a worktree, that of what is shared.
+    fn begin(&self, name: &str, url: Option<&GitUrl>, events: &Events) -> Result<OpenTree> {
+        let places = self.places(name)?;
+        let subject = self.subject(name);
         let mut locks = vec![places.lock(name, &subject, events)?];
-        let standing = Standing::of(&places)?;
-        let shared = match standing {
+        let shared = match Standing::of(&places)? {
             Standing::Worktree => true,
             Standing::Clone => false,
             Standing::Missing => url.map_or(places.shared().exists(), |url| url.depth.is_none()),
@@ -109,19 +138,31 @@ impl Checkouts {
         if shared {
             locks.push(places.lock("git", &subject, events)?);
         }
-        Ok(Work { places, subject, locks, shared })
+        Ok(OpenTree { places, subject, locks, shared })
     }
 }
 
-/// What holds the locks.
-struct Work {
-    places: Places,
-    subject: String,
+/// A kernel's tree, under lock.
+#[derive(Debug)]
+pub(in crate::kernel) struct OpenTree {
+    pub(in crate::kernel) places: Places,
+    /// What events and errors call it.
+    pub(in crate::kernel) subject: String,
     locks: Vec<Lock>,
     shared: bool,
 }
 
-impl Work {
+impl OpenTree {
+    /// What is checked out.
+    pub(in crate::kernel) fn checkout(&self, events: &Events) -> Result<Checkout> {
+        self.tree(events).checkout()
+    }
+
+    /// The lock of the tree, for programs that work in it to hold too.
+    pub(in crate::kernel) fn lock(&self) -> &Lock {
+        &self.locks[0]
+    }
+
     fn tree<'w>(&'w self, events: &'w Events) -> Tree<'w> {
         Tree { places: &self.places, subject: &self.subject, locks: &self.locks, shared: self.shared, events }
     }

@@ -46,6 +46,25 @@ impl fmt::Display for KernelOption {
 }
 
 impl KernelOption {
+    /// Reads one option as `lvh.toml` has it: a line of a `.config` such as `CONFIG_BPF=y`, `USB=n` or `LSM="bpf"`, or the
+    /// arguments of `scripts/config` in one string.
+    ///
+    /// # Errors
+    /// When `text` is neither; the message names it.
+    pub fn parse(text: &str) -> Result<Vec<Self>> {
+        if text.starts_with('-') {
+            return Self::parse_entry(&text.split_whitespace().collect::<Vec<_>>());
+        }
+        match text.split_once('=') {
+            Some((symbol, value)) => match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
+                Some(string) => Self::parse_entry(&["-k", "--set-str", symbol, string]),
+                None if value.is_empty() => Self::parse_entry(&[text]),
+                None => Self::parse_entry(&["-k", "--set-val", symbol, value]),
+            },
+            None => Self::parse_entry(&[text]),
+        }
+    }
+
     /// Reads one entry of a configuration: the arguments of a call of the kernel's `scripts/config`, which may set
     /// several options. Names may leave `CONFIG_` out, and become upper case unless `--keep-case` stands before them.
     ///
@@ -176,6 +195,22 @@ mod tests {
         check(&["--undefine", "LSM"], "# CONFIG_LSM: its default");
         check(&["-E", "BPF", "BPF_JIT"], "CONFIG_BPF_JIT=y");
         check(&["-k", "--enable", "CONFIG_Mixed"], "CONFIG_Mixed=y");
+    }
+
+    #[test]
+    fn lines_of_a_config_are_options_too() {
+        let check = |text: &str, expected: &str| {
+            let options = KernelOption::parse(text).map_err(|error| error.to_string());
+            let lines = options.map(|options| options.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+            assert_eq!(lines.unwrap_or_else(|error| error), expected, "{text}");
+        };
+        check("CONFIG_BPF=y", "CONFIG_BPF=y");
+        check("USB=n", "# CONFIG_USB is not set");
+        check("NR_CPUS=8", "CONFIG_NR_CPUS=8");
+        check("LSM=\"landlock,bpf\"", "CONFIG_LSM=\"landlock,bpf\"");
+        check("--module TLS", "CONFIG_TLS=m");
+        check("BPF", "kernel option `BPF`: `BPF` sets no option");
+        check("BPF=", "kernel option `BPF=`: `BPF=` sets no option");
     }
 
     #[test]
