@@ -47,12 +47,13 @@ impl Git<'_> {
         let mut last = None;
         self.tool(args)?.run_watching(&mut |stderr| {
             let progress = progress_of(&stderr());
-            if progress.is_some() && progress != last {
-                last.clone_from(&progress);
-                let (detail, done, total) = progress.expect("it was just looked at");
-                let (subject, step) = (self.subject.to_owned(), step.to_owned());
-                self.events.send(Event::Count { subject, step, done, total: Some(total), detail });
+            if progress == last {
+                return;
             }
+            last.clone_from(&progress);
+            let Some((detail, done, total)) = progress else { return };
+            let (subject, step) = (self.subject.to_owned(), step.to_owned());
+            self.events.send(Event::Count { subject, step, done, total: Some(total), detail });
         })
     }
 

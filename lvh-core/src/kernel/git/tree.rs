@@ -174,10 +174,10 @@ impl Tree<'_> {
     /// Fetches what `url` stands for, and returns its commit.
     fn target(&self, url: &GitUrl) -> Result<String> {
         self.repository(|git| {
-            if let Some(reference) = url.reference.as_deref().filter(|text| is_commit(text) && text.len() == 40) {
-                if url.depth.is_none() && commit(git, reference).is_ok() {
-                    return Ok(reference.to_owned());
-                }
+            let whole =
+                url.reference.as_deref().filter(|text| is_commit(text) && text.len() == 40 && url.depth.is_none());
+            if let Some(known) = whole.filter(|text| commit(git, text).is_ok()) {
+                return Ok(known.to_owned());
             }
             let source = self.source(git, url)?;
             self.drop_other_refs(git, &source.local)?;

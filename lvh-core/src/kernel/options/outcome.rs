@@ -87,7 +87,7 @@ pub(in crate::kernel) fn judge(
 /// An error where an option is not as it was asked for, unless it is optional.
 pub(in crate::kernel) fn refuse_lost(subject: &str, outcomes: &[OptionOutcome]) -> Result<()> {
     let lost: Vec<_> =
-        outcomes.iter().filter(|o| !o.is_honoured() && !o.option.optional).map(|o| o.to_string()).collect();
+        outcomes.iter().filter(|o| !o.is_honoured() && !o.option.optional).map(ToString::to_string).collect();
     if lost.is_empty() {
         return Ok(());
     }
