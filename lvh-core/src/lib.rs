@@ -78,6 +78,7 @@ pub mod error;
 pub mod event;
 mod guest;
 mod host_context;
+mod json;
 pub mod kernel;
 mod nearest;
 #[doc(hidden)]

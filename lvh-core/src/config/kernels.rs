@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use toml::Spanned;
-
-use super::Config;
-use super::file::document::{Document, bare_or_quoted};
+use super::file::document::bare_or_quoted;
 use super::file::kernel_table::{faulty_field, unsupported_kernel};
+use super::{Config, KernelsFile};
 use crate::kernel::{DebSource, KernelSource};
 use crate::{Arch, Error, ErrorKind, Result};
 
@@ -28,7 +26,7 @@ enum Meaning {
     Unknown,
 }
 
-/// Why a kernel name is not known, before it has a line.
+/// Why a kernel name is not known, before it is clear who names it.
 #[derive(Debug)]
 pub(super) struct UnknownKernel {
     message: String,
@@ -36,13 +34,8 @@ pub(super) struct UnknownKernel {
 }
 
 impl UnknownKernel {
-    /// The error where the name came from a file.
-    pub(super) fn at<T>(self, document: Document<'_>, name: &Spanned<T>) -> Error {
-        document.error_at(name, self.message).with_hint(self.hint)
-    }
-
-    /// The error where the name came from a test, a flag or a variable called `origin`.
-    pub(super) fn without_line(self, origin: Option<&str>) -> Error {
+    /// The error where `origin` names the kernel: a test, a flag, a variable, a line of a file.
+    pub(super) fn named_by(self, origin: Option<&str>) -> Error {
         let prefix = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
         Error::new(ErrorKind::Usage, format!("{prefix}{}", self.message)).with_hint(self.hint)
     }
@@ -51,9 +44,9 @@ impl UnknownKernel {
 impl Config {
     /// Where the kernel called `name` comes from.
     ///
-    /// The first that knows the name wins: a `[kernels]` table, `host`, a path (it holds a slash),
-    /// `deb:PACKAGE@SUITE` with an optional `=VERSION`, and the built-in names of Debian's long-term kernels (`5.10`,
-    /// `6.1`, `6.12`).
+    /// The first that knows the name wins: a `[kernels]` table, the data directory's `kernels.json`, `host`, a path (it
+    /// holds a slash), `deb:PACKAGE@SUITE` with an optional `=VERSION`, and the built-in names of Debian's long-term
+    /// kernels (`5.10`, `6.1`, `6.12`).
     ///
     /// # Errors
     ///
@@ -68,17 +61,28 @@ impl Config {
             }
             Meaning::Source(source) => Ok(source),
             Meaning::Failed(error) => Err(error),
-            Meaning::Unknown => Err(self.unknown(name).without_line(None)),
+            Meaning::Unknown => Err(self.unknown(name).named_by(None)),
         }
     }
 
     /// The names that [`Config::kernel`] knows by themselves, in the order of their versions.
     pub fn kernel_names(&self) -> Vec<String> {
+        // Why the file cannot be read is said to who asks for a kernel of it.
+        let file = self.kernels_json().ok().flatten();
+        let of_file = file.iter().flat_map(|file| file.kernels().iter().map(|kernel| kernel.name.clone()));
         let built_in = BUILT_IN.iter().map(|(name, _)| (*name).to_owned());
-        let mut names: Vec<String> = self.kernels.keys().cloned().chain(built_in).collect();
+        let mut names: Vec<String> = self.kernels.keys().cloned().chain(of_file).chain(built_in).collect();
         names.sort_by_cached_key(|name| version_order(name));
         names.dedup();
         names
+    }
+
+    /// Refuses `default-kernels` that nothing knows.
+    pub(super) fn check_default_kernels(&self) -> Result<()> {
+        let named = self.default_kernels.iter().zip(&self.default_kernel_places);
+        named
+            .into_iter()
+            .try_for_each(|(name, place)| self.check_name(name).map_err(|error| error.named_by(Some(place))))
     }
 
     /// Refuses a name that nothing knows; whether its kernel can be had is asked when a test needs it.
@@ -93,7 +97,11 @@ impl Config {
         if let Some(entry) = self.kernels.get(name) {
             return entry.resolve(name).map_or_else(Meaning::Failed, Meaning::Source);
         }
-        // The data directory's kernels.json has its turn here, once lvh reads it.
+        match self.of_kernels_json(name) {
+            Ok(None) => {}
+            Ok(Some(file)) => return Meaning::Failed(unsupported_build(name, &file)),
+            Err(error) => return Meaning::Failed(error),
+        }
         if name == "host" {
             return Meaning::Source(KernelSource::Host);
         }
@@ -109,12 +117,28 @@ impl Config {
         built_in(name).map_or(Meaning::Unknown, Meaning::Source)
     }
 
+    /// The data directory's `kernels.json`, where it knows the kernel. What is clearly no name of a kernel is not looked up.
+    fn of_kernels_json(&self, name: &str) -> Result<Option<KernelsFile>> {
+        if name.contains(['/', ':']) {
+            return Ok(None);
+        }
+        let file = self.kernels_json()?;
+        Ok(file.filter(|file| file.kernels().iter().any(|kernel| kernel.name == name)))
+    }
+
+    fn kernels_json(&self) -> Result<Option<KernelsFile>> {
+        // Without a home directory there is no default data directory, and nothing in it.
+        self.data_dir().map_or(Ok(None), |dir| KernelsFile::find(&dir))
+    }
+
     fn unknown(&self, name: &str) -> UnknownKernel {
         let known = self.kernel_names().join(", ");
+        let file = self.kernels_json().ok().flatten();
+        let and = file.map(|file| format!(" or `{}`", file.path().display())).unwrap_or_default();
         let package = format!("linux-image-{}", Arch::HOST.debian());
         let table = format!("[kernels.{}] with deb = \"{package}\" and suite = \"…\"", bare_or_quoted(name));
         UnknownKernel {
-            message: format!("kernel `{name}` is not in `{}` (known: {known})", self.file_name()),
+            message: format!("kernel `{name}` is not in `{}`{and} (known: {known})", self.file_name()),
             hint: format!("write a table {table}, or with path = \"…\""),
         }
     }
@@ -123,6 +147,16 @@ impl Config {
     pub(super) fn file_name(&self) -> String {
         self.file.as_ref().map_or_else(|| Self::FILE_NAME.to_owned(), |file| file.display().to_string())
     }
+}
+
+/// The error for a kernel of `kernels.json`, which is built from its source.
+fn unsupported_build(name: &str, file: &KernelsFile) -> Error {
+    let message = format!(
+        "kernel `{name}` of `{}` is built from its source: not supported yet in this version",
+        file.path().display()
+    );
+    let hint = format!("a table [kernels.{}] in `{}` goes first", bare_or_quoted(name), Config::FILE_NAME);
+    Error::new(ErrorKind::Usage, message).with_hint(hint)
 }
 
 /// A path of the user's is never a guess.

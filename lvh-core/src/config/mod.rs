@@ -15,6 +15,7 @@
 mod env;
 mod file;
 mod kernels;
+pub mod kernels_json;
 mod model;
 mod overrides;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod tests;
 mod value;
 
 pub use env::Env;
+pub use kernels_json::{KernelEntry, KernelsFile};
 pub use model::{Config, VmDefaults};
 pub use overrides::Overrides;
 pub(crate) use value::pattern_matches;

@@ -34,6 +34,8 @@ pub struct Config {
     pub offline: bool,
     /// The archive of Debian kernels that name none. Default: the mirror of the machine's own apt configuration.
     pub debian_mirror: Option<String>,
+    /// The file and the line of each of `default_kernels`, where they come from a file.
+    pub(super) default_kernel_places: Vec<String>,
     /// The `[kernels.NAME]` tables.
     pub(super) kernels: BTreeMap<String, KernelTable>,
     /// The names of the `[images.NAME]` tables.
@@ -100,6 +102,7 @@ impl Default for Config {
             share: None,
             offline: false,
             debian_mirror: None,
+            default_kernel_places: Vec::new(),
             kernels: BTreeMap::new(),
             images: BTreeSet::new(),
         }
@@ -117,13 +120,17 @@ impl Config {
     ///
     /// Where the file cannot be read, or holds something that lvh does not know; the message names the line.
     pub fn discover(start: &Path) -> Result<Self> {
+        Self::find(start)?.checked()
+    }
+
+    /// As [`Config::discover`], while it is not clear yet where kernels are kept.
+    pub(super) fn find(start: &Path) -> Result<Self> {
         let start = std::path::absolute(start).map_err(|error| Error::path("find", start, error))?;
         let found = start.ancestors().map(|dir| dir.join(Self::FILE_NAME)).filter(|file| file.is_file());
         let files: Vec<PathBuf> = found.collect();
         let mut above = None;
         for file in files.iter().rev() {
-            let text = std::fs::read_to_string(file).map_err(|error| Error::path("read", file, error))?;
-            above = Some(schema::read(file, Document::new(file, &text), above)?);
+            above = Some(Self::read(file, above)?);
         }
         Ok(above.unwrap_or_else(|| Self { base_dir: start, ..Self::default() }))
     }
@@ -134,8 +141,13 @@ impl Config {
     ///
     /// As [`Config::discover`].
     pub fn load(path: &Path) -> Result<Self> {
+        Self::read(path, None)?.checked()
+    }
+
+    /// `above`: what the files above it say.
+    fn read(path: &Path, above: Option<Self>) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| Error::path("read", path, error))?;
-        Self::parse(path, &text)
+        schema::read(path, Document::new(path, &text), above)
     }
 
     /// Reads `text` as the content of the file at `path`, which is not opened.
@@ -144,7 +156,11 @@ impl Config {
     ///
     /// As [`Config::discover`].
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        schema::read(path, Document::new(path, text), None)
+        schema::read(path, Document::new(path, text), None)?.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        self.check_default_kernels().map(|()| self)
     }
 
     /// The directory that holds kernels and images: `LVH_DATA_DIR`, else `data-dir`, else lvh's part of the user's

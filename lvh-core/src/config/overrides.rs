@@ -75,7 +75,7 @@ impl Config {
     ///
     /// As [`Config::discover`], [`Overrides::from_env`] and [`Config::override_with`].
     pub fn for_process(start: &Path) -> Result<Self> {
-        let mut config = Self::discover(start)?;
+        let mut config = Self::find(start)?;
         config.override_with(Overrides::from_process()?)?;
         Ok(config)
     }
@@ -84,16 +84,17 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Where `LVH_KERNELS` names a kernel that nothing knows.
+    /// Where the file or `LVH_KERNELS` names a kernel that nothing knows.
     pub fn override_with(&mut self, overrides: Overrides) -> Result<()> {
         let Overrides { kernels, data_dir, accel, channel, share, offline, debian_mirror, warm_start } = overrides;
-        if let Some(kernels) = kernels {
-            for name in &kernels {
-                self.check_name(name).map_err(|error| error.without_line(Some("LVH_KERNELS")))?;
-            }
-            self.default_kernels = kernels;
-        }
+        // Which kernels there are depends on where they are kept.
         self.data_dir = data_dir.or(self.data_dir.take());
+        self.check_default_kernels()?;
+        if let Some(kernels) = kernels {
+            self.default_kernel_places = vec!["LVH_KERNELS".to_owned(); kernels.len()];
+            self.default_kernels = kernels;
+            self.check_default_kernels()?;
+        }
         self.vm.accel = accel.unwrap_or(self.vm.accel);
         self.channel = channel.or(self.channel);
         self.share = share.or(self.share);

@@ -292,6 +292,55 @@ fn an_unknown_name_shows_the_table_to_write() {
     assert_eq!(read(FULL).kernel("6.7").unwrap_err().report(), expected);
 }
 
+/// What a data directory's `kernels.json` adds.
+#[test]
+fn kernels_json_goes_before_the_built_in_names() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (dir, file) = (scratch.path(), scratch.path().join("kernels.json"));
+    std::fs::write(&file, r#"{"kernels": [{"name": "6.6"}, {"name": "6.12"}, {"name": "mine"}, {"name": "host"}]}"#)
+        .unwrap();
+    let text = "default-kernels = ['6.6']\ndata-dir = '.'\n[kernels.mine]\npath = 'src'";
+    let config = Config::parse(&dir.join("lvh.toml"), text).unwrap();
+    assert_eq!(config.kernel_names(), ["5.10", "6.1", "6.6", "6.12", "host", "mine"]);
+    let check = |name: &str, expected: &str| {
+        let found = config.kernel(name).map_or_else(|error| error.report(), |source| format!("{source:?}"));
+        let found = found.replace(&dir.display().to_string(), "D");
+        assert!(found.starts_with(expected), "{name}: {found}");
+    };
+    let built = "is built from its source: not supported yet in this version\n\nhint: a table";
+    check("6.6", &format!("kernel `6.6` of `D/kernels.json` {built} [kernels.\"6.6\"] in `lvh.toml` goes first"));
+    check("6.12", &format!("kernel `6.12` of `D/kernels.json` {built}"));
+    check("host", &format!("kernel `host` of `D/kernels.json` {built}"));
+    check("mine", "kernel `mine`: `D/src` does not exist");
+    check("6.1", "Deb(");
+    let known = "(known: 5.10, 6.1, 6.6, 6.12, host, mine)";
+    check("6.7", &format!("kernel `6.7` is not in `D/lvh.toml` or `D/kernels.json` {known}"));
+
+    std::fs::write(&file, "{\n]").unwrap();
+    check("6.6", "D/kernels.json:2:1: expected a name in double quotes, found `]`");
+    check("./x/6.6", "kernel `./x/6.6`: `D/./x/6.6` does not exist");
+    check("deb:linux-image-amd64@sid", "Deb(");
+    check("mine", "kernel `mine`: `D/src` does not exist");
+}
+
+/// The environment says where the file is that knows the kernel.
+#[test]
+fn default_kernels_are_looked_up_in_the_data_directory_of_the_environment() {
+    let scratch = tempfile::tempdir().unwrap();
+    std::fs::write(scratch.path().join("kernels.json"), r#"{"kernels": [{"name": "6.6"}]}"#).unwrap();
+    std::fs::write(scratch.path().join("lvh.toml"), "default-kernels = ['6.6']\ndata-dir = 'elsewhere'").unwrap();
+    let with = |vars: &[(&str, &str)]| {
+        let mut config = Config::find(scratch.path()).unwrap();
+        config.override_with(overrides(vars).unwrap()).map(|()| config.default_kernels)
+    };
+    let dir = scratch.path().to_str().unwrap();
+    assert_eq!(with(&[("LVH_DATA_DIR", dir)]).unwrap(), ["6.6"]);
+    assert_eq!(with(&[("LVH_DATA_DIR", dir), ("LVH_KERNELS", "6.6,6.1")]).unwrap(), ["6.6", "6.1"]);
+    let place = format!("{dir}/lvh.toml:1: kernel `6.6` is not in `{dir}/lvh.toml` (known: ");
+    assert!(with(&[]).unwrap_err().to_string().starts_with(&place));
+    assert!(Config::discover(scratch.path()).unwrap_err().to_string().starts_with(&place));
+}
+
 /// Reads pairs as an environment.
 fn overrides(vars: &[(&str, &str)]) -> crate::Result<Overrides> {
     Overrides::from_env(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)))

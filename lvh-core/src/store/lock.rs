@@ -29,7 +29,16 @@ impl Lock {
     /// # Errors
     /// When the file cannot be opened or locked, or the holder does not end.
     pub fn exclusive(path: &Path, waiting: &dyn Fn()) -> Result<Self> {
-        take(path, File::try_lock, waiting)
+        take(path, open(path)?, File::try_lock, waiting)
+    }
+
+    /// Takes the directory at `path` itself for this thread alone, so that no lock file stands in it.
+    ///
+    /// # Errors
+    /// As [`Lock::exclusive`].
+    pub(crate) fn directory(path: &Path, waiting: &dyn Fn()) -> Result<Self> {
+        let dir = File::open(path).map_err(|e| Error::path("open", path, e))?;
+        take(path, dir, File::try_lock, waiting)
     }
 
     /// As [`Lock::exclusive`], without waiting: none where somebody else holds it.
@@ -53,13 +62,17 @@ impl Lock {
     /// # Errors
     /// As [`Lock::exclusive`].
     pub fn shared(path: &Path, waiting: &dyn Fn()) -> Result<Self> {
-        take(path, File::try_lock_shared, waiting)
+        take(path, open(path)?, File::try_lock_shared, waiting)
     }
 }
 
 // Polls instead of blocking in flock(2), so that the wait has an end and says once that it goes on.
-fn take(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>, waiting: &dyn Fn()) -> Result<Lock> {
-    let file = open(path)?;
+fn take(
+    path: &Path,
+    file: File,
+    attempt: fn(&File) -> std::result::Result<(), TryLockError>,
+    waiting: &dyn Fn(),
+) -> Result<Lock> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
     let mut told = false;

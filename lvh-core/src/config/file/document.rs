@@ -42,6 +42,11 @@ impl<'d> Document<'d> {
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
+    /// The file and the line where `span` starts.
+    pub(in crate::config) fn place<T>(&self, spanned: &Spanned<T>) -> String {
+        format!("{}:{}", self.path.display(), self.line(spanned.span()))
+    }
+
     /// An error on `line`.
     pub(in crate::config) fn error(&self, line: usize, message: impl fmt::Display) -> Error {
         Error::new(ErrorKind::Usage, format!("{}:{line}: {message}", self.path.display()))

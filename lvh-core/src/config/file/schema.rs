@@ -101,15 +101,13 @@ fn kernels(top: &Table<'_>, base_dir: &Path) -> Result<BTreeMap<String, KernelTa
     tables.tables()?.into_iter().map(read).collect()
 }
 
-/// Takes `default-kernels` once the tables are known that they may name.
+/// Takes `default-kernels`; whether they are known is asked when all is that decides on it.
 fn default_kernels(names: &[Spanned<Text>], table: &Table<'_>, config: &mut Config) -> Result<()> {
-    for name in names {
-        config.check_name(&name.get_ref().0).map_err(|unknown| unknown.at(table.document(), name))?;
-    }
     if names.is_empty() {
         let message = "`default-kernels` is empty (expected at least one kernel)";
         return Err(table.error_at_key("default-kernels", message));
     }
     config.default_kernels = names.iter().map(|name| name.get_ref().0.clone()).collect();
+    config.default_kernel_places = names.iter().map(|name| table.document().place(name)).collect();
     Ok(())
 }
