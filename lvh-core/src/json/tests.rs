@@ -88,6 +88,14 @@ fn depth_is_bounded() {
     );
 }
 
+#[test]
+fn strings_are_found() {
+    let value = Value::parse(r#"{"error": {"desc": "no such thing", "code": 7}}"#).unwrap();
+    assert_eq!(value.str_at(&["error", "desc"]), Some("no such thing"));
+    assert_eq!(value.str_at(&["error", "code"]), None);
+    assert_eq!(value.str_at(&["return", "desc"]), None);
+}
+
 /// What a reader may hold: a level of depth takes the room of four members, a member twice what it takes itself.
 const MEMORY: (usize, usize) = (32 << 10, 128);
 

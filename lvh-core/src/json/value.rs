@@ -27,6 +27,26 @@ impl Value {
         Self::Array(texts.iter().map(Self::text).collect())
     }
 
+    /// The member `name` of an object.
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
+        let Self::Object(members) = self else { return None };
+        members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// As [`Value::get`], to be changed.
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Self> {
+        let Self::Object(members) = self else { return None };
+        members.iter_mut().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The string at the end of `path`, member by member.
+    pub(crate) fn str_at(&self, path: &[&str]) -> Option<&str> {
+        match path.iter().try_fold(self, |value, name| value.get(name))? {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// What it is, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ pub(super) fn tidy(document: &mut Value) {
         members.retain(|(name, _)| name != "kernels");
         members.insert(0, ("kernels".to_owned(), Value::Array(Vec::new())));
     }
-    if let Some(Value::Array(kernels)) = member_mut(document, "kernels") {
+    if let Some(Value::Array(kernels)) = document.get_mut("kernels") {
         kernels.iter_mut().for_each(|kernel| rename(kernel, KERNEL));
     }
 }
@@ -34,21 +34,9 @@ pub(super) fn tidy(document: &mut Value) {
 pub(super) fn decode(document: &Value) -> Result<Decoded, String> {
     expect_object(document, "the file")?;
     Ok(Decoded {
-        kernels: list(member(document, "kernels"), "kernels", kernel)?,
+        kernels: list(document.get("kernels"), "kernels", kernel)?,
         common_options: options(document, "common_opts", "common_opts")?,
     })
-}
-
-/// The member `key` of a tidy object.
-pub(super) fn member<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
-    let Value::Object(members) = value else { return None };
-    members.iter().find(|(name, _)| name == key).map(|(_, value)| value)
-}
-
-/// As [`member`], to be changed.
-pub(super) fn member_mut<'v>(value: &'v mut Value, key: &str) -> Option<&'v mut Value> {
-    let Value::Object(members) = value else { return None };
-    members.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
 fn member_is_empty(members: &[(String, Value)], key: &str) -> bool {
@@ -79,18 +67,18 @@ fn folded(name: &str) -> String {
 
 fn kernel(value: &Value, place: &str) -> Result<KernelEntry, String> {
     expect_object(value, &format!("`{place}`"))?;
-    let text_of = |key: &str| text(member(value, key).unwrap_or(&Value::Null), &format!("{place}.{key}"));
+    let text_of = |key: &str| text(value.get(key).unwrap_or(&Value::Null), &format!("{place}.{key}"));
     let args_place = format!("{place}.extra_make_args");
     Ok(KernelEntry {
         name: text_of("name")?,
         url: text_of("url")?,
         options: options(value, "opts", &format!("{place}.opts"))?,
-        extra_make_args: list(member(value, "extra_make_args"), &args_place, text)?,
+        extra_make_args: list(value.get("extra_make_args"), &args_place, text)?,
     })
 }
 
 fn options(object: &Value, key: &str, place: &str) -> Result<Vec<Vec<String>>, String> {
-    list(member(object, key), place, |option, place| list(Some(option), place, text))
+    list(object.get(key), place, |option, place| list(Some(option), place, text))
 }
 
 fn list<T>(

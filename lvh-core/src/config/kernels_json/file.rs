@@ -169,7 +169,7 @@ impl KernelsFile {
 
     /// The kernels as they stand in the document.
     fn array(&mut self) -> &mut Vec<Value> {
-        match decode::member_mut(&mut self.document, "kernels") {
+        match self.document.get_mut("kernels") {
             Some(Value::Array(kernels)) => kernels,
             _ => unreachable!("`decode::tidy` makes it, and `decode::decode` refuses all else"),
         }

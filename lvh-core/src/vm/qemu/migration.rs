@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::json::Value;
 use crate::machine::start_thread;
-use crate::vm::qemu::json::Value;
 use crate::vm::qemu::qmp::Monitor;
 
 /// Where the two parts of a snapshot are.
