@@ -1,7 +1,8 @@
 use std::path::{Component, Path, PathBuf};
 
-use super::{group_entries, url};
+use super::url;
 use crate::json::Value;
+use crate::kernel::options::group_entries;
 use crate::{Error, ErrorKind, Result};
 
 /// One kernel of `kernels.json`.

@@ -6,7 +6,6 @@
 mod decode;
 mod entry;
 mod file;
-mod groups;
 mod save;
 #[cfg(test)]
 mod tests;
@@ -14,4 +13,3 @@ mod url;
 
 pub use entry::KernelEntry;
 pub use file::{KernelsFile, Previous};
-pub use groups::{DEFAULT_GROUPS, GROUP_NAMES, group_entries};

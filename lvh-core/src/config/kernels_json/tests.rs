@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 
-use super::{DEFAULT_GROUPS, KernelEntry, KernelsFile, Previous, group_entries};
+use super::{KernelEntry, KernelsFile, Previous};
+use crate::kernel::options::group_entries;
 use crate::{Event, Events, Result, property};
 
 fn parse(text: &str) -> Result<KernelsFile> {
@@ -195,22 +196,6 @@ fn an_entry_has_a_url_a_name_and_groups() {
                  --enable CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT,--disable CONFIG_WERROR";
     check("a", "git://h/r", &["basic"], &format!("a|git://h/r|{basic}|"));
     assert!(KernelEntry::new("a", "git://h/r", &["bsc".to_owned()]).is_err());
-}
-
-/// How many options each group has, the first and the last.
-#[test]
-fn groups_are_those_of_the_go_tool() {
-    let check = |name: &str, count: usize, first: &str, last: &str| {
-        let options = group_entries(name).unwrap();
-        assert_eq!(options.len(), count, "{name}");
-        assert_eq!((options[0].join(" "), options[count - 1].join(" ")), (first.to_owned(), last.to_owned()));
-    };
-    check("basic", 4, "--enable CONFIG_LOCALVERSION_AUTO", "--disable CONFIG_WERROR");
-    check("bpf", 15, "--enable CONFIG_BPF", "--enable CONFIG_NET_TC_SKB_EXT");
-    check("virtio", 9, "--enable CONFIG_VIRTIO", "--enable CONFIG_VIRTIO_BLK");
-    check("minimize", 18, "--disable CONFIG_DRM", "--disable CONFIG_THERMAL");
-    check("namespaces", 7, "--enable CONFIG_NAMESPACES", "--enable CONFIG_NET_NS");
-    assert!(DEFAULT_GROUPS.iter().all(|group| group_entries(group).is_ok()));
 }
 
 fn add(dir: &Path, name: &str, previous: Previous) -> Result<()> {
