@@ -5,16 +5,21 @@ mod completions;
 mod doctor;
 mod exec;
 mod exit;
+mod go_style;
+mod kernels;
 mod man;
 mod relay;
 mod runner;
 mod terminal;
 mod update;
+mod version;
 mod vm_command;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use go_style::CommandLine;
 
 /// Run programs on Linux kernels in throw-away VMs.
 #[derive(Debug, Parser)]
@@ -31,14 +36,18 @@ enum Command {
     Attach(attach::Args),
     Doctor(doctor::Args),
     Update(update::Args),
+    #[command(visible_aliases = ["kernel", "k"])]
+    Kernels(kernels::Args),
     Completions(completions::Args),
     Man(man::Args),
+    Version(version::Args),
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(code) => code,
-        Err(error) => exit::report(&error),
+    let line = CommandLine::new(std::env::args_os(), &Cli::command());
+    match Cli::try_parse_from(&line.args) {
+        Ok(cli) => run(cli).unwrap_or_else(|error| exit::report(&error, line.go_style)),
+        Err(error) => exit::explain(&error, line.go_style),
     }
 }
 
@@ -49,7 +58,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Attach(args) => attach::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Update(args) => update::run(args),
+        Command::Kernels(args) => kernels::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
+        Command::Version(args) => version::run(args),
     }
 }

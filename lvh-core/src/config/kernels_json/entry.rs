@@ -33,6 +33,22 @@ impl KernelEntry {
         entry.tree(Path::new("")).map(|_| entry)
     }
 
+    /// Refuses a kernel whose source cannot be fetched.
+    ///
+    /// # Errors
+    ///
+    /// Where it has no URL, or one that lvh cannot fetch from.
+    pub fn check_url(&self) -> Result<()> {
+        if self.url.is_empty() {
+            let message = format!("kernel `{}` has no `url`", self.name);
+            let hint = "`lvh kernels raw_configure` takes a tree that was made by other means";
+            return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
+        }
+        url::check(&self.url).map_err(|error| {
+            Error::new(error.kind(), format!("kernel `{}` cannot be fetched", self.name)).with_source(error)
+        })
+    }
+
     /// Where its source tree is, or will be: `kernels/NAME` of the data directory.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::{Error, Events, Result};
 /// one, as a whole.
 pub(super) fn save(path: &Path, document: &Value, previous: Previous, events: &Events) -> Result<()> {
     // What a symbolic link points to is replaced, not the link; a file's mode stays what it is.
-    let target = fs::canonicalize(path).unwrap_or_else(|_missing| path.to_owned());
+    let target = if path.is_symlink() { fs::canonicalize(path).unwrap_or(path.into()) } else { path.to_owned() };
     let new = with_suffix(&target, "new");
     write(&new, &target, &document.indented()).map_err(|error| Error::path("write", &new, error))?;
     if previous == Previous::Renamed && target.exists() {
