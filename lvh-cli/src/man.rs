@@ -31,20 +31,23 @@ pub(crate) fn run(Args { dir }: Args) -> anyhow::Result<ExitCode> {
     // Gives each subcommand the name `lvh exec`, and `lvh-exec` for its page.
     command.build();
     match dir {
-        Some(dir) => write_all(&command, &dir)?,
+        Some(dir) => {
+            std::fs::create_dir_all(&dir).with_context(|| format!("failed to create `{}`", dir.display()))?;
+            write_all(&command, &dir)?;
+        }
         None => terminal::output(&page(&command)?).context("failed to write to stdout")?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes the page of a command and those of its own commands.
 fn write_all(command: &clap::Command, dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("failed to create `{}`", dir.display()))?;
-    for command in std::iter::once(command).chain(command.get_subcommands()) {
-        let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-        let file = dir.join(format!("{name}.1"));
-        std::fs::write(&file, page(command)?).with_context(|| format!("failed to write `{}`", file.display()))?;
-    }
-    Ok(())
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    let file = dir.join(format!("{name}.1"));
+    std::fs::write(&file, page(command)?).with_context(|| format!("failed to write `{}`", file.display()))?;
+    // `lvh kernels help` says what its page says.
+    let commands = command.get_subcommands().filter(|command| command.get_name() != "help");
+    commands.into_iter().try_for_each(|command| write_all(command, dir))
 }
 
 fn page(command: &clap::Command) -> anyhow::Result<String> {

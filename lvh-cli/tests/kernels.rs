@@ -9,6 +9,7 @@
 //! [1]                                  the exit code, where it is not 0
 //! ```
 
+#[expect(dead_code, reason = "scripts call `lvh` through a shell")]
 mod project;
 
 use std::fmt::Write as _;

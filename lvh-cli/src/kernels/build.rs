@@ -28,7 +28,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let dir = args.dir.get()?;
     let file = KernelsFile::load(&dir)?;
     let kernel = file.kernel(&args.words[0])?;
-    kernel.check_url()?;
     work::build(&dir, &file, kernel, args.target.get()?, &terminal::events())?;
     Ok(())
 }

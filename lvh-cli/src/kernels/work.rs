@@ -1,58 +1,92 @@
 //! What the commands have done for them: one call each, so that this is all that joins command lines and work.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lvh_core::config::{KernelEntry, KernelsFile};
+use lvh_core::kernel::build::{self, Products};
+use lvh_core::kernel::git::{Checkouts, LocalWork};
+use lvh_core::kernel::options::OptionOutcome;
 use lvh_core::{Arch, Error, ErrorKind, Events, Result};
 
-/// Brings the kernel's source to its tree, or the tree up to date.
-pub(super) fn fetch(_data_dir: &Path, kernel: &KernelEntry, _events: &Events) -> Result<()> {
-    Err(not_yet(&format!("fetch kernel `{}`", kernel.name)))
+/// Brings the kernel's source to its tree, or the tree up to date. What people changed in it stays.
+pub(super) fn fetch(data_dir: &Path, kernel: &KernelEntry, events: &Events) -> Result<()> {
+    let (checkouts, data_dir) = checkouts(data_dir)?;
+    checkouts.fetch(&kernel.name, &kernel.git_url(&data_dir)?, LocalWork::Keep, events).map(drop)
 }
 
 /// Configures the kernel's tree, which is fetched where it is missing.
 pub(super) fn configure(
-    _data_dir: &Path,
-    _file: &KernelsFile,
+    data_dir: &Path,
+    file: &KernelsFile,
     kernel: &KernelEntry,
-    _arch: Arch,
-    _events: &Events,
+    arch: Arch,
+    events: &Events,
 ) -> Result<()> {
-    Err(not_yet(&format!("configure kernel `{}`", kernel.name)))
+    let spec = file.build_spec(kernel, arch)?;
+    let checkouts = fetched(data_dir, kernel, events)?;
+    let configured = build::configure(&checkouts, &kernel.name, &spec, events)?;
+    warn(&kernel.name, &configured.outcomes, events);
+    Ok(())
 }
 
 /// Configures `tree`, whose `.config` is there, with the options of all kernels and those of `kernel`.
 pub(super) fn raw_configure(
     tree: &Path,
-    _file: &KernelsFile,
-    _kernel: &KernelEntry,
-    _arch: Arch,
-    _events: &Events,
+    file: &KernelsFile,
+    kernel: &KernelEntry,
+    arch: Arch,
+    events: &Events,
 ) -> Result<()> {
-    if !tree.is_dir() {
-        return Err(Error::new(ErrorKind::Usage, format!("the tree `{}` does not exist", tree.display())));
-    }
-    Err(not_yet(&format!("configure `{}`", tree.display())))
+    let configured = build::configure_in_place(tree, &file.build_spec(kernel, arch)?, events)?;
+    warn(&tree.display().to_string(), &configured.outcomes, events);
+    Ok(())
 }
 
-/// Builds the kernel.
+/// Builds the kernel, which is fetched and configured where that was not done.
 pub(super) fn build(
-    _data_dir: &Path,
-    _file: &KernelsFile,
+    data_dir: &Path,
+    file: &KernelsFile,
     kernel: &KernelEntry,
-    _arch: Arch,
-    _events: &Events,
+    arch: Arch,
+    events: &Events,
 ) -> Result<()> {
-    Err(not_yet(&format!("build kernel `{}`", kernel.name)))
+    // Also where the tree is there.
+    kernel.git_url(data_dir)?;
+    let spec = file.build_spec(kernel, arch)?;
+    let checkouts = fetched(data_dir, kernel, events)?;
+    let built = build::build(&checkouts, &kernel.name, &spec, Products::Packages, events)?;
+    warn(&kernel.name, &built.outcomes.unwrap_or_default(), events);
+    Ok(())
 }
 
 /// Removes the kernel's tree and what belongs to it in the shared repository. Nothing outside `kernels/` is touched.
-pub(super) fn remove_tree(data_dir: &Path, kernel: &KernelEntry, _events: &Events) -> Result<()> {
-    let tree = kernel.tree(data_dir)?;
-    match tree.exists() || data_dir.join("kernels/git").exists() {
-        // It was never fetched.
+pub(super) fn remove_tree(data_dir: &Path, kernel: &KernelEntry, events: &Events) -> Result<()> {
+    kernel.tree(data_dir)?;
+    match data_dir.join("kernels").exists() {
+        // Nothing was ever fetched.
         false => Ok(()),
-        true => Err(not_yet(&format!("remove `{}`", tree.display()))),
+        true => checkouts(data_dir)?.0.remove(&kernel.name, LocalWork::Keep, events).map(drop),
+    }
+}
+
+/// The trees of the data directory, and where that is whatever the working directory.
+fn checkouts(data_dir: &Path) -> Result<(Checkouts, PathBuf)> {
+    let data_dir = std::path::absolute(data_dir).map_err(|error| Error::path("find", data_dir, error))?;
+    Ok((Checkouts::new(&data_dir), data_dir))
+}
+
+fn fetched(data_dir: &Path, kernel: &KernelEntry, events: &Events) -> Result<Checkouts> {
+    let (checkouts, _) = checkouts(data_dir)?;
+    if !kernel.tree(data_dir)?.exists() {
+        fetch(data_dir, kernel, events)?;
+    }
+    Ok(checkouts)
+}
+
+/// Options that are not honoured are no error: not every kernel has all.
+fn warn(what: &str, outcomes: &[OptionOutcome], events: &Events) {
+    for outcome in outcomes.iter().filter(|outcome| !outcome.is_honoured()) {
+        events.note(format!("{what}: {outcome}"));
     }
 }
 

@@ -1,11 +1,11 @@
 //! From a kernel's name to where it comes from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file::document::bare_or_quoted;
 use super::file::kernel_table::{faulty_field, unsupported_kernel};
 use super::{Config, KernelsFile};
-use crate::kernel::{DebSource, KernelSource};
+use crate::kernel::{DebSource, GitSource, KernelSource};
 use crate::{Arch, Error, ErrorKind, Result};
 
 /// The kernel of tests that name none.
@@ -99,7 +99,7 @@ impl Config {
         }
         match self.of_kernels_json(name) {
             Ok(None) => {}
-            Ok(Some(file)) => return Meaning::Failed(unsupported_build(name, &file)),
+            Ok(Some(file)) => return built(name, &file).map_or_else(Meaning::Failed, Meaning::Source),
             Err(error) => return Meaning::Failed(error),
         }
         if name == "host" {
@@ -149,14 +149,16 @@ impl Config {
     }
 }
 
-/// The error for a kernel of `kernels.json`, which is built from its source.
-fn unsupported_build(name: &str, file: &KernelsFile) -> Error {
-    let message = format!(
-        "kernel `{name}` of `{}` is built from its source: not supported yet in this version",
-        file.path().display()
-    );
-    let hint = format!("a table [kernels.{}] in `{}` goes first", bare_or_quoted(name), Config::FILE_NAME);
-    Error::new(ErrorKind::Usage, message).with_hint(hint)
+/// A kernel of `kernels.json`, which is built from its source.
+fn built(name: &str, file: &KernelsFile) -> Result<KernelSource> {
+    let kernel = file.kernel(name)?;
+    let data_dir = file.path().parent().unwrap_or(Path::new(""));
+    let source = || Ok(GitSource { url: kernel.git_url(data_dir)?, build: file.build_spec(kernel, Arch::HOST)? });
+    source().map(KernelSource::Git).map_err(|error: Error| {
+        let hint = format!("a table [kernels.{}] in `{}` goes first", bare_or_quoted(name), Config::FILE_NAME);
+        let message = format!("kernel `{name}` of `{}` cannot be built", file.path().display());
+        Error::new(error.kind(), message).with_source(error).with_hint(hint)
+    })
 }
 
 /// A path of the user's is never a guess.

@@ -297,8 +297,12 @@ fn an_unknown_name_shows_the_table_to_write() {
 fn kernels_json_goes_before_the_built_in_names() {
     let scratch = tempfile::tempdir().unwrap();
     let (dir, file) = (scratch.path(), scratch.path().join("kernels.json"));
-    std::fs::write(&file, r#"{"kernels": [{"name": "6.6"}, {"name": "6.12"}, {"name": "mine"}, {"name": "host"}]}"#)
-        .unwrap();
+    std::fs::write(
+        &file,
+        r#"{"kernels": [{"name": "6.6"}, {"name": "6.12", "url": "git://h/r?depth=1#b", "opts": [["-e", "BPF"]]},
+        {"name": "mine"}, {"name": "host", "url": "ftp://h/r"}]}"#,
+    )
+    .unwrap();
     let text = "default-kernels = ['6.6']\ndata-dir = '.'\n[kernels.mine]\npath = 'src'";
     let config = Config::parse(&dir.join("lvh.toml"), text).unwrap();
     assert_eq!(config.kernel_names(), ["5.10", "6.1", "6.6", "6.12", "host", "mine"]);
@@ -307,10 +311,13 @@ fn kernels_json_goes_before_the_built_in_names() {
         let found = found.replace(&dir.display().to_string(), "D");
         assert!(found.starts_with(expected), "{name}: {found}");
     };
-    let built = "is built from its source: not supported yet in this version\n\nhint: a table";
-    check("6.6", &format!("kernel `6.6` of `D/kernels.json` {built} [kernels.\"6.6\"] in `lvh.toml` goes first"));
-    check("6.12", &format!("kernel `6.12` of `D/kernels.json` {built}"));
-    check("host", &format!("kernel `host` of `D/kernels.json` {built}"));
+    let hint = "\n\nhint: a table [kernels.\"6.6\"] in `lvh.toml` goes first";
+    check("6.6", &format!("kernel `6.6` of `D/kernels.json` cannot be built: kernel `6.6` has no `url`{hint}"));
+    check("6.12", "Git(GitSource { url: GitUrl { repository: \"git://h/r\", reference: Some(\"b\"), depth: Some(1) }");
+    check(
+        "host",
+        "kernel `host` of `D/kernels.json` cannot be built: kernel `host` cannot be fetched: Unsupported URL",
+    );
     check("mine", "kernel `mine`: `D/src` does not exist");
     check("6.1", "Deb(");
     let known = "(known: 5.10, 6.1, 6.6, 6.12, host, mine)";

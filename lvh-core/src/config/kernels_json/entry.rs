@@ -2,6 +2,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::url;
 use crate::json::Value;
+use crate::kernel::git::GitUrl;
 use crate::kernel::options::group_entries;
 use crate::{Error, ErrorKind, Result};
 
@@ -19,32 +20,32 @@ pub struct KernelEntry {
 }
 
 impl KernelEntry {
-    /// An entry with the options of these groups.
+    /// An entry with the options of these groups. A URL that is a relative path starts at the working directory.
     ///
     /// # Errors
     ///
     /// Where lvh cannot fetch from the URL, does not know a group, or the name cannot be a directory's.
     pub fn new(name: &str, url: &str, groups: &[String]) -> Result<Self> {
-        url::check(url)?;
+        let url = url::lasting(url)?;
         let options: Result<Vec<_>> = groups.iter().map(|group| group_entries(group)).collect();
         let options = options?.concat();
-        let entry = Self { name: name.to_owned(), url: url.to_owned(), options, extra_make_args: Vec::new() };
+        let entry = Self { name: name.to_owned(), url, options, extra_make_args: Vec::new() };
         // Only its place counts.
         entry.tree(Path::new("")).map(|_| entry)
     }
 
-    /// Refuses a kernel whose source cannot be fetched.
+    /// Where its source comes from; a relative path starts at `base`.
     ///
     /// # Errors
     ///
     /// Where it has no URL, or one that lvh cannot fetch from.
-    pub fn check_url(&self) -> Result<()> {
+    pub fn git_url(&self, base: &Path) -> Result<GitUrl> {
         if self.url.is_empty() {
             let message = format!("kernel `{}` has no `url`", self.name);
             let hint = "`lvh kernels raw_configure` takes a tree that was made by other means";
             return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
         }
-        url::check(&self.url).map_err(|error| {
+        url::parse(&self.url, base).map_err(|error| {
             Error::new(error.kind(), format!("kernel `{}` cannot be fetched", self.name)).with_source(error)
         })
     }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use super::decode::{self, Decoded};
 use super::{KernelEntry, entry, save};
 use crate::json::Value;
+use crate::kernel::build::BuildSpec;
+use crate::kernel::options::KernelOption;
 use crate::store::Lock;
-use crate::{Error, ErrorKind, Events, Result};
+use crate::{Arch, Error, ErrorKind, Events, Result};
 
 /// What becomes of the file that a new one replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +140,24 @@ impl KernelsFile {
     /// Options of all kernels, which go before their own.
     pub fn common_options(&self) -> &[Vec<String>] {
         &self.decoded.common_options
+    }
+
+    /// How a kernel of the file is configured and built: with the options of all kernels, then its own.
+    ///
+    /// # Errors
+    ///
+    /// Where an option is not written as for the kernel's `scripts/config`.
+    pub fn build_spec(&self, kernel: &KernelEntry, arch: Arch) -> Result<BuildSpec> {
+        let entries = self.common_options().iter().chain(&kernel.options);
+        // Go passed an empty list on, and `scripts/config` did nothing.
+        let options: Result<Vec<_>> =
+            entries.filter(|entry| !entry.is_empty()).map(|entry| KernelOption::parse_entry(entry)).collect();
+        let options = options.map_err(|error| {
+            let message = format!("an option in `{}` is wrong", self.path.display());
+            Error::new(error.kind(), message).with_source(error)
+        })?;
+        let make_args = kernel.extra_make_args.clone();
+        Ok(BuildSpec { options: options.concat(), arch, make_args, ..BuildSpec::default() })
     }
 
     /// Adds a kernel behind all others.

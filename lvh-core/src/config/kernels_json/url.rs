@@ -1,22 +1,21 @@
+use std::path::Path;
+
+use crate::kernel::git::GitUrl;
 use crate::{Error, ErrorKind, Result};
 
-/// Whence lvh can fetch.
-const SCHEMES: &[&str] = &["git", "https", "http", "ssh", "file"];
-
-/// Refuses what no kernel can be fetched from.
-pub(super) fn check(url: &str) -> Result<()> {
-    let wrong = |why: &str| Err(Error::new(ErrorKind::Usage, why.to_owned()));
-    let location = url.split(['?', '#']).next().unwrap_or_default();
-    match location.split_once("://") {
-        None if location.contains('/') => {}
-        Some((scheme, place)) if SCHEMES.contains(&scheme) && !place.trim_matches('/').is_empty() => {}
-        _ => return wrong(&format!("unsupported URL `{url}` (expected one of {}, or a path)", SCHEMES.join(", "))),
-    }
+/// Reads where a source comes from; a relative path starts at `base`.
+pub(super) fn parse(url: &str, base: &Path) -> Result<GitUrl> {
     let query = url.split('#').next().and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
     let depths: Vec<&str> = query.split('&').filter_map(|pair| pair.strip_prefix("depth=")).collect();
-    match depths.as_slice() {
-        [] => Ok(()),
-        [depth] if depth.parse::<u32>().is_ok() => Ok(()),
-        _ => wrong(&format!("invalid depth value: `{}` (expected a whole number)", depths.join("`, `"))),
+    if depths.len() > 1 {
+        return Err(Error::new(ErrorKind::Usage, format!("invalid depth value: {}", depths.join(", "))));
     }
+    GitUrl::parse(url, base)
+}
+
+/// What stands in the file for `url`: it is as it was given, but for a path, which starts at the root.
+pub(super) fn lasting(url: &str) -> Result<String> {
+    let parsed = parse(url, Path::new(""))?;
+    let is_path = Path::new(&parsed.repository).is_absolute() && !Path::new(url).is_absolute();
+    Ok(if is_path { parsed.to_string() } else { url.to_owned() })
 }
