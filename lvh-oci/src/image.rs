@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::blob::blocking;
+use crate::layer::{self, Layer};
+use crate::local::{self, Layout};
+use crate::manifest::{Descriptor, Document, ImageConfig, LARGEST_DOCUMENT, Manifest};
+use crate::progress::Meter;
+use crate::registry::{Operation, Remote};
+use crate::{BlobStore, Digest, Error, Limits, Options, Platform, Progress, Reference, Result, Source, Unpacked};
+
+/// An image whose layers are on the disk.
+#[derive(Debug)]
+pub struct Image {
+    /// The manifest's digest: what this image is.
+    pub digest: Digest,
+    /// The digest of the index that it was chosen from, if the name was one of an index.
+    pub index: Option<Digest>,
+    /// What its maker noted of it.
+    pub annotations: BTreeMap<String, String>,
+    name: String,
+    layers: Vec<Layer>,
+    // Where the layers came from an archive, they lie in its scratch directory.
+    _layout: Option<Layout>,
+}
+
+impl Image {
+    /// Unpacks what lies below `prefix` (such as `data/kernels/6.12`) into the directory `into`, without the prefix.
+    ///
+    /// A directory that is there already is replaced, when the new one is complete.
+    ///
+    /// # Errors
+    /// When there is nothing below `prefix`, when a layer is damaged, tries to leave the directory or exceeds `limits`.
+    pub async fn unpack(&self, prefix: &str, into: &Path, limits: Limits) -> Result<Unpacked> {
+        let (layers, name) = (self.layers.clone(), self.name.clone());
+        let (prefix, into) = (prefix.to_owned(), into.to_owned());
+        blocking(move || layer::unpack(&layers, &name, &prefix, &into, limits)).await
+    }
+
+    /// The files of the layers, the lowest first; they stay for as long as the store keeps them and this is held.
+    pub fn layers(&self) -> impl Iterator<Item = (&Digest, &Path)> {
+        self.layers.iter().map(|layer| (&layer.digest, layer.path.as_path()))
+    }
+}
+
+/// Which image the reference names just now: the digest of its index, or of its manifest where it has no index.
+///
+/// # Errors
+/// Those of talking to the registry.
+pub async fn resolve(reference: &Reference, options: &Options) -> Result<Digest> {
+    let remote = Remote::connect(reference, options, Operation::Pull).await?;
+    let bytes = remote.manifest(reference).await?;
+    Document::parse(&bytes, &reference.to_string())?;
+    Ok(Digest::of(&bytes))
+}
+
+/// Brings the image for `platform` onto the disk; `show` is told how far it has come.
+///
+/// # Errors
+/// As the variants of [`enum@Error`] say. What was downloaded is kept, and gone on with the next time.
+pub async fn pull(
+    source: &Source,
+    platform: Platform,
+    blobs: &BlobStore,
+    options: &Options,
+    show: &(dyn Fn(Progress) + Sync),
+) -> Result<Image> {
+    let origin = Origin::open(source, blobs, options).await?;
+    let name = source.to_string();
+    let chosen = origin.choose(platform, &name).await?;
+    let manifest = &chosen.manifest;
+    manifest.layers.iter().try_for_each(layer::check_media_type)?;
+
+    let all = manifest.layers.iter().chain([&manifest.config]);
+    let meter = Meter::new(all.map(|blob| blob.size).sum(), show);
+    let config = origin.blob(&manifest.config, blobs, &meter).await?;
+    if chosen.index.is_none() {
+        check_platform(&config, platform, &name)?;
+    }
+    let mut layers = Vec::new();
+    for blob in &manifest.layers {
+        layers.push(Layer { digest: blob.digest.clone(), path: origin.blob(blob, blobs, &meter).await? });
+    }
+    let annotations = chosen.manifest.annotations.unwrap_or_default();
+    Ok(Image { digest: chosen.digest, index: chosen.index, annotations, name, layers, _layout: origin.into_layout() })
+}
+
+/// Where manifests and blobs come from.
+enum Origin {
+    Remote(Box<Remote>),
+    Layout { layout: Layout, tag: Option<String> },
+}
+
+struct Chosen {
+    digest: Digest,
+    index: Option<Digest>,
+    manifest: Manifest,
+}
+
+impl Origin {
+    async fn open(source: &Source, blobs: &BlobStore, options: &Options) -> Result<Self> {
+        let (layout, tag) = match source.clone() {
+            Source::Registry(reference) => {
+                let remote = Remote::connect(&reference, options, Operation::Pull).await?;
+                return Ok(Self::Remote(Box::new(remote)));
+            }
+            Source::Layout { dir, tag } => (Layout::open(&dir)?, tag),
+            Source::OciArchive { file, tag } => {
+                let blobs = blobs.clone();
+                (blocking(move || local::open_archive(&file, &blobs)).await?, tag)
+            }
+            Source::DockerArchive { file, tag } => {
+                let (blobs, wanted) = (blobs.clone(), tag.clone());
+                // Its layout has one image, the wanted one.
+                (blocking(move || local::open_docker_archive(&file, wanted.as_deref(), &blobs)).await?, None)
+            }
+        };
+        Ok(Self::Layout { layout, tag })
+    }
+
+    async fn choose(&self, platform: Platform, name: &str) -> Result<Chosen> {
+        let (document, digest) = self.root(name).await?;
+        let index = match document {
+            Document::Manifest(manifest) => return Ok(Chosen { digest, index: None, manifest }),
+            Document::Index(index) => index,
+        };
+        let entry = index.select(platform, name)?;
+        match Document::parse(&self.manifest(entry).await?, entry.digest.as_str())? {
+            Document::Manifest(manifest) => Ok(Chosen { digest: entry.digest.clone(), index: Some(digest), manifest }),
+            Document::Index(_) => Err(Error::invalid(&entry.digest, "an index within an index")),
+        }
+    }
+
+    /// What the name leads to.
+    async fn root(&self, name: &str) -> Result<(Document, Digest)> {
+        match self {
+            Self::Remote(remote) => {
+                let bytes = remote.manifest(remote.reference()).await?;
+                Ok((Document::parse(&bytes, name)?, Digest::of(&bytes)))
+            }
+            Self::Layout { layout, tag } => layout.root(tag.as_deref()),
+        }
+    }
+
+    async fn manifest(&self, entry: &Descriptor) -> Result<Vec<u8>> {
+        entry.check(LARGEST_DOCUMENT)?;
+        match self {
+            Self::Remote(remote) => remote.manifest(&remote.reference().with_digest(&entry.digest)).await,
+            Self::Layout { layout, .. } => layout.document(entry),
+        }
+    }
+
+    async fn blob(&self, blob: &Descriptor, blobs: &BlobStore, meter: &Meter<'_>) -> Result<PathBuf> {
+        match self {
+            Self::Remote(remote) => remote.download(blob, blobs, meter).await,
+            Self::Layout { layout, .. } => {
+                let (layout, wanted) = (layout.at(), blob.clone());
+                let path = blocking(move || layout.blob(&wanted)).await?;
+                meter.add(blob.size);
+                Ok(path)
+            }
+        }
+    }
+
+    fn into_layout(self) -> Option<Layout> {
+        match self {
+            Self::Remote(_) => None,
+            Self::Layout { layout, .. } => Some(layout),
+        }
+    }
+}
+
+/// A single manifest says only in its configuration what it is for.
+fn check_platform(config: &Path, platform: Platform, name: &str) -> Result<()> {
+    let bytes = fs::read(config).map_err(|e| Error::io("read", config, e))?;
+    let config: ImageConfig =
+        serde_json::from_slice(&bytes).map_err(|e| Error::invalid(name, format!("its configuration: {e}")))?;
+    if config.platform.is(platform) {
+        return Ok(());
+    }
+    let available = Some(config.platform).filter(|words| !words.architecture.is_empty());
+    let available = available.map_or_else(|| "it says none".to_owned(), |words| words.to_string());
+    Err(Error::NoPlatform { what: name.to_owned(), wanted: platform.to_string(), available })
+}

@@ -1,0 +1,93 @@
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::apply::Applier;
+use super::members::Members;
+use super::name::clean;
+use super::{Layer, compression};
+use crate::scratch::Scratch;
+use crate::{Error, Result};
+
+/// What an image may take when it is unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of files that are written. Default: 64 GiB.
+    pub bytes: u64,
+    /// Members of all layers. Default: a million.
+    pub members: u64,
+    /// Bytes that a layer may have when it is decompressed, also those that are not wanted. Default: 128 GiB.
+    pub layer: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: 64 << 30, members: 1_000_000, layer: 128 << 30 }
+    }
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Links that were left out: `build` and `source` of a module tree, where they lead out of it.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// Unpacks what lies below `prefix` of the layers to `into`, which gets its name when it is complete.
+pub(crate) fn unpack(layers: &[Layer], image: &str, prefix: &str, into: &Path, limits: Limits) -> Result<Unpacked> {
+    let prefix = clean(OsStr::new(prefix)).map_err(|why| Error::invalid(prefix, why))?;
+    let parent = into.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+    let scratch = Scratch::new_in(parent)?;
+    let tree = scratch.subdirectory("tree")?;
+    let mut applier = Applier::new(tree.clone(), prefix.clone(), limits);
+    for layer in layers {
+        apply(&mut applier, &layer.path, layer.digest.as_str(), limits)?;
+    }
+    if is_empty(&tree)? {
+        return Err(nothing(&prefix, image, &applier));
+    }
+    publish(&scratch, &tree, into)?;
+    Ok(Unpacked { files: applier.files, bytes: applier.bytes, left_out: applier.left_out })
+}
+
+/// Unpacks a whole tar file, compressed or not, into the empty directory `into`.
+pub(crate) fn unpack_archive(file: &Path, into: &Path, limits: Limits) -> Result<()> {
+    let mut applier = Applier::new(into.to_owned(), PathBuf::new(), limits);
+    apply(&mut applier, file, &file.display().to_string(), limits)
+}
+
+fn apply(applier: &mut Applier, path: &Path, what: &str, limits: Limits) -> Result<()> {
+    let stream = compression::open(path).map_err(|e| Error::io("open", path, e))?;
+    applier.layer(&mut Members::new(stream, what.to_owned(), limits.layer))
+}
+
+fn nothing(prefix: &Path, image: &str, applier: &Applier) -> Error {
+    let beside: Vec<_> = applier.beside.iter().map(|path| path.display().to_string()).collect();
+    let known = if beside.is_empty() { String::new() } else { format!(" (it has: {})", beside.join(", ")) };
+    Error::NotFound { what: format!("{}` in `{image}", prefix.display()), known }
+}
+
+fn is_empty(dir: &Path) -> Result<bool> {
+    let mut entries = fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))?;
+    Ok(entries.next().is_none())
+}
+
+/// Puts the complete tree in its place; what was there goes with the scratch directory.
+fn publish(scratch: &Scratch, tree: &Path, into: &Path) -> Result<()> {
+    let publish = || {
+        // One syncfs(2) instead of an fsync(2) for each of the thousands of files of a module tree.
+        rustix::fs::syncfs(File::open(tree)?)?;
+        match fs::rename(into, scratch.path().join("old")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+        fs::rename(tree, into)
+    };
+    publish().map_err(|e| Error::io("store", into, e))
+}

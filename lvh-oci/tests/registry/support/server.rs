@@ -1,0 +1,154 @@
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use lvh_oci::Options;
+
+use super::quick;
+
+/// How the registry lets people in.
+#[derive(Debug, Clone)]
+pub(crate) enum Flavour {
+    Open,
+    /// By name `u` and password `secret`.
+    Password,
+    Tls,
+    /// By tokens of the server at this address, whose certificate is in this file.
+    Token {
+        realm: String,
+        certificate: PathBuf,
+    },
+}
+
+/// A running `docker-registry`; dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    child: Child,
+    dir: TempDir,
+    port: u16,
+}
+
+impl Registry {
+    pub(crate) fn start(flavour: &Flavour) -> Self {
+        // Between our look for a free port and its use somebody else may take it.
+        (0..5).find_map(|_| Self::try_start(flavour)).expect("docker-registry listens")
+    }
+
+    fn try_start(flavour: &Flavour) -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yml");
+        fs::write(&file, config(flavour, dir.path(), port)).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.path().join("log")).unwrap())
+            .spawn()
+            .expect("docker-registry is installed (tests/setup)");
+        let mut registry = Self { child, dir, port };
+        registry.listens().then_some(registry)
+    }
+
+    fn listens(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(60) {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn name(&self, image: &str) -> String {
+        format!("{}/{image}", self.address())
+    }
+
+    /// The certificate of a [`Flavour::Tls`].
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.dir.path().join("cert.pem")
+    }
+
+    /// Options that trust a [`Flavour::Tls`].
+    pub(crate) fn trusted(&self) -> Options {
+        Options { plain_loopback: false, ca_files: vec![self.certificate()], ..quick() }
+    }
+
+    /// Files below the registry's storage.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.dir.path().join("data/docker/registry/v2")
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config(flavour: &Flavour, dir: &Path, port: u16) -> String {
+    let dir_text = dir.display();
+    let mut http = format!("http:\n  addr: 127.0.0.1:{port}\n");
+    let mut auth = String::new();
+    match flavour {
+        Flavour::Open => {}
+        Flavour::Password => {
+            let line = run("htpasswd", &["-Bbn", "u", "secret"]);
+            fs::write(dir.join("htpasswd"), line).unwrap();
+            auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {dir_text}/htpasswd\n");
+        }
+        Flavour::Tls => {
+            make_certificate(dir, &EC);
+            http += &format!("  tls:\n    certificate: {dir_text}/cert.pem\n    key: {dir_text}/key.pem\n");
+        }
+        Flavour::Token { realm, certificate } => {
+            let certificate = certificate.display();
+            auth = format!(
+                "auth:\n  token:\n    realm: {realm}\n    service: test\n    issuer: issuer\n    rootcertbundle: {certificate}\n"
+            );
+        }
+    }
+    format!(
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {dir_text}/data\n{http}{auth}"
+    )
+}
+
+const EC: [&str; 4] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+
+/// Makes `key.pem` and `cert.pem`, self-signed, for this machine.
+pub(crate) fn make_certificate(dir: &Path, key_kind: &[&str]) {
+    let (key, certificate) = (dir.join("key.pem"), dir.join("cert.pem"));
+    let arguments = ["req", "-x509", "-nodes", "-days", "2"];
+    // rustls takes no authority's certificate for a server's own.
+    let subject = [
+        "-subj",
+        "/CN=test",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        "-addext",
+        "basicConstraints=CA:FALSE",
+    ];
+    let files = ["-keyout", key.to_str().unwrap(), "-out", certificate.to_str().unwrap()];
+    run("openssl", &[arguments.as_slice(), key_kind, &subject, &files].concat());
+}
+
+fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|e| panic!("{program} is installed (tests/setup): {e}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
