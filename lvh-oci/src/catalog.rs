@@ -71,7 +71,7 @@ impl Catalog {
     pub fn tags(&self, version: &str) -> Result<Vec<String>> {
         let Some(tags) = self.0.get(version) else {
             let known = format!(" (try: {})", self.versions().join(", "));
-            return Err(Error::NotFound { what: format!("kernel version {version}"), known });
+            return Err(Error::NotFound { what: format!("kernel version `{version}`"), known });
         };
         let mut tags = tags.clone();
         tags.sort();
@@ -141,7 +141,7 @@ mod tests {
     fn a_versions_tags_end_with_main_and_an_unknown_version_lists_the_known() {
         let catalog = catalog(&["6.6-main", "6.6-20250202.000000", "6.6-20250101.000000", "6.12-main"]);
         assert_eq!(catalog.tags("6.6").unwrap(), ["6.6-20250101.000000", "6.6-20250202.000000", "6.6-main"]);
-        assert_eq!(catalog.tags("6.7").unwrap_err().to_string(), "`kernel version 6.7` was not found (try: 6.6, 6.12)");
+        assert_eq!(catalog.tags("6.7").unwrap_err().to_string(), "kernel version `6.7` was not found (try: 6.6, 6.12)");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use std::error::Error as StdError;
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,9 +36,9 @@ pub enum Error {
         source: Option<Cause>,
     },
     /// The registry, layout or image has no such thing.
-    #[error("`{what}` was not found{known}")]
+    #[error("{what} was not found{known}")]
     NotFound {
-        /// The image, blob or directory.
+        /// The image, blob or directory, in backticks, and where it was looked for.
         what: String,
         /// What there is instead; empty, or begins with ` (`.
         known: String,
@@ -201,8 +202,12 @@ impl Error {
         Self::Invalid { what: what.to_string(), why: why.to_string() }
     }
 
-    pub(crate) fn not_found(what: impl ToString) -> Self {
-        Self::NotFound { what: what.to_string(), known: String::new() }
+    pub(crate) fn not_found_in(what: impl Display, place: impl Display, known: String) -> Self {
+        Self::NotFound { what: format!("`{what}` in `{place}`"), known }
+    }
+
+    pub(crate) fn not_found(what: impl Display) -> Self {
+        Self::NotFound { what: format!("`{what}`"), known: String::new() }
     }
 }
 

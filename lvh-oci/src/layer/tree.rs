@@ -87,6 +87,9 @@ impl Tree {
     pub(super) fn hide(&self, path: &Path) -> Result<()> {
         let target = self.root.join(path);
         let Ok(metadata) = fs::symlink_metadata(&target) else { return Ok(()) };
+        if !self.is_reached_by_directories(path) {
+            return Ok(());
+        }
         if metadata.is_dir() {
             self.hide_children(path)?;
         }
@@ -106,7 +109,7 @@ impl Tree {
     /// Removes what lower layers have in the directory at `path`.
     pub(super) fn hide_children(&self, path: &Path) -> Result<()> {
         let target = self.root.join(path);
-        if !is_real_directory(&target) {
+        if !is_real_directory(&target) || !self.is_reached_by_directories(path) {
             return Ok(());
         }
         for entry in fs::read_dir(&target).map_err(|e| Error::io("read", &target, e))? {
@@ -114,6 +117,11 @@ impl Tree {
             self.hide(&path.join(entry.file_name()))?;
         }
         Ok(())
+    }
+
+    /// Whether no link is on the way to `path`.
+    fn is_reached_by_directories(&self, path: &Path) -> bool {
+        path.ancestors().skip(1).all(|parent| is_real_directory(&self.root.join(parent)))
     }
 
     /// Makes the directories above `path` where they are missing; nothing else may be in their place, a symlink least of all.

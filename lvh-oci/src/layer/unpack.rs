@@ -3,6 +3,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use super::apply::Applier;
 use super::members::Members;
 use super::name::clean;
@@ -52,7 +55,7 @@ pub(crate) fn unpack(layers: &[Layer], image: &str, prefix: &str, into: &Path, l
     if is_empty(&tree)? {
         return Err(nothing(&prefix, image, &applier));
     }
-    publish(&scratch, &tree, into)?;
+    publish(&tree, into)?;
     Ok(Unpacked { files: applier.files, bytes: applier.bytes, left_out: applier.left_out })
 }
 
@@ -70,7 +73,7 @@ fn apply(applier: &mut Applier, path: &Path, what: &str, limits: Limits) -> Resu
 fn nothing(prefix: &Path, image: &str, applier: &Applier) -> Error {
     let beside: Vec<_> = applier.beside.iter().map(|path| path.display().to_string()).collect();
     let known = if beside.is_empty() { String::new() } else { format!(" (it has: {})", beside.join(", ")) };
-    Error::NotFound { what: format!("{}` in `{image}", prefix.display()), known }
+    Error::not_found_in(prefix.display(), image, known)
 }
 
 fn is_empty(dir: &Path) -> Result<bool> {
@@ -78,16 +81,22 @@ fn is_empty(dir: &Path) -> Result<bool> {
     Ok(entries.next().is_none())
 }
 
-/// Puts the complete tree in its place; what was there goes with the scratch directory.
-fn publish(scratch: &Scratch, tree: &Path, into: &Path) -> Result<()> {
+/// Puts the complete tree in its place at once; what was there goes with the scratch directory.
+fn publish(tree: &Path, into: &Path) -> Result<()> {
     let publish = || {
         // One syncfs(2) instead of an fsync(2) for each of the thousands of files of a module tree.
         rustix::fs::syncfs(File::open(tree)?)?;
-        match fs::rename(into, scratch.path().join("old")) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
+        loop {
+            match renameat_with(CWD, tree, CWD, into, RenameFlags::EXCHANGE) {
+                Err(Errno::NOENT) => {}
+                other => return Ok(other?),
+            }
+            match renameat_with(CWD, tree, CWD, into, RenameFlags::NOREPLACE) {
+                // Another process was faster: ours takes the place of its tree.
+                Err(Errno::EXIST) => {}
+                other => return Ok(other?),
+            }
         }
-        fs::rename(tree, into)
     };
-    publish().map_err(|e| Error::io("store", into, e))
+    publish().map_err(|e: io::Error| Error::io("store", into, e))
 }

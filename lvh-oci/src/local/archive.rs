@@ -68,8 +68,8 @@ fn choose<'a>(images: &'a [Saved], tag: Option<&str>, file: &Path) -> Result<&'a
         (Some(image), None) => Ok(image),
         _ => {
             let all: Vec<_> = images.iter().flat_map(tags).collect();
-            let what = format!("{}` in `{}", tag.unwrap_or("an image without a name"), file.display());
-            Err(Error::NotFound { what, known: format!(" (it has: {})", all.join(", ")) })
+            let known = format!(" (it has: {})", all.join(", "));
+            Err(Error::not_found_in(tag.unwrap_or("an image without a name"), file.display(), known))
         }
     }
 }

@@ -85,7 +85,7 @@ impl Layout {
         blob.check(u64::MAX)?;
         let path = self.blob_path(&blob.digest);
         let metadata = fs::metadata(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::not_found(format!("{}` in `{}", blob.digest, self.dir.display())),
+            std::io::ErrorKind::NotFound => Error::not_found_in(&blob.digest, self.dir.display(), String::new()),
             _ => Error::io("read", &path, e),
         })?;
         match metadata.len() {
@@ -152,7 +152,7 @@ impl Layout {
         let known =
             if names.is_empty() { " (it is empty)".to_owned() } else { format!(" (it has: {})", names.join(", ")) };
         let what = tag.map_or_else(|| "an image without a name".to_owned(), str::to_owned);
-        Error::NotFound { what: format!("{what}` in `{}", self.dir.display()), known }
+        Error::not_found_in(what, self.dir.display(), known)
     }
 }
 

@@ -21,10 +21,8 @@ pub(super) fn build(host: &str, options: &Options) -> Result<(oci_client::Client
         .user_agent(USER_AGENT)
         .connect_timeout(options.connect_timeout)
         .read_timeout(options.read_timeout);
-    for certificate in &certificates {
-        let certificate = reqwest::Certificate::from_pem(&certificate.data).map_err(|e| Error::Setup(e.into()))?;
-        own = own.tls_certs_merge([certificate]);
-    }
+    let roots = certificates.iter().map(|certificate| reqwest::Certificate::from_pem(&certificate.data));
+    own = own.tls_certs_merge(roots.collect::<reqwest::Result<Vec<_>>>().map_err(|e| Error::Setup(e.into()))?);
     let own = own.build().map_err(|e| Error::Setup(e.into()))?;
     let oci = oci_client::Client::try_from(config(host, options, certificates)).map_err(|e| Error::Setup(e.into()))?;
     Ok((oci, own))

@@ -194,6 +194,13 @@ async fn upper_layers_hide_what_lower_ones_have() {
         assert_eq!(entries(&dir.path().join("out")), ["new"], "{whiteout}");
     }
     refused(&[Member::file("d/.wh...", b"")], "it hides no name").await;
+
+    // A whiteout hides nothing by way of a link.
+    let dir = tempfile::tempdir().unwrap();
+    let lower = tar_of(&[Member::file("d/a/x", b"1"), Member::link("d/l", EntryType::Symlink, "a")]);
+    let upper = tar_of(&[Member::file("d/l/.wh.x", b""), Member::file("d/l/.wh..wh..opq", b"")]);
+    unpack(dir.path(), &[lower, upper], Limits::default()).await.unwrap();
+    assert!(dir.path().join("out/a/x").exists());
 }
 
 #[tokio::test]
