@@ -1,7 +1,7 @@
 //! Kernels: from a name to files on disk.
 //!
-//! 1. [`resolve`] takes a [`KernelSource`] and returns a [`Kernel`]: a Debian package is fetched once and remembered,
-//!    a build tree or an installed tree is read where it lies.
+//! 1. [`resolve`] takes a [`KernelSource`] and returns a [`Kernel`]: a Debian package is fetched once and remembered, a
+//!    git repository fetched and built once, a build tree or an installed tree read where it lies.
 //! 2. [`payload`] takes the uncompressed ELF out of the image, so that QEMU can start it by PVH without the kernel's
 //!    own slow decompressor.
 //! 3. [`KernelConfig`] and [`ModuleTree`] tell what the kernel offers, and which modules make it so.

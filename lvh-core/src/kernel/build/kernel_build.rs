@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::log::BuildLog;
@@ -6,7 +7,6 @@ use super::site::Site;
 use super::{BuildSpec, leftovers, standing, tools};
 use crate::kernel::git::{Checkouts, Mark};
 use crate::kernel::options::OptionOutcome;
-use crate::kernel::stamp::stamp;
 use crate::kernel::{KernelConfig, KernelRelease};
 use crate::store::Key;
 use crate::{Error, ErrorKind, Events, Result};
@@ -78,7 +78,7 @@ impl Site<'_> {
         let (key, outcomes) = self.plan()?;
         let config = KernelConfig::load(&self.config())?;
         let log = self.note_path("build.log");
-        let stands = self.noted("built") == self.built(&key);
+        let stands = self.output(self.target.image()).is_some() && self.noted("built") == self.built(&key);
         let packed = products == Products::Kernel || self.is_packed(&key);
         if !stands || !packed {
             tools::check_for_building(self.spec, &config)?;
@@ -176,7 +176,10 @@ impl Site<'_> {
 
     /// What is noted of a finished build: what it is made of, and the image that came out.
     fn built(&self, key: &Key) -> String {
-        format!("{key}\n{}", stamp(&self.out.join(self.target.image())))
+        // Not the time of the last change of the inode: that is when the image got its link in the tree.
+        let image = fs::metadata(self.out.join(self.target.image()));
+        let image = image.map(|image| format!("{} {}.{}", image.size(), image.mtime(), image.mtime_nsec()));
+        format!("{key}\n{}", image.unwrap_or_default())
     }
 
     fn release(&self) -> Result<KernelRelease> {

@@ -23,6 +23,8 @@ mod site;
 mod spec;
 mod standing;
 mod target;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 pub use configure::{Configured, configure, configure_in_place};

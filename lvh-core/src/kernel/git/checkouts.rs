@@ -193,8 +193,7 @@ fn changes(dir: &Path, git: Git<'_>) -> Result<String> {
 
 /// Lets git ignore what a build leaves in the trees for people to find.
 pub(super) fn exclude_results(git_dir: &Path) -> Result<()> {
-    const RESULTS: &str =
-        "/.config\n/.config.old\n/arch/x86_64/\n/arch/arm64/boot/Image*\n/tar-install/\n/linux-*.tar\n";
+    const RESULTS: &str = "/.config\n/.config.old\n/vmlinux\n/arch/x86_64/\n/arch/x86/boot/bzImage\n/arch/arm64/boot/Image*\n/tar-install/\n/linux-*.tar\n";
     let file = git_dir.join("info/exclude");
     let text = match fs::read_to_string(&file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::path("read", &file, error)),

@@ -72,7 +72,7 @@ impl Expression {
             }
             Self::Not(inner) => vec![format!("{inner} off")],
             Self::Word(word) if wanted == Truth::Yes && self.eval(config) == Truth::Module => {
-                vec![format!("{word} built in, not a module")]
+                vec![format!("{word}=y (it is m)")]
             }
             Self::Word(_) | Self::Compare(..) | Self::Unknown => vec![self.to_string()],
         }
@@ -262,7 +262,7 @@ mod tests {
         check("A", &[]);
         check("A && B && C", &["B", "C"]);
         check("B || C && D", &["B or C and D"]);
-        check("!A && M", &["A off", "M built in, not a module"]);
+        check("!A && M", &["A off", "M=y (it is m)"]);
         check("S=\"y\"", &["S = \"y\""]);
     }
 

@@ -65,14 +65,14 @@ impl Kconfig {
 
     /// The symbol that was perhaps meant by `unknown`.
     pub(super) fn nearest(&self, unknown: &str) -> Option<&str> {
-        let slip = 2.min(unknown.len() / 4);
-        let similar = |name: &&String| name.len().abs_diff(unknown.len()) <= slip;
-        let misspelt = self.symbols.keys().filter(similar).map(|name| (edit_distance(unknown, name), name));
-        let misspelt = misspelt.filter(|(distance, _)| *distance <= slip).min();
         // Such as X86_X32, which became X86_X32_ABI.
-        let longer =
-            || self.symbols.keys().filter(|name| name.starts_with(&format!("{unknown}_"))).min_by_key(|n| n.len());
-        misspelt.map(|(_, name)| name).or_else(longer).map(String::as_str)
+        let longer = self.symbols.keys().filter(|name| name.starts_with(&format!("{unknown}_")));
+        let longer = longer.min_by_key(|name| (name.len(), *name));
+        let slip = 2.min(unknown.len() / 4);
+        let similar = self.symbols.keys().filter(|name| name.len().abs_diff(unknown.len()) <= slip);
+        let misspelt =
+            similar.map(|name| (edit_distance(unknown, name), name)).filter(|(distance, _)| *distance <= slip);
+        longer.or_else(|| misspelt.min().map(|(_, name)| name)).map(String::as_str)
     }
 }
 
@@ -244,7 +244,7 @@ config TWICE
         fs::write(dir.join("Kconfig"), TOP).unwrap();
         fs::write(
             dir.join("arch/x86/Kconfig"),
-            "config X86_X32_ABI\n\tbool \"x32\"\nconfig ISO9660_FS\n\tbool \"x\"\n",
+            "config X86_32\n\tbool \"32\"\nconfig X86_X32_ABI\n\tbool \"x32\"\nconfig ISO9660_FS\n\tbool \"x\"\n",
         )
         .unwrap();
         Kconfig::load(dir, "x86")
@@ -262,7 +262,7 @@ config TWICE
         check(
             "NET_CLS_BPF",
             "CONFIG_NET=y\nCONFIG_INET=y\nCONFIG_NET_CLS=m\nCONFIG_EXPERT=y\n",
-            &["NET_CLS built in, not a module"],
+            &["NET_CLS=y (it is m)"],
         );
         check("NET", "", &[]);
         check("AFTER", "", &[]);

@@ -124,6 +124,8 @@ fn is_honoured(wanted: &Setting, got: Option<&Value>) -> bool {
         (Setting::Default, _) | (Setting::No, None) => true,
         (Setting::Yes, Some(Value::Yes)) | (Setting::Module, Some(Value::Module)) => true,
         (Setting::Value(wanted) | Setting::Text(wanted), Some(Value::Text(got))) => wanted == got,
+        // A string that is off is empty.
+        (Setting::No, Some(Value::Text(got))) => got.is_empty(),
         // Kconfig leaves a string's line out where what it depends on is off.
         (Setting::Text(wanted), None) => wanted.is_empty(),
         _ => false,
@@ -170,10 +172,11 @@ mod tests {
         let check = |entry: &[&str], config: &str, expected: &str| assert_eq!(judged(entry, config), expected);
         check(&["-e", "NET"], "CONFIG_NET=y\n", "CONFIG_NET=y: honoured");
         check(&["-d", "LUSTRE_FS"], "", "# CONFIG_LUSTRE_FS is not set: honoured");
+        check(&["-d", "KEYS"], "CONFIG_KEYS=\"\"\n", "# CONFIG_KEYS is not set: honoured");
         check(&["-e", "NTE"], "", "CONFIG_NTE=y: this kernel has no such option");
         check(&["-e", "NR_CPUZ"], "", "CONFIG_NR_CPUZ=y: this kernel has no such option; did you mean CONFIG_NR_CPUS?");
         check(&["-m", "TLS"], "", "CONFIG_TLS=m: needs INET");
-        check(&["-e", "TLS"], "CONFIG_INET=m\nCONFIG_TLS=m\n", "CONFIG_TLS=y: needs INET built in, not a module");
+        check(&["-e", "TLS"], "CONFIG_INET=m\nCONFIG_TLS=m\n", "CONFIG_TLS=y: needs INET=y (it is m)");
         check(&["-m", "TLS"], "CONFIG_INET=y\nCONFIG_TLS=y\n", "CONFIG_TLS=m: came out as `y`");
         check(&["-d", "USB"], "CONFIG_USB=y\n", "# CONFIG_USB is not set: came out as `y`");
         check(&["-e", "CRC"], "", "CONFIG_CRC=y: cannot be set by itself: other options turn it on");
