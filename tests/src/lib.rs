@@ -1,11 +1,13 @@
 //! End-to-end tests of lvh.
 
+mod kernel_source;
 mod project;
 mod register;
 mod report;
 mod target;
 mod traces;
 
+pub use kernel_source::KernelSource;
 pub use project::Project;
 pub use register::succeeded;
 pub use report::Report;
