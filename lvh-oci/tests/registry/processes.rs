@@ -53,12 +53,21 @@ fn nothing_is_half_made(dir: &Path) {
     }
 }
 
+/// Waits until the child asks for a blob, or has ended; then some of its bytes are here a moment later.
+async fn under_way(proxy: &Proxy, child: &mut std::process::Child) -> Duration {
+    let before = proxy.requests(BLOB).len();
+    while proxy.requests(BLOB).len() == before && child.try_wait().unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Duration::from_millis(150)
+}
+
 /// Kills pulls at moments that are spread over the time that one takes, each in turn; `LVH_TEST_KILLS` says how many.
 #[tokio::test]
 async fn a_killed_pull_leaves_nothing_half_made_and_the_next_goes_on() {
     let (_registry, proxy, dir) = served().await;
     let kills: u32 = std::env::var("LVH_TEST_KILLS").map_or(12, |text| text.parse().unwrap());
-    proxy.on(BLOB, usize::MAX, Fault::Slow(Duration::from_millis(3)));
+    proxy.on(BLOB, usize::MAX, Fault::Slow(Duration::from_millis(10)));
     let whole = tempfile::tempdir().unwrap();
     let start = Instant::now();
     assert!(Process::pull(&proxy.name("k:1"), whole.path()).verdict(whole.path()).starts_with("ok "));
@@ -66,7 +75,9 @@ async fn a_killed_pull_leaves_nothing_half_made_and_the_next_goes_on() {
     let mut finished = 0;
     for kill in 0..kills {
         let mut child = Process::pull(&proxy.name("k:1"), dir.path()).spawn();
-        tokio::time::sleep(whole * (kill + 1) / kills).await;
+        // Every other one while its blob is on the way: how long it takes to come to that, a busy machine changes.
+        let moment = if kill % 2 == 0 { whole * (kill + 1) / kills } else { under_way(&proxy, &mut child).await };
+        tokio::time::sleep(moment).await;
         child.kill().unwrap();
         child.wait().unwrap();
         nothing_is_half_made(dir.path());
