@@ -80,9 +80,9 @@ mod guest;
 mod host_context;
 mod json;
 pub mod kernel;
-mod nearest;
 #[doc(hidden)]
 pub mod machine;
+mod nearest;
 #[doc(hidden)]
 pub mod process;
 pub mod progress;

@@ -25,8 +25,7 @@ pub(crate) struct Args {
     words: Vec<String>,
     #[command(flatten)]
     dir: Dir,
-    /// Groups of options for this kernel, with commas between them: basic, bpf, virtio, minimize, namespaces, lvh-boot,
-    /// lvh-fast
+    /// Groups of options for this kernel, with commas between them: basic, bpf, virtio, minimize, namespaces
     #[arg(long, value_name = "GROUPS", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     config_groups: Vec<String>,
     /// Only print what would be added

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     force: bool,
     #[command(flatten)]
     backup: Backup,
-    /// Groups of options, with commas between them: basic, bpf, virtio, minimize, namespaces, lvh-boot, lvh-fast [default:
+    /// Groups of options, with commas between them: basic, bpf, virtio, minimize, namespaces [default:
     /// the first five]
     #[arg(long, value_name = "GROUPS", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     config_groups: Option<Vec<String>>,

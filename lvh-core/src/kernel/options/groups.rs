@@ -51,11 +51,19 @@ pub fn group(name: &str) -> Result<Vec<KernelOption>> {
 /// The options of the group called `name` as entries of a configuration file.
 ///
 /// # Errors
-/// As [`group`].
+/// As [`group`], and where the group starts from nothing, which such a file has no words for.
 pub fn group_entries(name: &str) -> Result<Vec<Vec<String>>> {
+    let options = group(name)?;
+    if Base::of_groups(&[name]) == Base::Nothing {
+        let message =
+            format!("the group `{name}` starts from an empty configuration, and `kernels.json` cannot say so");
+        return Err(Error::new(ErrorKind::Usage, message).with_hint(format!(
+            "write it to `lvh.toml`: a table [kernels.NAME] with git = \"…\" and groups = [\"{name}\"]"
+        )));
+    }
     let word = |option: &KernelOption| if option.setting == Setting::No { "--disable" } else { "--enable" };
     let entry = |option: KernelOption| vec![word(&option).to_owned(), format!("CONFIG_{}", option.symbol)];
-    Ok(group(name)?.into_iter().map(entry).collect())
+    Ok(options.into_iter().map(entry).collect())
 }
 
 impl Base {
@@ -100,6 +108,7 @@ mod tests {
         check("bpf", 15, &["--enable", "CONFIG_BPF"], &["--enable", "CONFIG_NET_TC_SKB_EXT"]);
         check("virtio", 9, &["--enable", "CONFIG_VIRTIO"], &["--enable", "CONFIG_VIRTIO_BLK"]);
         check("minimize", 18, &["--disable", "CONFIG_DRM"], &["--disable", "CONFIG_THERMAL"]);
+        assert!(group_entries("lvh-fast").is_err());
         check("namespaces", 7, &["--enable", "CONFIG_NAMESPACES"], &["--enable", "CONFIG_NET_NS"]);
     }
 
