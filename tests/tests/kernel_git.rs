@@ -79,6 +79,7 @@ impl World {
 }
 
 #[test]
+#[ignore = "builds a kernel, which takes ten minutes"]
 fn a_kernel_is_built_booted_changed_and_removed() {
     let world = World::new();
     strict_options_are_errors(&world);
