@@ -24,6 +24,24 @@ impl Dir {
     }
 }
 
+/// One kernel of `kernels.json`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    /// Its name
+    #[arg(value_name = "KERNEL")]
+    words: Vec<String>,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+impl Named {
+    /// The data directory, and the kernel's name.
+    pub(crate) fn get(mut self) -> Result<(PathBuf, String)> {
+        expect_count(&self.words, 1..=1)?;
+        Ok((self.dir.get()?, self.words.remove(0)))
+    }
+}
+
 /// `--arch`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {

@@ -2,7 +2,7 @@
 
 use lvh_core::config::KernelsFile;
 
-use super::arguments::{Dir, Target, expect_count};
+use super::arguments::{Named, Target};
 use super::work;
 use crate::terminal;
 
@@ -13,21 +13,17 @@ use crate::terminal;
     override_usage = "lvh kernels build [OPTIONS] --dir <DIR> <KERNEL>"
 )]
 pub(crate) struct Args {
-    /// Its name
-    #[arg(value_name = "KERNEL")]
-    words: Vec<String>,
     #[command(flatten)]
-    dir: Dir,
+    kernel: Named,
     #[command(flatten)]
     target: Target,
 }
 
 /// Builds it.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    expect_count(&args.words, 1..=1)?;
-    let dir = args.dir.get()?;
+    let (dir, name) = args.kernel.get()?;
     let file = KernelsFile::load(&dir)?;
-    let kernel = file.kernel(&args.words[0])?;
+    let kernel = file.kernel(&name)?;
     work::build(&dir, &file, kernel, args.target.get()?, &terminal::events())?;
     Ok(())
 }

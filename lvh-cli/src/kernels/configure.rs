@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lvh_core::config::{KernelEntry, KernelsFile};
 
-use super::arguments::{Dir, Target, expect_count};
+use super::arguments::{Dir, Named, Target, expect_count};
 use super::work;
 use crate::terminal;
 
@@ -15,11 +15,8 @@ use crate::terminal;
     override_usage = "lvh kernels configure [OPTIONS] --dir <DIR> <KERNEL>"
 )]
 pub(crate) struct Args {
-    /// Its name
-    #[arg(value_name = "KERNEL")]
-    words: Vec<String>,
     #[command(flatten)]
-    dir: Dir,
+    kernel: Named,
     #[command(flatten)]
     target: Target,
 }
@@ -47,10 +44,9 @@ pub(crate) struct RawArgs {
 
 /// Configures the kernel.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    expect_count(&args.words, 1..=1)?;
-    let dir = args.dir.get()?;
+    let (dir, name) = args.kernel.get()?;
     let file = KernelsFile::load(&dir)?;
-    let kernel = file.kernel(&args.words[0])?;
+    let kernel = file.kernel(&name)?;
     work::configure(&dir, &file, kernel, args.target.get()?, &terminal::events())?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use lvh_core::config::KernelsFile;
 
-use super::arguments::{Dir, expect_count};
+use super::arguments::Named;
 use super::work;
 use crate::terminal;
 
@@ -13,19 +13,15 @@ use crate::terminal;
     override_usage = "lvh kernels fetch [OPTIONS] --dir <DIR> <KERNEL>"
 )]
 pub(crate) struct Args {
-    /// Its name
-    #[arg(value_name = "KERNEL")]
-    words: Vec<String>,
     #[command(flatten)]
-    dir: Dir,
+    kernel: Named,
 }
 
 /// Fetches it.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    expect_count(&args.words, 1..=1)?;
-    let dir = args.dir.get()?;
+    let (dir, name) = args.kernel.get()?;
     let file = KernelsFile::load(&dir)?;
-    let kernel = file.kernel(&args.words[0])?;
+    let kernel = file.kernel(&name)?;
     work::fetch(&dir, kernel, &terminal::events())?;
     Ok(())
 }

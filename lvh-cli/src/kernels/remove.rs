@@ -5,7 +5,7 @@ use std::path::Path;
 use lvh_core::config::{KernelEntry, KernelsFile};
 use lvh_core::{Error, Events};
 
-use super::arguments::{Backup, Dir, expect_count};
+use super::arguments::{Backup, Named};
 use super::work;
 use crate::terminal;
 
@@ -16,21 +16,17 @@ use crate::terminal;
     override_usage = "lvh kernels remove [OPTIONS] --dir <DIR> <KERNEL>"
 )]
 pub(crate) struct Args {
-    /// Its name
-    #[arg(value_name = "KERNEL")]
-    words: Vec<String>,
     #[command(flatten)]
-    dir: Dir,
+    kernel: Named,
     #[command(flatten)]
     backup: Backup,
 }
 
 /// Removes it; from the file also where its tree cannot be removed.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    expect_count(&args.words, 1..=1)?;
-    let dir = args.dir.get()?;
+    let (dir, name) = args.kernel.get()?;
     let events = terminal::events();
-    let kernel = KernelsFile::edit(&dir, args.backup.get(), &events, |file| file.remove(&args.words[0]))?;
+    let kernel = KernelsFile::edit(&dir, args.backup.get(), &events, |file| file.remove(&name))?;
     remove_tree(&dir, &kernel, &events)?;
     Ok(())
 }
