@@ -1,8 +1,8 @@
 //! Credentials: which a registry gets, from which file or helper; and the tokens that they are exchanged for.
 
+mod credential_helper;
 mod credentials;
 mod file;
-mod helper;
 mod places;
 mod token;
 

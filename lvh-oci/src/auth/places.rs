@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Credentials;
+use super::credential_helper;
 use super::file::AuthFile;
-use super::helper;
 use crate::{Error, Options, Reference, Result};
 
 /// The files that may hold credentials, the first to be asked first.
@@ -64,7 +64,7 @@ impl Places {
 
 async fn look(path: &Path, file: &AuthFile, reference: &Reference, patience: Duration) -> Result<Option<Found>> {
     if let Some((name, server)) = file.helper(reference)
-        && let Some(credentials) = helper::ask(name, server, patience).await?
+        && let Some(credentials) = credential_helper::ask(name, server, patience).await?
     {
         let from = From::Helper { program: format!("docker-credential-{name}"), file: path.to_owned() };
         return Ok(Some(Found { credentials, from }));
