@@ -31,72 +31,53 @@ fn check(exec: Exec) {
     }
 }
 
-#[lvh::test(
-    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
-    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
-)]
-fn linux_6_1() {
-    check(Exec::new("6.1", "vhost-user-vsock", "virtiofs"));
-    check(Exec::new("6.1", "virtio-serial", "9p"));
+/// Tests that share the VM with KVM: what they ask for must be the same.
+macro_rules! with_kvm {
+    ($(fn $name:ident() $body:block)*) => {
+        $(#[lvh::test(
+            kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
+            modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
+        )]
+        fn $name() $body)*
+    };
 }
 
-#[lvh::test(
-    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
-    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
-)]
-fn linux_6_12() {
-    check(Exec::new("6.12", "vhost-user-vsock", "packed"));
-}
+with_kvm! {
+    fn linux_6_1() {
+        check(Exec::new("6.1", "vhost-user-vsock", "virtiofs"));
+        check(Exec::new("6.1", "virtio-serial", "9p"));
+    }
 
-#[lvh::test(
-    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
-    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
-)]
-fn linux_7_x() {
-    check(Exec::new("7.x", "vhost-vsock", "virtiofs"));
-    check(Exec::new("7.x", "virtio-serial", "packed"));
-}
+    fn linux_6_12() {
+        check(Exec::new("6.12", "vhost-user-vsock", "packed"));
+    }
 
-#[lvh::test(
-    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
-    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
-)]
-fn two_cpus() {
-    check(Exec { cpus: 2, program: "nproc", prints: "2\n", ..Exec::new("6.1", "serial", "packed") });
-}
+    fn linux_7_x() {
+        check(Exec::new("7.x", "vhost-vsock", "virtiofs"));
+        check(Exec::new("7.x", "virtio-serial", "packed"));
+    }
 
-#[lvh::test(
-    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
-    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
-)]
-fn clocks_are_right_after_a_resume() {
-    clocks::check();
-    machine::with_kvm_that_has_booted();
-}
+    fn two_cpus() {
+        check(Exec { cpus: 2, program: "nproc", prints: "2\n", ..Exec::new("6.1", "serial", "packed") });
+    }
 
-#[lvh::test(
-    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
-    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
-)]
-fn what_doctor_says_of_each_kvm() {
-    machine::with_kvm_that_works();
-    machine::without_kvm();
-}
+    fn clocks_are_right_after_a_resume() {
+        clocks::check();
+        machine::with_kvm_that_has_booted();
+    }
 
-#[lvh::test(
-    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
-    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
-)]
-fn an_ordinary_user_may_not_open_it() {
-    machine::as_nobody();
-}
+    fn what_doctor_says_of_each_kvm() {
+        machine::with_kvm_that_works();
+        machine::without_kvm();
+    }
 
-#[lvh::test(
-    kernel = "6.12", accel = "tcg", cpus = 1, memory = "4G",
-    modules = ["kvm_amd", "vhost_vsock"], kernel_args = "nohz=off highres=off"
-)]
-fn one_that_dies_beside_one_that_works() {
-    machine::with_kvm_that_dies();
+    fn an_ordinary_user_may_not_open_it() {
+        machine::as_nobody();
+    }
+
+    fn one_that_dies_beside_one_that_works() {
+        machine::with_kvm_that_dies();
+    }
 }
 
 lvh::main!();
