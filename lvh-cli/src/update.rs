@@ -25,8 +25,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let names = if args.kernels.is_empty() { config.default_kernels.clone() } else { args.kernels };
     for name in names {
         let source = config.kernel(&name)?;
-        kernel::forget(&source, &store)?;
-        let kernel = kernel::resolve_blocking(&name, &source, &store, &terminal::events())?;
+        let kernel = kernel::update_blocking(&name, &source, &store, &terminal::events())?;
         terminal::output(&format!("{name}: {} ({})\n", kernel.release, kernel.identity))?;
     }
     Ok(ExitCode::SUCCESS)

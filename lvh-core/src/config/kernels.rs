@@ -149,12 +149,19 @@ impl Config {
     }
 }
 
-/// A kernel of `kernels.json`, which is built from its source.
+/// A kernel of `kernels.json`: it is built from its source, or its tree was made by other means.
 fn built(name: &str, file: &KernelsFile) -> Result<KernelSource> {
     let kernel = file.kernel(name)?;
     let data_dir = file.path().parent().unwrap_or(Path::new(""));
-    let source = || Ok(GitSource { url: kernel.git_url(data_dir)?, build: file.build_spec(kernel, Arch::HOST)? });
-    source().map(KernelSource::Git).map_err(|error: Error| {
+    let source = || {
+        let tree = kernel.tree(data_dir)?;
+        if kernel.url.is_empty() && tree.exists() {
+            return Ok(KernelSource::Path(tree));
+        }
+        let (url, build) = (kernel.git_url(data_dir)?, file.build_spec(kernel, Arch::HOST)?);
+        Ok(KernelSource::Git(GitSource { url, build, tree: Some(name.to_owned()) }))
+    };
+    source().map_err(|error: Error| {
         let hint = format!("a table [kernels.{}] in `{}` goes first", bare_or_quoted(name), Config::FILE_NAME);
         let message = format!("kernel `{name}` of `{}` cannot be built", file.path().display());
         Error::new(error.kind(), message).with_source(error).with_hint(hint)

@@ -6,10 +6,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::build::{Products, Site};
+use super::build::{Products, Site, was_built_in_place};
 use super::git::{Checkouts, LocalWork};
+use super::local::{self, LocalKernel};
 use super::modules::depmod::depmod;
 use super::options::OptionOutcome;
+use super::wanted::Wanted;
 use super::{GitSource, KernelRelease};
 use crate::store::{Entry, Key, Store};
 use crate::{Error, ErrorKind, Events, Result};
@@ -29,30 +31,37 @@ pub(super) struct GitKernel {
 }
 
 /// The question that the store remembers the answer to.
-pub(super) fn question(source: &GitSource) -> Key {
-    let strict = source.build.strict.to_string();
-    Key::of(["git", LAYOUT, &source.url.to_string(), source.build.key().as_str(), &strict])
+///
+/// What `lvh kernels build` makes in a tree of people's is another answer, so that it counts as soon as it is there.
+pub(super) fn question(source: &GitSource, store: &Store) -> Key {
+    let (strict, build) = (source.build.strict.to_string(), source.build.key());
+    let url = source.url.to_string();
+    let built = source.tree.as_ref().map(|tree| Checkouts::new(store.root()).last_build(tree));
+    Key::of(["git", LAYOUT, &url, build.as_str(), &strict].into_iter().chain(built.as_deref()))
+}
+
+/// The tree of people's that another tool built the kernel in, with what it found there.
+pub(super) fn built_in_place(source: &GitSource, store: &Store) -> Option<LocalKernel> {
+    let tree = store.root().join("kernels").join(source.tree.as_ref()?);
+    let in_place = was_built_in_place(&tree, source.build.arch);
+    in_place.then(|| local::at(&tree).ok()).flatten()
 }
 
 /// The kernel that `source` was built to, from the store; else it is fetched and built. Blocks.
-pub(super) fn resolve(
-    name: &str,
-    subject: &str,
-    source: &GitSource,
-    store: &Store,
-    events: &Events,
-) -> Result<GitKernel> {
-    let question = question(source);
+pub(super) fn resolve(wanted: &Wanted<'_>, source: &GitSource) -> Result<GitKernel> {
+    let Wanted { subject, store, events, .. } = *wanted;
+    let asked = question(source, store);
     let waiting = || events.step(subject, "waiting for another process that builds it");
-    if let Some(kernel) = known(store, &question, &waiting)? {
+    let known = || if wanted.newest { Ok(None) } else { known(store, &asked, &waiting) };
+    if let Some(kernel) = known()? {
         return Ok(kernel);
     }
-    let _turn = store.lock(&format!("resolve-{question}"), &waiting)?;
-    if let Some(kernel) = known(store, &question, &waiting)? {
+    let _turn = store.lock(&format!("resolve-{asked}"), &waiting)?;
+    if let Some(kernel) = known()? {
         return Ok(kernel);
     }
-    let kernel = make(name, subject, source, store, events)?;
-    store.remember(&question, &kernel.key)?;
+    let kernel = make(wanted, source)?;
+    store.remember(&question(source, store), &kernel.key)?;
     Ok(kernel)
 }
 
@@ -71,13 +80,18 @@ fn load(key: Key, entry: Entry) -> Result<GitKernel> {
     Ok(GitKernel { key, identity, release, entry })
 }
 
-fn make(name: &str, subject: &str, source: &GitSource, store: &Store, events: &Events) -> Result<GitKernel> {
+fn make(wanted: &Wanted<'_>, source: &GitSource) -> Result<GitKernel> {
+    let Wanted { name, subject, store, events, newest } = *wanted;
     // Another project may give the name to another repository.
-    let tree = format!("{name}-{}", &Key::of([source.url.to_string()]).as_str()[..8]);
+    let own = || format!("{name}-{}", &Key::of([source.url.to_string()]).as_str()[..8]);
+    let tree = source.tree.clone().unwrap_or_else(own);
     let checkouts = Checkouts::new(store.root()).called(subject);
+    let there = checkouts.dir(&tree)?.join(".git").exists();
     match store.is_offline() {
+        // Its people say when their tree moves on.
+        false if there && source.tree.is_some() && !newest => {}
         false => drop(checkouts.fetch(&tree, &source.url, LocalWork::Keep, events)?),
-        true if !checkouts.dir(&tree)?.join(".git").exists() => return Err(offline(source)),
+        true if !there => return Err(offline(source)),
         true => {}
     }
     let open = checkouts.open(&tree, events)?;
@@ -90,8 +104,9 @@ fn make(name: &str, subject: &str, source: &GitSource, store: &Store, events: &E
     }
     let key = site.build(Products::Kernel)?.key;
     let identity = identity(source, &site, &key);
-    let entry = store.populate(KIND, &key, &waiting, |staging| keep(&site, &identity, &staging.entry()))?;
-    load(key, entry)
+    let entry = store.populate(KIND, &key, &waiting, |staging| keep(&site, &identity, &staging.entry()));
+    site.show()?;
+    load(key, entry?)
 }
 
 /// Such as `https://…/bpf-next.git#master 0123456789ab sha256:…`.

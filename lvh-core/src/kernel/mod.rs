@@ -20,11 +20,12 @@ mod properties;
 mod resolve;
 mod source;
 mod stamp;
+mod wanted;
 
 pub use config::{KernelConfig, Value};
 pub(crate) use image::elf::Elf;
 pub use image::payload;
 pub use modules::{Availability, LoadableModule, ModuleTree};
-pub use resolve::{forget, resolve, resolve_blocking};
+pub use resolve::{forget, resolve, resolve_blocking, update_blocking};
 pub use source::{DebSource, GitSource, Kernel, KernelRelease, KernelSource};
 pub(crate) use stamp::stamp;

@@ -11,6 +11,7 @@ use super::image::payload::{self, Extracted};
 use super::local::{self, LocalKernel, LocalModules};
 use super::modules::built;
 use super::stamp::stamp;
+use super::wanted::Wanted;
 use super::{DebSource, GitSource, Kernel, KernelRelease, KernelSource, deb, from_git};
 use crate::machine::start_thread;
 use crate::store::{Entry, Key, Store};
@@ -20,7 +21,7 @@ use crate::{Arch, Error, ErrorKind, Event, Events, Result};
 /// calls the kernel.
 ///
 /// A Debian package, or a branch of a git repository, is resolved once and remembered: the next call asks neither apt
-/// nor the network, until [`forget`]. Any number of processes may ask at once; one works, the others wait for it.
+/// nor the network, until [`update_blocking`]. Any number of processes may ask at once; one works, the others wait for it.
 ///
 /// # Errors
 /// When the source names nothing, cannot be fetched, or holds no kernel.
@@ -43,8 +44,22 @@ pub async fn resolve(name: &str, source: &KernelSource, store: &Store, events: &
 /// # Errors
 /// As [`resolve`].
 pub fn resolve_blocking(name: &str, source: &KernelSource, store: &Store, events: &Events) -> Result<Kernel> {
+    run(name, source, store, events, false)
+}
+
+/// As [`resolve_blocking`], but asks the archive or remote again what a suite or a branch stands for.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn update_blocking(name: &str, source: &KernelSource, store: &Store, events: &Events) -> Result<Kernel> {
+    forget(source, store)?;
+    run(name, source, store, events, true)
+}
+
+fn run(name: &str, source: &KernelSource, store: &Store, events: &Events, newest: bool) -> Result<Kernel> {
     let (watched, worked) = watch(events);
-    let resolver = Resolver { name, subject: format!("kernel `{name}`"), store, events: &watched };
+    let subject = format!("kernel `{name}`");
+    let resolver = Resolver(Wanted { name, subject: &subject, store, events: &watched, newest });
     let kernel = match source {
         KernelSource::Deb(source) => resolver.deb(source),
         KernelSource::Git(source) => resolver.git(source),
@@ -54,7 +69,7 @@ pub fn resolve_blocking(name: &str, source: &KernelSource, store: &Store, events
     store.take_notes().into_iter().for_each(|note| events.note(note));
     let kernel = kernel?;
     if worked.load(Ordering::Relaxed) {
-        events.send(Event::Done { subject: resolver.subject, result: kernel.release.to_string() });
+        events.send(Event::Done { subject, result: kernel.release.to_string() });
     }
     Ok(kernel)
 }
@@ -77,26 +92,26 @@ fn watch(events: &Events) -> (Events, Arc<AtomicBool>) {
 pub fn forget(source: &KernelSource, store: &Store) -> Result<bool> {
     match source {
         KernelSource::Deb(source) => store.forget(&deb::question(source, Arch::HOST)),
-        KernelSource::Git(source) => store.forget(&from_git::question(source)),
+        KernelSource::Git(source) => store.forget(&from_git::question(source, store)),
         KernelSource::Path(_) | KernelSource::Host => Ok(false),
     }
 }
 
-struct Resolver<'a> {
-    name: &'a str,
-    subject: String,
-    store: &'a Store,
-    events: &'a Events,
-}
+struct Resolver<'a>(Wanted<'a>);
 
 impl Resolver<'_> {
     fn deb(&self, source: &DebSource) -> Result<Kernel> {
-        let deb = deb::resolve(&self.subject, source, Arch::HOST, self.store, self.events)?;
+        let Wanted { subject, store, events, .. } = self.0;
+        let deb = deb::resolve(subject, source, Arch::HOST, store, events)?;
         self.stored(deb.key, deb.identity, deb.release, &deb.entry)
     }
 
     fn git(&self, source: &GitSource) -> Result<Kernel> {
-        let built = from_git::resolve(self.name, &self.subject, source, self.store, self.events)?;
+        let in_place = if self.0.newest { None } else { from_git::built_in_place(source, self.0.store) };
+        if let Some(found) = in_place {
+            return self.local(found);
+        }
+        let built = from_git::resolve(&self.0, source)?;
         self.stored(built.key, built.identity, built.release, &built.entry)
     }
 
@@ -106,7 +121,7 @@ impl Resolver<'_> {
         let existing = |path: PathBuf| path.exists().then_some(path);
         let extracted = self.extract(&image, &key)?;
         Ok(Kernel {
-            name: self.name.to_owned(),
+            name: self.0.name.to_owned(),
             identity,
             key: key.to_string(),
             config: existing(entry.path().join("config")).or(extracted.config),
@@ -129,12 +144,12 @@ impl Resolver<'_> {
             LocalModules::None => (String::new(), None),
             LocalModules::Installed(dir) => (installed_stamp(dir), Some(dir.clone())),
             LocalModules::Built(root) => {
-                let gathered = built::gather(root, &local.release, self.store)?;
+                let gathered = built::gather(root, &local.release, self.0.store)?;
                 gathered.map_or_else(Default::default, |(key, dir)| (key.to_string(), Some(dir)))
             }
         };
         Ok(Kernel {
-            name: self.name.to_owned(),
+            name: self.0.name.to_owned(),
             identity: format!("{} sha256:{digest}", local.image.display()),
             key: Key::of(["local", digest.as_str(), &modules_key]).to_string(),
             config: local.config.or(extracted.config),
@@ -148,8 +163,8 @@ impl Resolver<'_> {
 
     /// The image in the packed file `packed`, whose digest is `key`.
     fn unpack(&self, packed: &Path, key: &Key) -> Result<PathBuf> {
-        let start = || self.events.step(&self.subject, "unpacking the kernel image");
-        let entry = self.store.populate("unpacked", key, &start, |staging| {
+        let start = || self.0.events.step(self.0.subject, "unpacking the kernel image");
+        let entry = self.0.store.populate("unpacked", key, &start, |staging| {
             start();
             let image = staging.entry().join("image");
             fs::write(&image, local::unpacked(packed)?).map_err(|e| Error::path("write", &image, e))
@@ -158,21 +173,21 @@ impl Resolver<'_> {
     }
 
     fn extract(&self, image: &Path, key: &Key) -> Result<Extracted> {
-        let start = || self.events.step(&self.subject, "unpacking the kernel image");
+        let start = || self.0.events.step(self.0.subject, "unpacking the kernel image");
         let tell = |reason: &str| {
-            self.events.note(format!("{} starts by its own decompressor, which is slower: {reason}", self.subject));
+            self.0.events.note(format!("{} starts by its own decompressor, which is slower: {reason}", self.0.subject));
         };
-        payload::extracted(image, key, self.store, &start, &tell)
+        payload::extracted(image, key, self.0.store, &start, &tell)
     }
 
     /// The digest of a file, computed again only when the file changes.
     fn digest(&self, file: &Path) -> Result<Key> {
         let question = Key::of(["digest".to_owned(), stamp(file)]);
-        if let Some(digest) = self.store.recall(&question) {
+        if let Some(digest) = self.0.store.recall(&question) {
             return Ok(digest);
         }
         let digest = Key::of_file(file)?;
-        self.store.remember(&question, &digest)?;
+        self.0.store.remember(&question, &digest)?;
         Ok(digest)
     }
 }

@@ -43,6 +43,9 @@ pub struct GitSource {
     pub url: GitUrl,
     /// How it is configured and built.
     pub build: BuildSpec,
+    /// The tree of `kernels/` in the data directory that it is built in, and that people work in too: that of a kernel of
+    /// `kernels.json`. Default: one of its own.
+    pub tree: Option<String>,
 }
 
 /// `uname -r` of a kernel, such as `6.12.117+deb13-amd64`.

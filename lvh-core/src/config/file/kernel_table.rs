@@ -146,6 +146,7 @@ fn git(table: &Table<'_>, base_dir: &Path) -> Result<GitSource> {
     Ok(GitSource {
         url,
         build: BuildSpec { base: Base::of_groups(&groups), options, make_args, strict, ..BuildSpec::default() },
+        tree: None,
     })
 }
 

@@ -35,7 +35,7 @@ pub fn configure(checkouts: &Checkouts, name: &str, spec: &BuildSpec, events: &E
     let open = checkouts.open(name, events)?;
     let site = Site::new(&open, spec, events)?;
     let outcomes = site.configure()?;
-    standing::show(site.tree(), &site.out, site.target)?;
+    site.show()?;
     Ok(Configured { config: site.tree().join(".config"), outcomes })
 }
 

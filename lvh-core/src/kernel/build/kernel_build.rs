@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::log::BuildLog;
 use super::site::Site;
 use super::{BuildSpec, leftovers, standing, tools};
-use crate::kernel::git::{Checkouts, Mark};
+use crate::kernel::git::{BUILT, Checkouts, Mark};
 use crate::kernel::options::OptionOutcome;
 use crate::kernel::{KernelConfig, KernelRelease};
 use crate::store::Key;
@@ -63,7 +63,7 @@ pub fn build(
     let open = checkouts.open(name, events)?;
     let site = Site::new(&open, spec, events)?;
     let built = site.build(products)?;
-    standing::show(site.tree(), &site.out, site.target)?;
+    site.show()?;
     Ok(built)
 }
 
@@ -78,7 +78,7 @@ impl Site<'_> {
         let (key, outcomes) = self.plan()?;
         let config = KernelConfig::load(&self.config())?;
         let log = self.note_path("build.log");
-        let stands = self.output(self.target.image()).is_some() && self.noted("built") == self.built(&key);
+        let stands = self.output(self.target.image()).is_some() && self.noted(BUILT) == self.built(&key);
         let packed = products == Products::Kernel || self.is_packed(&key);
         if !stands || !packed {
             tools::check_for_building(self.spec, &config)?;
@@ -88,7 +88,7 @@ impl Site<'_> {
                 self.make_all(&config, &mut log)?;
                 // make completes a configuration that Kconfig would ask about.
                 self.note_completed()?;
-                self.note("built", &self.built(&self.key()?))?;
+                self.note(BUILT, &self.built(&self.key()?))?;
             }
             if products == Products::Packages {
                 self.pack(&mut log)?;
@@ -112,6 +112,7 @@ impl Site<'_> {
         if !KernelConfig::load(&self.config())?.is_on("MODULES") {
             return Ok(());
         }
+        self.clear_tree()?;
         let mut log = BuildLog::begin(self.note_path("install.log"))?;
         let path = format!("INSTALL_MOD_PATH={}", root.display());
         // BTF stays: strip takes debugging sections alone.

@@ -29,5 +29,5 @@ mod tools;
 
 pub use configure::{Configured, configure, configure_in_place};
 pub use kernel_build::{Built, Products, build};
-pub(in crate::kernel) use site::Site;
+pub(in crate::kernel) use site::{Site, was_built_in_place};
 pub use spec::BuildSpec;

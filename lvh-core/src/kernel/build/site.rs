@@ -8,7 +8,7 @@ use super::target::Target;
 use super::{BuildSpec, standing};
 use crate::kernel::git::{Checkout, OpenTree};
 use crate::store::Key;
-use crate::{Error, Events, Result};
+use crate::{Arch, Error, Events, Result};
 
 /// A tree under lock, and what is to be made of it.
 #[derive(Debug)]
@@ -49,11 +49,16 @@ impl<'s> Site<'s> {
         Make { source, out: None, spec: self.spec, date, subject, events: self.events, lock }
     }
 
+    /// Puts what people look for into the source tree.
+    pub(in crate::kernel) fn show(&self) -> Result<()> {
+        standing::show(self.tree(), &self.out, self.target)
+    }
+
     /// Takes from the source tree what make would stumble over or take for its own.
     pub(super) fn clear_tree(&self) -> Result<()> {
         standing::take_config(self.tree(), &self.config())?;
         standing::hide(self.tree(), self.target)?;
-        if !was_built_in_place(self.tree(), self.target) {
+        if !was_built_in_place(self.tree(), self.spec.arch) {
             return Ok(());
         }
         let tree = self.tree().display();
@@ -86,7 +91,7 @@ impl<'s> Site<'s> {
 }
 
 /// What the kernel's Makefile looks for before it takes an output directory ("The source tree is not clean").
-fn was_built_in_place(tree: &Path, target: Target) -> bool {
-    let generated = format!("arch/{}/include/generated", target.srcarch());
+pub(in crate::kernel) fn was_built_in_place(tree: &Path, arch: Arch) -> bool {
+    let generated = format!("arch/{}/include/generated", Target::of(arch).srcarch());
     ["include/config", &generated].iter().any(|dir| tree.join(dir).is_dir())
 }

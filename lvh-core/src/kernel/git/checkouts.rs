@@ -10,6 +10,9 @@ use crate::kernel::stamp::stamp;
 use crate::store::{Key, Lock};
 use crate::{Error, ErrorKind, Events, Result};
 
+/// What a build notes at its end, in the directory that lvh keeps for a kernel.
+pub(in crate::kernel) const BUILT: &str = "built";
+
 /// The kernels of one data directory that have a source tree.
 #[derive(Debug, Clone)]
 pub struct Checkouts {
@@ -104,6 +107,11 @@ impl Checkouts {
         let built = own.exists();
         remove_dir(&own)?;
         Ok(removed || built)
+    }
+
+    /// What changes when the kernel `name` is built; whether it can be a kernel's name is not asked.
+    pub(in crate::kernel) fn last_build(&self, name: &str) -> String {
+        self.places(name).map_or_else(|error| error.to_string(), |places| stamp(&places.own().join(BUILT)))
     }
 
     /// Takes the lock of the kernel `name`, for as long as the tree is worked in.

@@ -18,7 +18,7 @@ mod tests;
 mod tree;
 mod url;
 
-pub(in crate::kernel) use checkouts::OpenTree;
+pub(in crate::kernel) use checkouts::{BUILT, OpenTree};
 pub use checkouts::{Checkout, Checkouts, LocalWork};
 pub(in crate::kernel) use places::Mark;
 pub use url::GitUrl;

@@ -1,0 +1,14 @@
+use crate::{Events, Store};
+
+/// A kernel that somebody asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// What the user calls it.
+    pub(super) name: &'a str,
+    /// What events and errors call it.
+    pub(super) subject: &'a str,
+    pub(super) store: &'a Store,
+    pub(super) events: &'a Events,
+    /// What is remembered does not count.
+    pub(super) newest: bool,
+}
