@@ -8,6 +8,7 @@ mod exit;
 mod go_style;
 mod kernels;
 mod man;
+mod oci;
 mod relay;
 mod runner;
 mod terminal;

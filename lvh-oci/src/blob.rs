@@ -13,12 +13,21 @@ use crate::{Digest, Error, Result};
 /// The longest that one process waits for another's download.
 const PATIENCE: Duration = Duration::from_secs(3 * 60 * 60);
 
+/// Nobody goes on with a download after so long.
+const STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// A directory of blobs by digest, `blobs/sha256/HEX`; any number of processes may use it at once.
 ///
 /// Under a final name lies a complete, verified blob. What was not finished lies under `partial/HEX`, and is gone on with.
 #[derive(Debug, Clone)]
 pub struct BlobStore {
     dir: PathBuf,
+}
+
+/// Blobs of a store are in use for as long as this is held.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    _lock: File,
 }
 
 /// A blob that is being downloaded, by us alone.
@@ -64,6 +73,34 @@ impl BlobStore {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the blobs from [`BlobStore::clear`].
+    pub(crate) fn in_use(&self) -> Result<InUse> {
+        let lock = self.users()?;
+        lock.lock_shared().map_err(|e| Error::io("lock", &self.dir, e))?;
+        Ok(InUse { _lock: lock })
+    }
+
+    /// Removes the complete blobs, and what was begun a week ago and never finished; nothing where somebody uses the store.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn clear(&self) -> Result<()> {
+        let lock = self.users()?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            Err(TryLockError::Error(e)) => return Err(Error::io("lock", &self.dir, e)),
+        }
+        remove_files(&self.dir.join("blobs/sha256"), |_| true)?;
+        remove_files(&self.dir.join("partial"), |age| age > STALE)
+    }
+
+    fn users(&self) -> Result<File> {
+        let path = self.dir.join("locks/users");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        file.map_err(|e| Error::io("open", &path, e))
     }
 
     /// The complete blob, if it is here.
@@ -169,6 +206,17 @@ impl Partial {
         })
         .await
     }
+}
+
+/// Removes the files of `dir` whose age `condemned` says so of.
+fn remove_files(dir: &Path, condemned: impl Fn(Duration) -> bool) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))?.flatten() {
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+        if condemned(age.ok().and_then(std::result::Result::ok).unwrap_or_default()) {
+            fs::remove_file(entry.path()).map_err(|e| Error::io("remove", &entry.path(), e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs what waits for the disk on a thread that may.

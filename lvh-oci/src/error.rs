@@ -170,6 +170,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Its words and those of all its causes, in one line.
+    pub fn words(&self) -> String {
+        chain(self)
+    }
+
     /// The one line that says how to mend it, where we know.
     pub fn hint(&self) -> Option<String> {
         Some(match self {

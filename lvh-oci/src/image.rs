@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::blob::blocking;
-use crate::layer::{self, Layer};
+use crate::blob::{InUse, blocking};
+use crate::layer::{self, Layer, Wanted};
 use crate::local::{self, Layout};
 use crate::manifest::{Descriptor, Document, ImageConfig, LARGEST_DOCUMENT, Manifest};
 use crate::progress::Meter;
 use crate::registry::{Operation, Remote};
-use crate::{BlobStore, Digest, Error, Limits, Options, Platform, Progress, Reference, Result, Source, Unpacked};
+use crate::{BlobStore, Digest, Error, Limits, Options, Platform, Progress, Result, Source, Unpacked};
 
 /// An image whose layers are on the disk.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub struct Image {
     layers: Vec<Layer>,
     // Where the layers came from an archive, they lie in its scratch directory.
     _layout: Option<Layout>,
+    _in_use: InUse,
 }
 
 impl Image {
@@ -33,9 +34,21 @@ impl Image {
     /// # Errors
     /// When there is nothing below `prefix`, when a layer is damaged, tries to leave the directory or exceeds `limits`.
     pub async fn unpack(&self, prefix: &str, into: &Path, limits: Limits) -> Result<Unpacked> {
+        self.unpack_wanted(prefix, Wanted::All, into, limits).await
+    }
+
+    /// As [`Image::unpack`], of the one directory that there is below `prefix`, whatever its name.
+    ///
+    /// # Errors
+    /// As [`Image::unpack`], and when there are several.
+    pub async fn unpack_only_one_of(&self, prefix: &str, into: &Path, limits: Limits) -> Result<Unpacked> {
+        self.unpack_wanted(prefix, Wanted::OnlyDirectory, into, limits).await
+    }
+
+    async fn unpack_wanted(&self, prefix: &str, wanted: Wanted, into: &Path, limits: Limits) -> Result<Unpacked> {
         let (layers, name) = (self.layers.clone(), self.name.clone());
         let (prefix, into) = (prefix.to_owned(), into.to_owned());
-        blocking(move || layer::unpack(&layers, &name, &prefix, &into, limits)).await
+        blocking(move || layer::unpack(&layers, &name, &prefix, wanted, &into, limits)).await
     }
 
     /// The files of the layers, the lowest first; they stay for as long as the store keeps them and this is held.
@@ -44,15 +57,13 @@ impl Image {
     }
 }
 
-/// Which image the reference names just now: the digest of its index, or of its manifest where it has no index.
+/// Which image the source names just now: the digest of its index, or of its manifest where it has no index.
 ///
 /// # Errors
-/// Those of talking to the registry.
-pub async fn resolve(reference: &Reference, options: &Options) -> Result<Digest> {
-    let remote = Remote::connect(reference, options, Operation::Pull).await?;
-    let bytes = remote.manifest(reference).await?;
-    Document::parse(&bytes, &reference.to_string())?;
-    Ok(Digest::of(&bytes))
+/// Those of talking to the registry, or of reading the layout or archive.
+pub async fn resolve(source: &Source, blobs: &BlobStore, options: &Options) -> Result<Digest> {
+    let origin = Origin::open(source, blobs, options).await?;
+    Ok(origin.root(&source.to_string()).await?.1)
 }
 
 /// Brings the image for `platform` onto the disk; `show` is told how far it has come.
@@ -66,6 +77,7 @@ pub async fn pull(
     options: &Options,
     show: &(dyn Fn(Progress) + Sync),
 ) -> Result<Image> {
+    let in_use = blobs.in_use()?;
     let origin = Origin::open(source, blobs, options).await?;
     let name = source.to_string();
     let chosen = origin.choose(platform, &name).await?;
@@ -83,7 +95,8 @@ pub async fn pull(
         layers.push(Layer { digest: blob.digest.clone(), path: origin.blob(blob, blobs, &meter).await? });
     }
     let annotations = chosen.manifest.annotations.unwrap_or_default();
-    Ok(Image { digest: chosen.digest, index: chosen.index, annotations, name, layers, _layout: origin.into_layout() })
+    let (digest, index, layout) = (chosen.digest, chosen.index, origin.into_layout());
+    Ok(Image { digest, index, annotations, name, layers, _layout: layout, _in_use: in_use })
 }
 
 /// Where manifests and blobs come from.

@@ -31,7 +31,7 @@ impl FromStr for KernelTag {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let parts = text.rsplit_once('-').filter(|(version, release)| !version.is_empty() && is_release(release));
+        let parts = text.rsplit_once('-').filter(|(version, release)| is_version(version) && is_release(release));
         let Some((version, release)) = parts else {
             let expected = "VERSION-main or VERSION-DIGITS.DIGITS, such as `6.12-main`".to_owned();
             return Err(Error::Malformed { what: "tag of a kernel", text: text.to_owned(), expected });
@@ -44,6 +44,12 @@ impl fmt::Display for KernelTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.version, self.release)
     }
+}
+
+/// It is a directory's name, and part of a tag (OCI distribution specification, "Pulling manifests").
+fn is_version(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 fn is_release(text: &str) -> bool {
@@ -64,7 +70,18 @@ mod tests {
             assert_eq!((parsed.version(), parsed.to_string().as_str()), (version, tag));
             assert_eq!(parsed.directory(), format!("data/kernels/{version}"));
         }
-        for bad in ["", "6.6", "main", "-main", "6.6-main-amd64", "6.6-v0.0.1", "6.6-2025", "6.6-.1", "6.6-main\n"] {
+        for bad in [
+            "",
+            "6.6",
+            "main",
+            "-main",
+            "6.6-main-amd64",
+            "6.6-v0.0.1",
+            "6.6-2025",
+            "6.6-.1",
+            "6.6-main\n",
+            "../6.6-main",
+        ] {
             assert!(bad.parse::<KernelTag>().is_err(), "{bad}");
         }
     }

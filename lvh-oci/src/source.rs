@@ -32,6 +32,17 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// The image's tag, where one is named. Those of Docker's archives are whole names: of them it is what follows the colon.
+    pub fn tag(&self) -> Option<&str> {
+        match self {
+            Self::Registry(reference) => reference.tag(),
+            Self::Layout { tag, .. } | Self::OciArchive { tag, .. } => tag.as_deref(),
+            Self::DockerArchive { tag, .. } => tag.as_deref().map(|tag| tag.rsplit(':').next().unwrap_or(tag)),
+        }
+    }
+}
+
 impl FromStr for Source {
     type Err = crate::Error;
 

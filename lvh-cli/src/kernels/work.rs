@@ -6,7 +6,7 @@ use lvh_core::config::{KernelEntry, KernelsFile};
 use lvh_core::kernel::build::{self, Products};
 use lvh_core::kernel::git::{Checkouts, LocalWork};
 use lvh_core::kernel::options::OptionOutcome;
-use lvh_core::{Arch, Error, ErrorKind, Events, Result};
+use lvh_core::{Arch, Error, Events, Result};
 
 /// Brings the kernel's source to its tree, or the tree up to date. What people changed in it stays.
 pub(super) fn fetch(data_dir: &Path, kernel: &KernelEntry, events: &Events) -> Result<()> {
@@ -88,33 +88,4 @@ fn warn(what: &str, outcomes: &[OptionOutcome], events: &Events) {
     for outcome in outcomes.iter().filter(|outcome| !outcome.is_honoured()) {
         events.note(format!("{what}: {outcome}"));
     }
-}
-
-/// All tags of a repository.
-pub(super) fn tags(repository: &str, _events: &Events) -> Result<Vec<String>> {
-    Err(not_yet(&format!("list the tags of `{repository}`")))
-}
-
-/// A published kernel, and where it goes.
-#[derive(Debug)]
-pub(super) struct Pull<'a> {
-    pub(super) repository: &'a str,
-    pub(super) tag: &'a str,
-    /// In the image it lies in `/data/kernels/VERSION`.
-    pub(super) version: &'a str,
-    /// Operating system and architecture.
-    pub(super) platform: (&'a str, &'a str),
-    /// A directory that gets `boot/` and `lib/`.
-    pub(super) target: &'a Path,
-}
-
-/// Pulls it.
-pub(super) fn pull(pull: &Pull<'_>, _events: &Events) -> Result<()> {
-    let Pull { repository, tag, version, platform: (os, arch), target } = pull;
-    let place = target.display();
-    Err(not_yet(&format!("pull kernel {version} for {os}/{arch} from `{repository}:{tag}` to `{place}`")))
-}
-
-fn not_yet(what: &str) -> Error {
-    Error::new(ErrorKind::Missing, format!("this build of lvh cannot {what} yet"))
 }

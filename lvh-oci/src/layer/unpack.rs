@@ -41,8 +41,24 @@ pub struct Unpacked {
     pub left_out: Vec<PathBuf>,
 }
 
+/// What of the prefix is unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All.
+    All,
+    /// What is in the one directory there.
+    OnlyDirectory,
+}
+
 /// Unpacks what lies below `prefix` of the layers to `into`, which gets its name when it is complete.
-pub(crate) fn unpack(layers: &[Layer], image: &str, prefix: &str, into: &Path, limits: Limits) -> Result<Unpacked> {
+pub(crate) fn unpack(
+    layers: &[Layer],
+    image: &str,
+    prefix: &str,
+    wanted: Wanted,
+    into: &Path,
+    limits: Limits,
+) -> Result<Unpacked> {
     let prefix = clean(OsStr::new(prefix)).map_err(|why| Error::invalid(prefix, why))?;
     let parent = into.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
@@ -55,6 +71,7 @@ pub(crate) fn unpack(layers: &[Layer], image: &str, prefix: &str, into: &Path, l
     if is_empty(&tree)? {
         return Err(nothing(&prefix, image, &applier));
     }
+    let tree = if wanted == Wanted::OnlyDirectory { only_directory(&tree, &prefix, image)? } else { tree };
     publish(&tree, into)?;
     Ok(Unpacked { files: applier.files, bytes: applier.bytes, left_out: applier.left_out })
 }
@@ -74,6 +91,21 @@ fn nothing(prefix: &Path, image: &str, applier: &Applier) -> Error {
     let beside: Vec<_> = applier.beside.iter().map(|path| path.display().to_string()).collect();
     let known = if beside.is_empty() { String::new() } else { format!(" (it has: {})", beside.join(", ")) };
     Error::not_found_in(prefix.display(), image, known)
+}
+
+/// The one directory in `tree`.
+fn only_directory(tree: &Path, prefix: &Path, image: &str) -> Result<PathBuf> {
+    let read = || fs::read_dir(tree)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>();
+    let mut found = read().map_err(|e| Error::io("read", tree, e))?;
+    found.sort();
+    match found.as_slice() {
+        [one] if one.is_dir() => Ok(one.clone()),
+        several => {
+            let names: Vec<_> = several.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+            let known = format!(" (it has: {})", names.join(", "));
+            Err(Error::NotFound { what: format!("a single directory `{}/…` in `{image}`", prefix.display()), known })
+        }
+    }
 }
 
 fn is_empty(dir: &Path) -> Result<bool> {

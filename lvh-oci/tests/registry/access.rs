@@ -103,8 +103,8 @@ async fn a_certificate_must_be_trusted() {
     let registry = Registry::start(&Flavour::Tls);
     let dir = tempfile::tempdir().unwrap();
     let name = registry.name("k:1");
-    publish(&name, 1000, &registry.trusted()).await;
-    pull_from(&name, dir.path(), &registry.trusted()).await.unwrap();
+    publish(&name, 1000, &trusted(&registry)).await;
+    pull_from(&name, dir.path(), &trusted(&registry)).await.unwrap();
 
     let error = pull_from(&name, dir.path(), &Options { plain_loopback: false, ..quick() }).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
-use lvh_oci::{BlobStore, Content, Error, KernelTag, Limits, Pack, Place, Progress, pack, pull, resolve};
+use lvh_oci::{BlobStore, Content, Error, KernelTag, Limits, Pack, Place, Progress, pack, pull, pull_kernel, resolve};
 
 use crate::support::*;
 
@@ -57,6 +57,49 @@ async fn only_the_named_kernel_is_unpacked() {
 }
 
 #[tokio::test]
+async fn a_kernel_is_the_tags_or_the_only_one() {
+    let registry = Registry::start(&Flavour::Open);
+    let dir = tempfile::tempdir().unwrap();
+    kernel(&dir.path().join("a"), "6.12.9", 1000);
+    let packed = pack_kernel(&dir.path().join("a"), "6.12", "amd64", &dir.path().join("one")).await;
+    let blobs = BlobStore::open(dir.path().join("store")).unwrap();
+    let pull = async |tag: &str| {
+        let source = registry.name(&format!("k:{tag}")).parse().unwrap();
+        pull_kernel(&source, amd64(), &dir.path().join("out"), &blobs, &quick(), &|_| ()).await
+    };
+    for tag in ["6.12-main", "mine"] {
+        push_to(&packed, &registry.name(&format!("k:{tag}")), Place::Manifest, &quick()).await.unwrap();
+        let pulled = pull(tag).await.unwrap();
+        assert_eq!((&pulled.digest, &pulled.index), (&packed.digest, &None));
+        assert_eq!(entries(&dir.path().join("out/boot")).len(), 3);
+        assert_eq!(entries(&dir.path().join("store/blobs/sha256")), [""; 0], "blobs do not stay");
+    }
+    let from = dir.path().join("a");
+    let contents = ["6.1", "6.12"].map(|version| Content { from: from.clone(), to: format!("data/kernels/{version}") });
+    let pack_of_two =
+        Pack { contents: contents.to_vec(), platform: amd64(), annotations: Default::default(), tag: None };
+    let packed = pack(pack_of_two, &dir.path().join("two")).await.unwrap();
+    push_to(&packed, &registry.name("k:two"), Place::Manifest, &quick()).await.unwrap();
+    let error = pull("two").await.unwrap_err().to_string();
+    let name = registry.name("k:two");
+    assert_eq!(error, format!("a single directory `data/kernels/…` in `{name}` was not found (it has: 6.1, 6.12)"));
+}
+
+#[tokio::test]
+async fn blobs_that_are_in_use_stay() {
+    let registry = Registry::start(&Flavour::Open);
+    let dir = tempfile::tempdir().unwrap();
+    publish(&registry.name("k:1"), 1000, &quick()).await;
+    let (blobs, store) = (BlobStore::open(dir.path()).unwrap(), dir.path().join("blobs/sha256"));
+    let image = pull_from(&registry.name("k:1"), dir.path(), &quick()).await.unwrap();
+    blobs.clear().unwrap();
+    assert_eq!(entries(&store).len(), 2, "{image:?}");
+    drop(image);
+    blobs.clear().unwrap();
+    assert_eq!(entries(&store), [""; 0]);
+}
+
+#[tokio::test]
 async fn the_platform_is_chosen_from_an_index() {
     let registry = Registry::start(&Flavour::Open);
     let name = registry.name("k:6.12-main");
@@ -68,7 +111,7 @@ async fn the_platform_is_chosen_from_an_index() {
         push_to(&packed, &name, Place::Index, &quick()).await.unwrap();
     }
     let blobs = BlobStore::open(dir.path().join("store")).unwrap();
-    let index = resolve(&reference(&name), &quick()).await.unwrap();
+    let index = resolve(&name.parse().unwrap(), &blobs, &quick()).await.unwrap();
     for architecture in ["amd64", "arm64"] {
         let image =
             pull(&name.parse().unwrap(), architecture.parse().unwrap(), &blobs, &quick(), &|_| ()).await.unwrap();

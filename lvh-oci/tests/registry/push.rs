@@ -39,8 +39,9 @@ async fn what_is_there_is_not_uploaded_again() {
     assert_eq!((first.uploaded, first.present, &first.digest), (2, 0, &packed.digest));
     let second = push_to(&packed, &registry.name("k:2"), Place::Manifest, &quick()).await.unwrap();
     assert_eq!((second.uploaded, second.present), (0, 2));
+    let blobs = BlobStore::open(dir.path().join("blobs")).unwrap();
     for tag in ["k:1", "k:2"] {
-        assert_eq!(resolve(&reference(&registry.name(tag)), &quick()).await.unwrap(), packed.digest);
+        assert_eq!(resolve(&registry.name(tag).parse().unwrap(), &blobs, &quick()).await.unwrap(), packed.digest);
     }
     let pinned = format!("{}@{}", registry.name("k"), packed.digest);
     let error = push_to(&packed, &pinned, Place::Manifest, &quick()).await.unwrap_err();

@@ -32,6 +32,11 @@ pub(crate) fn quick() -> Options {
     }
 }
 
+/// Options that trust a [`Flavour::Tls`].
+pub(crate) fn trusted(registry: &Registry) -> Options {
+    Options { plain_loopback: false, ca_files: vec![registry.certificate()], ..quick() }
+}
+
 pub(crate) fn amd64() -> Platform {
     "linux/amd64".parse().unwrap()
 }

@@ -1,3 +1,5 @@
+//! Debian's `docker-registry`, started by a test. Tests of other packages take this file too.
+
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -5,10 +7,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-
-use lvh_oci::Options;
-
-use super::quick;
 
 /// How the registry lets people in.
 #[derive(Debug, Clone)]
@@ -80,11 +78,6 @@ impl Registry {
     /// The certificate of a [`Flavour::Tls`].
     pub(crate) fn certificate(&self) -> PathBuf {
         self.dir.path().join("cert.pem")
-    }
-
-    /// Options that trust a [`Flavour::Tls`].
-    pub(crate) fn trusted(&self) -> Options {
-        Options { plain_loopback: false, ca_files: vec![self.certificate()], ..quick() }
     }
 
     /// Files below the registry's storage.

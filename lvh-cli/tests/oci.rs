@@ -1,0 +1,163 @@
+//! `lvh kernels catalog`, `pull` and `push` with a real registry, Debian's `docker-registry`.
+
+#[expect(dead_code, reason = "of the registry's ways in, these tests need the open one")]
+#[path = "../../lvh-oci/tests/registry/support/server.rs"]
+mod server;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lvh_oci::{BlobStore, Content, Options, Pack, Packed, Place, Platform};
+use server::{Flavour, Registry};
+use tempfile::TempDir;
+
+/// A directory with published kernels in `layout`, a registry that has them, and a home for `lvh`.
+struct Site {
+    dir: TempDir,
+    registry: Registry,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        fs::create_dir(dir.path().join("home")).unwrap();
+        Self { dir, registry: Registry::start(&Flavour::Open) }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Publishes a kernel whose image is `words` for `platform` under all of `tags`.
+    fn publish(&self, version: &str, words: &str, platform: &str, tags: &[&str]) -> Packed {
+        let from = self.path("kernel");
+        let _ = fs::remove_dir_all(&from);
+        for (name, bytes) in [("boot/vmlinuz-1.2.3", words), ("boot/btf-1.2.3", "BTF"), ("lib/modules/1.2.3/a.ko", "a")]
+        {
+            fs::create_dir_all(from.join(name).parent().unwrap()).unwrap();
+            fs::write(from.join(name), bytes).unwrap();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let contents = vec![Content { from, to: format!("data/kernels/{version}") }];
+            let platform: Platform = platform.parse().unwrap();
+            let tag = Some(tags[0].to_owned());
+            let pack = Pack { contents, platform, annotations: Default::default(), tag };
+            let packed = lvh_oci::pack(pack, &self.path("layout")).await.unwrap();
+            for tag in tags {
+                let reference = self.registry.name(&format!("k:{tag}")).parse().unwrap();
+                lvh_oci::push(&packed, &reference, Place::Index, &Options::default(), &|_| ()).await.unwrap();
+            }
+            packed
+        })
+    }
+
+    /// Runs `lvh`; `REPO` stands for the repository.
+    fn lvh(&self, line: &str) -> Output {
+        let line = line.replace("REPO", &self.registry.name("k"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
+        command.args(line.split(' ')).current_dir(self.dir.path()).env_clear().env("HOME", self.path("home"));
+        command.output().unwrap()
+    }
+
+    #[track_caller]
+    fn check(&self, line: &str, code: i32, stdout: &str, stderr: &str) {
+        let output = self.lvh(line);
+        let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        assert_eq!((output.status.code(), out.as_str()), (Some(code), stdout), "{line}: {err}");
+        assert!(err.contains(&stderr.replace("REPO", &self.registry.name("k"))), "{line}: {err}");
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The blobs that are kept in the data directory.
+    fn blobs(&self) -> Vec<String> {
+        let store = BlobStore::open(self.path("home/.cache/lvh/store/state/oci")).unwrap();
+        let path = store.path(&lvh_oci::Digest::of(b""));
+        names(path.parent().unwrap())
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn catalog_and_pull() {
+    let site = Site::new();
+    site.publish("6.6", "six", "linux/amd64", &["6.6-main", "6.6-20250101.000000", "latest"]);
+    let old = site.publish("6.6", "old six", "linux/amd64", &["6.6-20240101.000000"]);
+    site.publish("6.6", "six for arm", "linux/arm64", &["6.6-main"]);
+    site.publish("bpf-next", "next", "linux/amd64", &["bpf-next-main"]);
+    site.publish("6.12", "twelve", "linux/amd64", &["6.12-main"]);
+
+    site.check("kernels catalog --repo REPO", 0, "bpf-next\n6.6\n6.12\n", "");
+    site.check("k catalog 6.6 --repo REPO", 0, "6.6-20240101.000000\n6.6-20250101.000000\n6.6-main\n", "");
+    let unknown = "error: kernel version `6.7` was not found (try: bpf-next, 6.6, 6.12)\n";
+    site.check("kernels catalog 6.7 --repo REPO", 1, "", unknown);
+
+    // The calls of people's scripts.
+    let done = "lvh: `REPO:6.6-main`: in `D/6.6-main`\n";
+    site.check("kernel pull --platform=linux/amd64 --dir D --repo REPO 6.6-main", 0, "", done);
+    assert_eq!(site.read("D/6.6-main/boot/vmlinuz-1.2.3"), "six");
+    assert_eq!(site.read("D/6.6-main/boot/btf-1.2.3"), "BTF");
+    assert_eq!(site.read("D/6.6-main/lib/modules/1.2.3/a.ko"), "a");
+    site.check("kernels --dir D pull -p linux/arm64 --repo REPO 6.6-main", 0, "", done);
+    assert_eq!(site.read("D/6.6-main/boot/vmlinuz-1.2.3"), "six for arm");
+    site.check("kernels pull 6.12-main --repo REPO", 0, "", "lvh: `REPO:6.12-main`: in `./6.12-main`\n");
+    assert_eq!(site.read("6.12-main/boot/vmlinuz-1.2.3"), "twelve");
+
+    // By digest, whatever the tag names by now.
+    let line = format!("kernels pull -d pinned 6.6-main@{} --repo REPO", old.digest);
+    site.check(&line, 0, "", "");
+    assert_eq!(site.read("pinned/6.6-main/boot/vmlinuz-1.2.3"), "old six");
+    assert_eq!(names(&site.path("pinned")), ["6.6-main"]);
+    assert_eq!(site.blobs(), [""; 0]);
+}
+
+#[test]
+fn without_a_registry() {
+    let site = Site::new();
+    site.publish("6.6", "six", "linux/amd64", &["6.6-main"]);
+    site.check("kernels pull oci:layout:6.6-main --dir D", 0, "", "lvh: `oci:layout:6.6-main`: in `D/6.6-main`\n");
+    assert_eq!(site.read("D/6.6-main/boot/vmlinuz-1.2.3"), "six");
+    let tar = Command::new("tar").args(["-C", "layout", "-cf", "a.tar", "."]).current_dir(site.dir.path()).status();
+    assert!(tar.unwrap().success());
+    site.check("kernels pull oci-archive:a.tar:6.6-main -d E", 0, "", "");
+    assert_eq!(site.read("E/6.6-main/boot/vmlinuz-1.2.3"), "six");
+    site.check("kernels pull oci:nowhere:6.6-main", 1, "", "error: `nowhere` is not valid: it is no OCI layout");
+}
+
+#[test]
+fn what_cannot_be_pulled() {
+    let site = Site::new();
+    site.publish("6.6", "six", "linux/amd64", &["6.6-main"]);
+    site.check("kernels pull --repo REPO 6.7-main -d D", 1, "", "error: `REPO:6.7-main` was not found\n");
+    let platform = "error: `REPO:6.6-main` has nothing for linux/arm64 (it has: linux/amd64)\n";
+    site.check("kernels pull --repo REPO 6.6-main -d D -p linux/arm64", 1, "", platform);
+    let darwin = "error: `darwin/arm64` is no platform: expected `linux/amd64` or `linux/arm64`\n";
+    site.check("kernels pull --repo REPO 6.6-main -d D -p darwin/arm64", 1, "", darwin);
+    site.check(
+        "kernels catalog --repo localhost:1/k",
+        1,
+        "",
+        "error: failed to connect to the registry of `localhost:1/",
+    );
+    site.check(
+        "kernels catalog --repo https://quay.io/k",
+        1,
+        "",
+        "error: `https://quay.io/k` is no reference of an image",
+    );
+    // Another version's kernel is none, and nothing half-made is left.
+    site.publish("6.12", "twelve", "linux/amd64", &["6.1-main"]);
+    let missing = "error: `data/kernels/6.1` in `REPO:6.1-main` was not found (it has: data/kernels/6.12)\n";
+    site.check("kernels pull --repo REPO 6.1-main -d D", 1, "", missing);
+    assert_eq!(names(&site.path("D")), [""; 0]);
+}
