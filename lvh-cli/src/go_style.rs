@@ -6,7 +6,10 @@
 use std::ffi::{OsStr, OsString};
 
 /// Commands that keep the rules of the Go tool, among them that every error's exit code is 1.
-const COMMANDS: &[&str] = &["kernels", "version"];
+const COMMANDS: &[&str] = &["kernels", "run", "version"];
+
+/// Flags that have another name now: of which command, the old one, the new one.
+const DEPRECATED: &[(&str, &str, &str)] = &[("run", "--qemu-disable-kvm", "--no-hw-accel")];
 
 /// A command line, in the order that clap takes.
 #[derive(Debug)]
@@ -14,6 +17,8 @@ pub(crate) struct CommandLine {
     pub(crate) args: Vec<OsString>,
     /// It is for one of the commands that keep the rules of the Go tool.
     pub(crate) go_style: bool,
+    /// Lines that the user should see.
+    pub(crate) notes: Vec<String>,
 }
 
 impl CommandLine {
@@ -22,14 +27,30 @@ impl CommandLine {
         let mut args: Vec<OsString> = args.into_iter().collect();
         let command = first_word(&args, 1).and_then(|at| Some((at, root.find_subcommand(&args[at])?)));
         let Some((at, command)) = command.filter(|(_, command)| COMMANDS.contains(&command.get_name())) else {
-            return Self { args, go_style: false };
+            return Self { args, go_style: false, notes: Vec::new() };
         };
         move_to(&mut args, at, 1);
         if command.has_subcommands() {
             with_sub_command(&mut args, command);
         }
-        Self { args, go_style: true }
+        let notes = rename_deprecated(&mut args, command.get_name());
+        Self { args, go_style: true, notes }
     }
+}
+
+/// Writes new names for old ones.
+fn rename_deprecated(args: &mut [OsString], command: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (_, old, new) in DEPRECATED.iter().filter(|(of, ..)| *of == command) {
+        for arg in args.iter_mut().take_while(|arg| *arg != "--") {
+            let value = arg.to_str().and_then(|arg| arg.strip_prefix(old));
+            if let Some(value) = value.filter(|value| value.is_empty() || value.starts_with('=')) {
+                *arg = format!("{new}{value}").into();
+                notes.push(format!("Flag {old} has been deprecated, use {new}"));
+            }
+        }
+    }
+    notes
 }
 
 /// Moves the sub-command in front. Without one a flag is wrong, and words get help.
@@ -98,6 +119,19 @@ mod tests {
         check("lvh --dir D kernels build K", "1 lvh kernels build --dir D K");
         check("lvh --dir D k --arch amd64 build K", "1 lvh k build --dir D --arch amd64 K");
         check("lvh kernel pull T -- --dir", "1 lvh kernel pull T -- --dir");
+    }
+
+    #[test]
+    fn old_names_of_flags_are_taken() {
+        check("lvh run --image I", "1 lvh run --image I");
+        check("lvh --image I run foo", "1 lvh run --image I foo");
+        check("lvh run --qemu-disable-kvm --image I", "1 lvh run --no-hw-accel --image I");
+        check("lvh run --qemu-disable-kvm=false", "1 lvh run --no-hw-accel=false");
+        check("lvh run --qemu-disable-kvms", "1 lvh run --qemu-disable-kvms");
+        check("lvh kernels list --qemu-disable-kvm", "1 lvh kernels list --qemu-disable-kvm");
+        let line = ["lvh", "run", "--qemu-disable-kvm"].map(OsString::from);
+        let notes = CommandLine::new(line, &crate::Cli::command()).notes;
+        assert_eq!(notes, ["Flag --qemu-disable-kvm has been deprecated, use --no-hw-accel"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod kernels;
 mod man;
 mod oci;
 mod relay;
+mod run;
 mod runner;
 mod terminal;
 mod update;
@@ -39,6 +40,7 @@ enum Command {
     Update(update::Args),
     #[command(visible_aliases = ["kernel", "k"])]
     Kernels(kernels::Args),
+    Run(Box<run::Args>),
     Completions(completions::Args),
     Man(man::Args),
     Version(version::Args),
@@ -46,6 +48,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let line = CommandLine::new(std::env::args_os(), &Cli::command());
+    line.notes.iter().for_each(|note| terminal::error(&format!("{note}\n")));
     match Cli::try_parse_from(&line.args) {
         Ok(cli) => run(cli).unwrap_or_else(|error| exit::report(&error, line.go_style)),
         Err(error) => exit::explain(&error, line.go_style),
@@ -60,6 +63,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args),
         Command::Update(args) => update::run(args),
         Command::Kernels(args) => kernels::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
         Command::Version(args) => version::run(args),

@@ -24,8 +24,13 @@ pub(crate) fn error(text: &str) {
 
 /// Writes `text` to stdout.
 pub(crate) fn output(text: &str) -> io::Result<()> {
+    output_bytes(text.as_bytes())
+}
+
+/// As [`output`], of text with names of files in it.
+pub(crate) fn output_bytes(text: &[u8]) -> io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(text)?;
     stdout.flush()
 }
 

@@ -53,6 +53,7 @@
 //! | [`vm::KernelRecord`], [`vm::KernelEvent`] | what its kernel says |
 //! | [`vm::attach`] | the way into a VM of another process |
 //! | [`vm::Candidates`], [`vm::Transport`] | how host and guest can be connected |
+//! | [`run`] | the QEMU of `lvh run`, which boots an image by itself |
 //! | [`HostContext`] | what a program finds around itself on the host |
 //! | [`Event`], [`Events`], [`Progress`] | what front ends show |
 //! | [`Error`], [`ErrorKind`], [`Result`] | errors |
@@ -88,6 +89,7 @@ pub mod process;
 pub mod progress;
 #[cfg(test)]
 mod property;
+pub mod run;
 pub mod store;
 #[cfg(all(feature = "vhost", target_os = "linux"))]
 mod vhost;

@@ -18,6 +18,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(crate) use arguments::parse_bool;
+
 const EXAMPLES: &str = "\
 Examples:
   lvh kernels init --dir _data

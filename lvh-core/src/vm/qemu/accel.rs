@@ -125,7 +125,8 @@ pub(crate) fn candidates(accel: Accel, remembered: &Remembered) -> Result<Choice
     }
 }
 
-const NO_KVM_HINT: &str = "add yourself to the group `kvm`, or set LVH_ACCEL=tcg (about ten times slower)";
+/// What to do about a KVM that was insisted on.
+pub(crate) const NO_KVM_HINT: &str = "add yourself to the group `kvm`, or set LVH_ACCEL=tcg (about ten times slower)";
 
 fn auto(opened: std::result::Result<(), String>, verdict: Option<KvmState>) -> Choice {
     match (opened, verdict) {
@@ -161,7 +162,8 @@ pub(crate) fn slow(why: &str) -> String {
     format!("{why}; using TCG, about ten times slower")
 }
 
-fn open_kvm() -> std::result::Result<(), String> {
+/// Whether its device opens, or why not.
+pub(crate) fn open_kvm() -> std::result::Result<(), String> {
     OpenOptions::new()
         .read(true)
         .write(true)
