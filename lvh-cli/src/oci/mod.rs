@@ -3,9 +3,12 @@
 //! Blobs lie in the user's data directory while they come, so that the next call goes on with what a cut connection left.
 
 mod catalog;
+mod images;
 mod kernel;
 mod session;
 
 pub(crate) use catalog::catalog;
+#[expect(unused_imports, reason = "as said there")]
+pub(crate) use images::pull_images;
 pub(crate) use kernel::pull_kernel;
 pub(crate) use session::failed;

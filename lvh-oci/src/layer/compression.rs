@@ -6,7 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 /// Opens a file that may be gzip or zstd, or neither.
-pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     let mut file = BufReader::with_capacity(256 << 10, File::open(path)?);
     Ok(match file.fill_buf()? {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(file)),
@@ -15,6 +15,13 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
         }
         _ => Box::new(file),
     })
+}
+
+/// Whether the file begins as one that zstd has made.
+pub(crate) fn is_zstd(path: &Path) -> io::Result<bool> {
+    let mut magic = [0; 4];
+    let read = File::open(path)?.read(&mut magic)?;
+    Ok(matches!(magic[..read], [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]))
 }
 
 /// Frame after frame: `zstd:chunked` has several, and some that are to be skipped (RFC 8878, 3.1.2).

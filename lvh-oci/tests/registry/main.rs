@@ -2,6 +2,7 @@
 
 mod access;
 mod catalog;
+mod disk_images;
 mod faults;
 mod layers;
 mod local;
