@@ -1,5 +1,7 @@
 //! Kernels of `kernels.json` by name: built where `lvh kernels build` builds them, with a tree whose `make` takes no time.
 
+mod quick;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +11,7 @@ use lvh_core::kernel::build::{Products, build};
 use lvh_core::kernel::git::{Checkouts, GitUrl, LocalWork};
 use lvh_core::kernel::{resolve_blocking, update_blocking};
 use lvh_core::{Arch, Error, Events, Kernel};
-
-const MAKEFILE: &str = include_str!("quick_kernel.mk");
+use quick::{ALL, bzimage, write, write_source};
 
 struct World {
     dir: tempfile::TempDir,
@@ -22,9 +23,7 @@ impl World {
         let source = world.path("source");
         fs::create_dir(&source).unwrap();
         world.git(&["init", "-q", "-b", "master"]);
-        for (file, text) in [("Makefile", MAKEFILE), ("Kconfig", "config A\n\tbool \"A\"\n"), ("Kbuild", "")] {
-            fs::write(source.join(file), text).unwrap();
-        }
+        write_source(&source);
         world.commit("one\n");
         fs::create_dir(world.path("data")).unwrap();
         world.write_json("");
@@ -94,8 +93,6 @@ fn check_version(image: &Path, version: &str) {
     assert!(text.starts_with(version), "{text}");
 }
 
-const ALL: &str = if matches!(Arch::HOST, Arch::Aarch64) { "Image.gz modules" } else { "bzImage modules" };
-
 #[test]
 fn a_kernel_is_built_once_whoever_builds_it() {
     let world = World::new();
@@ -160,18 +157,4 @@ fn a_kernel_that_is_not_there_needs_the_network() {
     let store = config.store().unwrap();
     let error = resolve_blocking("k", &config.kernel("k").unwrap(), &store, &Events::silent()).unwrap_err().report();
     assert!(error.contains("is not in the data directory, and lvh is offline"), "{error}");
-}
-
-fn write(path: &Path, bytes: &[u8]) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, bytes).unwrap();
-}
-
-/// A header without a kernel: one setup sector, and version 2.15 of the boot protocol.
-fn bzimage() -> Vec<u8> {
-    let mut image = vec![0; 1040];
-    image[0x1f1] = 1;
-    image[0x202..0x206].copy_from_slice(b"HdrS");
-    image[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
-    image
 }

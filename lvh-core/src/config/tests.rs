@@ -194,7 +194,7 @@ fn a_kernel_table_has_one_source_and_its_keys() {
         let error = Config::parse(Path::new("lvh.toml"), text).expect_err(text);
         assert_eq!(error.report(), expected, "{text}");
     };
-    check("[kernels.a]", "lvh.toml:1: [kernels.a] has no source (expected `deb`, `git` or `path`)");
+    check("[kernels.a]", "lvh.toml:1: [kernels.a] has no source (expected `deb`, `git`, `tarball`, `url` or `path`)");
     check(
         "[kernels.a]\ndeb = 'x'\npath = 'y'",
         "lvh.toml:3: [kernels.a] has both `deb` and `path` (expected one source)",
@@ -204,7 +204,8 @@ fn a_kernel_table_has_one_source_and_its_keys() {
     check(
         "[kernels.6.12]\ndeb = 'x'\nsuite = 'trixie'",
         "lvh.toml:1: unknown key `12` in [kernels.6] (expected `deb`, `suite`, `mirror`, `keyring`, `version`, \
-         `allow-expired`, `path`, `oci`, `git`, `branch`, `groups`, `options`, `make-args` or `strict`)\n\n\
+         `allow-expired`, `path`, `oci`, `git`, `branch`, `groups`, `options`, `make-args`, `strict`, `tarball`, \
+         `sha256` or `url`)\n\n\
          hint: a name with a dot needs quotes, as in [kernels.\"6.12\"]",
     );
     check(
@@ -219,6 +220,18 @@ fn a_kernel_table_has_one_source_and_its_keys() {
     check(
         "[kernels.a]\ndeb = 'linux'\nsuite = 'sid'\nmirror = 'mirror.test'",
         "lvh.toml:4: `mirror` in [kernels.a] is `mirror.test` (expected an `http`, `https` or `file` URL)",
+    );
+    check(
+        "[kernels.a]\nurl = 'file:///boot/vmlinuz'",
+        "lvh.toml:2: `url` in [kernels.a] is `file:///boot/vmlinuz` (expected an `http` or `https` URL)",
+    );
+    check(
+        "[kernels.a]\ntarball = 'l.tar'\nsha256 = 'abc'",
+        "lvh.toml:3: `sha256` in [kernels.a] is `abc` (expected 64 hex digits, as `sha256sum` prints)",
+    );
+    check(
+        "[kernels.a]\nurl = 'http://h/k'\ngroups = []",
+        "lvh.toml:3: unknown key `groups` in [kernels.a] (expected `url` or `sha256`)",
     );
     check(
         "[images.a]\nsize = 3",
@@ -277,7 +290,7 @@ fn names_that_lead_nowhere_say_why() {
     let check = |name: &str, expected: &str| {
         assert_eq!(config.kernel(name).unwrap_err().report(), expected, "{name}");
     };
-    let unsupported = "not supported yet in this version\n\nhint: use `deb`, `git` or `path`";
+    let unsupported = "not supported yet in this version\n\nhint: use `deb`, `git`, `tarball`, `url` or `path`";
     check("oci:quay.test/k:6.6", &format!("kernel `oci:quay.test/k:6.6` comes by `oci`: {unsupported}"));
     check("./absent", "kernel `./absent`: `././absent` does not exist");
     check("deb:linux", "kernel `deb:linux`: expected `deb:PACKAGE@SUITE` or `deb:PACKAGE@SUITE=VERSION`");

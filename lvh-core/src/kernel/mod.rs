@@ -9,7 +9,11 @@
 pub mod build;
 mod config;
 pub(crate) mod deb;
+mod download;
 mod from_git;
+mod from_source;
+mod from_tarball;
+mod from_web;
 pub mod git;
 mod image;
 mod local;
@@ -27,5 +31,5 @@ pub(crate) use image::elf::Elf;
 pub use image::payload;
 pub use modules::{Availability, LoadableModule, ModuleTree};
 pub use resolve::{forget, resolve, resolve_blocking, update_blocking};
-pub use source::{DebSource, GitSource, Kernel, KernelRelease, KernelSource};
+pub use source::{DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, TarballPlace, TarballSource};
 pub(crate) use stamp::stamp;

@@ -12,7 +12,10 @@ use super::local::{self, LocalKernel, LocalModules};
 use super::modules::built;
 use super::stamp::stamp;
 use super::wanted::Wanted;
-use super::{DebSource, GitSource, Kernel, KernelRelease, KernelSource, deb, from_git};
+use super::{
+    DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, TarballSource, deb, from_git, from_tarball,
+    from_web,
+};
 use crate::machine::start_thread;
 use crate::store::{Entry, Key, Store};
 use crate::{Arch, Error, ErrorKind, Event, Events, Result};
@@ -63,6 +66,8 @@ fn run(name: &str, source: &KernelSource, store: &Store, events: &Events, newest
     let kernel = match source {
         KernelSource::Deb(source) => resolver.deb(source),
         KernelSource::Git(source) => resolver.git(source),
+        KernelSource::Tarball(source) => resolver.tarball(source),
+        KernelSource::File(source) => resolver.file(source),
         KernelSource::Path(path) => local::at(path).and_then(|found| resolver.local(found)),
         KernelSource::Host => local::running().and_then(|found| resolver.local(found)),
     };
@@ -93,7 +98,8 @@ pub fn forget(source: &KernelSource, store: &Store) -> Result<bool> {
     match source {
         KernelSource::Deb(source) => store.forget(&deb::question(source, Arch::HOST)),
         KernelSource::Git(source) => store.forget(&from_git::question(source, store)),
-        KernelSource::Path(_) | KernelSource::Host => Ok(false),
+        // A digest stands for one thing for ever.
+        KernelSource::Tarball(_) | KernelSource::File(_) | KernelSource::Path(_) | KernelSource::Host => Ok(false),
     }
 }
 
@@ -113,6 +119,18 @@ impl Resolver<'_> {
         }
         let built = from_git::resolve(&self.0, source)?;
         self.stored(built.key, built.identity, built.release, &built.entry)
+    }
+
+    fn tarball(&self, source: &TarballSource) -> Result<Kernel> {
+        let built = from_tarball::resolve(&self.0, source)?;
+        self.stored(built.key, built.identity, built.release, &built.entry)
+    }
+
+    fn file(&self, source: &FileSource) -> Result<Kernel> {
+        let entry = from_web::fetch(&self.0, source)?;
+        let kernel = local::at(&entry.path().join("kernel")).and_then(|found| self.local(found))?;
+        let sha256 = source.sha256.as_ref().map(ToString::to_string).unwrap_or_default();
+        Ok(Kernel { identity: format!("{} sha256:{sha256}", source.url), ..kernel })
     }
 
     /// The kernel that an entry of the store holds.

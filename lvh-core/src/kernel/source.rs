@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use super::build::BuildSpec;
 use super::git::GitUrl;
 use crate::Arch;
+use crate::store::Key;
 
 /// Where a kernel comes from: the checked form of a `[kernels.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub enum KernelSource {
     Deb(DebSource),
     /// A git repository that it is built from.
     Git(GitSource),
+    /// An archive of its source that it is built from.
+    Tarball(TarballSource),
+    /// A kernel file of the web.
+    File(FileSource),
     /// A kernel file, a build tree, or an installed tree (`boot/`, `lib/modules/`).
     Path(PathBuf),
     /// The kernel that runs on this machine.
@@ -46,6 +51,44 @@ pub struct GitSource {
     /// The tree of `kernels/` in the data directory that it is built in, and that people work in too: that of a kernel of
     /// `kernels.json`. Default: one of its own.
     pub tree: Option<String>,
+}
+
+/// An archive of a kernel's source, and what is to be made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TarballSource {
+    /// Where it is.
+    pub place: TarballPlace,
+    /// Its SHA-256. Default: none, which is an error that tells it.
+    pub sha256: Option<Key>,
+    /// How it is configured and built.
+    pub build: BuildSpec,
+}
+
+/// Where an archive is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TarballPlace {
+    /// Behind an `http` or `https` URL.
+    Url(String),
+    /// On this machine.
+    Path(PathBuf),
+}
+
+impl fmt::Display for TarballPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(url),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A kernel file of the web: any that [`KernelSource::Path`] takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource {
+    /// Its `http` or `https` URL.
+    pub url: String,
+    /// Its SHA-256. Default: none, which is an error that tells it.
+    pub sha256: Option<Key>,
 }
 
 /// `uname -r` of a kernel, such as `6.12.117+deb13-amd64`.

@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use super::document::Table;
 use super::fields::fields_of;
-use super::raw::{List, Switch, Text};
+use super::raw::{List, Sha256, Switch, Text, Word};
 use crate::kernel::build::BuildSpec;
 use crate::kernel::git::GitUrl;
 use crate::kernel::options::{Base, KernelOption, group};
-use crate::kernel::{DebSource, GitSource, KernelSource};
+use crate::kernel::{DebSource, FileSource, GitSource, KernelSource, TarballPlace, TarballSource};
 use crate::{Error, ErrorKind, Result};
 
 /// A kernel of a Debian package.
@@ -50,6 +50,25 @@ struct Git {
     strict: Option<Switch>,
 }
 
+/// A kernel that is built from an archive.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Tarball {
+    tarball: Text,
+    sha256: Option<Word<Sha256>>,
+    groups: Option<List<Text>>,
+    options: Option<List<Text>>,
+    make_args: Option<List<Text>>,
+    strict: Option<Switch>,
+}
+
+/// A kernel file of the web.
+#[derive(Deserialize)]
+struct File {
+    url: Text,
+    sha256: Option<Word<Sha256>>,
+}
+
 /// One `[kernels.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) enum KernelTable {
@@ -65,6 +84,8 @@ impl KernelTable {
         match source_key(table)? {
             "deb" => deb(table, base_dir).map(|deb| Self::Source(KernelSource::Deb(deb))),
             "path" => Ok(Self::Source(KernelSource::Path(base_dir.join(table.read::<Local>()?.path.0)))),
+            "tarball" => tarball(table, base_dir).map(|tarball| Self::Source(KernelSource::Tarball(tarball))),
+            "url" => file(table).map(|file| Self::Source(KernelSource::File(file))),
             "oci" => table.read::<Oci>().map(|_| Self::Unsupported("oci")),
             _ => git(table, base_dir).map(|git| Self::Source(KernelSource::Git(git))),
         }
@@ -82,7 +103,7 @@ impl KernelTable {
 /// The error for a kernel that comes by a way which lvh cannot go yet.
 pub(in crate::config) fn unsupported_kernel(name: &str, key: &str) -> Error {
     let message = format!("kernel `{name}` comes by `{key}`: not supported yet in this version");
-    Error::new(ErrorKind::Usage, message).with_hint("use `deb`, `git` or `path`")
+    Error::new(ErrorKind::Usage, message).with_hint("use `deb`, `git`, `tarball`, `url` or `path`")
 }
 
 /// Names become parts of test names, which hold no spaces, brackets, slashes, colons or plus signs.
@@ -94,9 +115,12 @@ pub(in crate::config) fn check_name(what: &str, name: &str, table: &Table<'_>) -
     }
 }
 
+/// The keys of which each table has one.
+const SOURCES: &[&str] = &["deb", "path", "oci", "git", "tarball", "url"];
+
 /// The one key that says where the kernel comes from.
 fn source_key(table: &Table<'_>) -> Result<&'static str> {
-    let present: Vec<&'static str> = ["deb", "path", "oci", "git"].into_iter().filter(|key| table.has(key)).collect();
+    let present: Vec<&'static str> = SOURCES.iter().copied().filter(|key| table.has(key)).collect();
     match present.as_slice() {
         [one] => Ok(one),
         [first, second, ..] => Err(table
@@ -106,25 +130,28 @@ fn source_key(table: &Table<'_>) -> Result<&'static str> {
 }
 
 fn no_source(table: &Table<'_>) -> Error {
-    let all = [fields_of::<Deb>(), fields_of::<Local>(), fields_of::<Oci>(), fields_of::<Git>()].concat();
+    let built = [fields_of::<Git>(), fields_of::<Tarball>(), fields_of::<File>()].concat();
+    let mut all = [fields_of::<Deb>(), fields_of::<Local>(), fields_of::<Oci>()].concat();
+    built.into_iter().for_each(|key| {
+        if !all.contains(&key) {
+            all.push(key)
+        }
+    });
     match table.only(&all) {
         // TOML reads [kernels.6.12] as a table `12` in a table `6`.
         Err(error) if table.tables().is_ok() => {
             error.with_hint("a name with a dot needs quotes, as in [kernels.\"6.12\"]")
         }
         Err(error) => error,
-        Ok(()) => table.error(format!("{} has no source (expected `deb`, `git` or `path`)", table.name())),
+        Ok(()) => {
+            table.error(format!("{} has no source (expected `deb`, `git`, `tarball`, `url` or `path`)", table.name()))
+        }
     }
 }
 
 fn git(table: &Table<'_>, base_dir: &Path) -> Result<GitSource> {
     let git: Git = table.read()?;
-    let at = |key: &'static str| {
-        move |error: Error| {
-            let placed = table.error_at_key(key, format!("`{key}` in {}: {error}", table.name()));
-            error.hint().into_iter().fold(placed, Error::with_hint)
-        }
-    };
+    let at = |key| move |error| at_key(table, key, error);
     let mut url = GitUrl::parse(&git.git.0, base_dir).map_err(at("git"))?;
     // Who tests on a kernel does not need its history.
     if !git.git.0.contains("depth=") {
@@ -133,7 +160,52 @@ fn git(table: &Table<'_>, base_dir: &Path) -> Result<GitSource> {
     if let Some(branch) = git.branch {
         url = url.with_reference(&branch.0).map_err(at("branch"))?;
     }
-    let (groups, lines) = (List::values(git.groups, |group| group.0), List::values(git.options, |line| line.0));
+    let build = build_spec(table, git.groups, git.options, git.make_args, git.strict)?;
+    Ok(GitSource { url, build, tree: None })
+}
+
+fn tarball(table: &Table<'_>, base_dir: &Path) -> Result<TarballSource> {
+    let Tarball { tarball, sha256, groups, options, make_args, strict } = table.read()?;
+    let place = match tarball.0.contains("://") {
+        true => TarballPlace::Url(web_url(table, "tarball", tarball.0)?),
+        false => TarballPlace::Path(base_dir.join(tarball.0)),
+    };
+    let build = build_spec(table, groups, options, make_args, strict)?;
+    Ok(TarballSource { place, sha256: sha256.map(|sha256| sha256.0.0), build })
+}
+
+fn file(table: &Table<'_>) -> Result<FileSource> {
+    let File { url, sha256 } = table.read()?;
+    Ok(FileSource { url: web_url(table, "url", url.0)?, sha256: sha256.map(|sha256| sha256.0.0) })
+}
+
+/// A URL that `curl` takes as one, and that leads to the web.
+fn web_url(table: &Table<'_>, key: &str, url: String) -> Result<String> {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    match rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control())) {
+        true => Ok(url),
+        false => {
+            let message = format!("`{key}` in {} is `{url}` (expected an `http` or `https` URL)", table.name());
+            Err(table.error_at_key(key, message))
+        }
+    }
+}
+
+fn at_key(table: &Table<'_>, key: &str, error: Error) -> Error {
+    let placed = table.error_at_key(key, format!("`{key}` in {}: {error}", table.name()));
+    error.hint().into_iter().fold(placed, Error::with_hint)
+}
+
+/// What all kernels that are built have in common.
+fn build_spec(
+    table: &Table<'_>,
+    groups: Option<List<Text>>,
+    options: Option<List<Text>>,
+    make_args: Option<List<Text>>,
+    strict: Option<Switch>,
+) -> Result<BuildSpec> {
+    let at = |key| move |error| at_key(table, key, error);
+    let (groups, lines) = (List::values(groups, |group| group.0), List::values(options, |line| line.0));
     let mut options = Vec::new();
     for name in &groups {
         options.extend(group(name).map_err(at("groups"))?);
@@ -141,13 +213,9 @@ fn git(table: &Table<'_>, base_dir: &Path) -> Result<GitSource> {
     for line in &lines {
         options.extend(KernelOption::parse(line).map_err(at("options"))?);
     }
-    let make_args = List::values(git.make_args, |arg| arg.0);
-    let strict = git.strict.is_some_and(|strict| strict.0);
-    Ok(GitSource {
-        url,
-        build: BuildSpec { base: Base::of_groups(&groups), options, make_args, strict, ..BuildSpec::default() },
-        tree: None,
-    })
+    let make_args = List::values(make_args, |arg| arg.0);
+    let strict = strict.is_some_and(|strict| strict.0);
+    Ok(BuildSpec { base: Base::of_groups(&groups), options, make_args, strict, ..BuildSpec::default() })
 }
 
 fn deb(table: &Table<'_>, base_dir: &Path) -> Result<DebSource> {

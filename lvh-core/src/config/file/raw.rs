@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use toml::Value;
 
 use crate::config::value::{Expected, parse_duration};
+use crate::store::Key;
 
 /// A string that means a `T`.
 #[derive(Debug, Clone)]
@@ -92,6 +93,20 @@ impl FromStr for ModuleName {
     fn from_str(text: &str) -> Result<Self, Expected> {
         let is_name = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         is_name.then(|| Self(text.to_owned())).ok_or_else(|| Expected("a module's name such as `tun`".to_owned()))
+    }
+}
+
+/// The SHA-256 of a file, in hex.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct Sha256(pub(in crate::config) Key);
+
+impl FromStr for Sha256 {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        Key::parse(&text.to_ascii_lowercase())
+            .map(Self)
+            .ok_or_else(|| Expected("64 hex digits, as `sha256sum` prints".to_owned()))
     }
 }
 

@@ -197,6 +197,7 @@ fn an_entry_has_a_url_a_name_and_groups() {
     check("a", "../linux?depth=1#b", &[], &format!("a|{here}/../linux?depth=1#b||"));
     check("a", "", &[], "Unsupported URL: ''");
     check("a", "ftp://h/r", &[], "Unsupported URL: 'ftp://h/r'");
+    check("a", "http://h/l.tar.xz", &[], "`http://h/l.tar.xz` is an archive, and no git repository");
     check("a", "https://h/r?depth=x#b", &[], "invalid depth value: x");
     check("a", "git://h/r?depth=1&depth=2", &[], "invalid depth value: 1, 2");
     check("", "git://h/r", &[], "the kernel name `` cannot be the name of a directory");

@@ -10,7 +10,7 @@ use crate::kernel::git::{Checkouts, GitUrl, LocalWork};
 use crate::kernel::options::{Base, KernelOption};
 use crate::{Arch, Events, Result};
 
-const MAKEFILE: &str = include_str!("../../../tests/quick_kernel.mk");
+const MAKEFILE: &str = include_str!("../../../tests/quick/kernel.mk");
 const KCONFIG: &str = "config A\n\tbool \"A\"\nconfig B\n\tbool \"B\"\n\tdepends on C\n";
 
 struct World {

@@ -1,12 +1,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::GitUrl;
 use super::command::Git;
 use super::places::Places;
 use super::tree::{Standing, Tree, remove_dir};
 use crate::kernel::stamp::stamp;
+use crate::process::Tool;
 use crate::store::{Key, Lock};
 use crate::{Error, ErrorKind, Events, Result};
 
@@ -29,7 +31,7 @@ pub struct Checkout {
     pub name: String,
     /// The tree.
     pub dir: PathBuf,
-    /// The commit that is checked out.
+    /// The commit that is checked out, or the digest of the archive that was unpacked.
     pub commit: String,
     /// When that was made, as git's `%cI` has it.
     pub date: String,
@@ -130,7 +132,29 @@ impl Checkouts {
                 return Err(Error::new(ErrorKind::Usage, message).with_hint("fetch it first"));
             }
         };
-        Ok(OpenTree { places, subject, locks, shared })
+        Ok(OpenTree { places, subject, locks, origin: Origin::Git { shared } })
+    }
+
+    /// The tree `name`, which is what the archive with the digest `sha256` holds: `fill` is given an empty directory for it,
+    /// unless it is there already. The tree is under lock, as with [`Checkouts::open`].
+    pub(in crate::kernel) fn unpacked(
+        &self,
+        name: &str,
+        sha256: &Key,
+        events: &Events,
+        fill: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<OpenTree> {
+        let places = self.places(name)?;
+        let subject = self.subject(name);
+        let locks = vec![places.lock(name, &subject, events)?];
+        let (tree, new) = (places.tree(), places.make_own()?.join("unpacking"));
+        if !tree.exists() {
+            remove_dir(&new)?;
+            fs::create_dir(&new).map_err(|e| Error::path("create", &new, e))?;
+            fill(&new)?;
+            fs::rename(&new, &tree).map_err(|e| Error::path("move", &new, e))?;
+        }
+        Ok(OpenTree { places, subject, locks, origin: Origin::Archive(sha256.clone()) })
     }
 
     /// Takes the locks for git's work on the kernel `name`: its own and, for a worktree, that of what is shared.
@@ -146,7 +170,7 @@ impl Checkouts {
         if shared {
             locks.push(places.lock("git", &subject, events)?);
         }
-        Ok(OpenTree { places, subject, locks, shared })
+        Ok(OpenTree { places, subject, locks, origin: Origin::Git { shared } })
     }
 }
 
@@ -157,13 +181,25 @@ pub(in crate::kernel) struct OpenTree {
     /// What events and errors call it.
     pub(in crate::kernel) subject: String,
     locks: Vec<Lock>,
-    shared: bool,
+    origin: Origin,
+}
+
+/// What a tree was made from.
+#[derive(Debug)]
+enum Origin {
+    /// A repository; with `shared`, that of all kernels.
+    Git { shared: bool },
+    /// An archive with this digest.
+    Archive(Key),
 }
 
 impl OpenTree {
     /// What is checked out.
     pub(in crate::kernel) fn checkout(&self, events: &Events) -> Result<Checkout> {
-        self.tree(events).checkout()
+        match &self.origin {
+            Origin::Git { .. } => self.tree(events).checkout(),
+            Origin::Archive(sha256) => Checkout::of_archive(&self.places, sha256),
+        }
     }
 
     /// The lock of the tree, for programs that work in it to hold too.
@@ -172,7 +208,8 @@ impl OpenTree {
     }
 
     fn tree<'w>(&'w self, events: &'w Events) -> Tree<'w> {
-        Tree { places: &self.places, subject: &self.subject, locks: &self.locks, shared: self.shared, events }
+        let shared = matches!(self.origin, Origin::Git { shared: true });
+        Tree { places: &self.places, subject: &self.subject, locks: &self.locks, shared, events }
     }
 }
 
@@ -185,6 +222,21 @@ impl Checkout {
         let changes = changes(&dir, git)?;
         Ok(Self { name: name.to_owned(), dir, commit, date, changes })
     }
+
+    /// A tree that an archive was unpacked to. What people change in it is not looked for.
+    fn of_archive(places: &Places, sha256: &Key) -> Result<Self> {
+        let (name, dir, commit) = (places.name().to_owned(), places.tree(), sha256.to_string());
+        let date = date_of(&dir.join("Makefile"))?;
+        Ok(Self { name, dir, commit, date, changes: String::new() })
+    }
+}
+
+/// When the file was written last, as git's `%cI` has it.
+fn date_of(file: &Path) -> Result<String> {
+    let written = fs::metadata(file).and_then(|file| file.modified()).map_err(|e| Error::path("look at", file, e))?;
+    let seconds = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let date = Tool::new("date", "coreutils")?.args(["--utc", "--iso-8601=seconds", &format!("--date=@{seconds}")]);
+    Ok(date.run()?.trim_end().to_owned())
 }
 
 /// A digest of what in the tree is not as the commit has it.

@@ -71,6 +71,12 @@ fn repository_of(text: &str, base: &Path) -> Result<String> {
     if text.is_empty() || text.starts_with('-') || text.contains("::") || text.contains(char::is_control) {
         return unsupported();
     }
+    if is_archive(text) {
+        let message = format!("`{text}` is an archive, and no git repository");
+        return Err(
+            usage(message).with_hint("in `lvh.toml`, `tarball` and `sha256` in a table [kernels.NAME] take one")
+        );
+    }
     if let Some((scheme, rest)) = text.split_once("://") {
         let whole = SCHEMES.contains(&scheme) && !rest.is_empty() && !rest.starts_with('-');
         return if whole { Ok(text.to_owned()) } else { unsupported() };
@@ -84,6 +90,12 @@ fn repository_of(text: &str, base: &Path) -> Result<String> {
     }
     let absolute: PathBuf = std::path::absolute(&path).map_err(|e| Error::path("find", &path, e))?;
     Ok(absolute.to_string_lossy().into_owned())
+}
+
+/// Whether the web has a packed tar archive there.
+fn is_archive(url: &str) -> bool {
+    let packed = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tar.zst"];
+    ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) && packed.iter().any(|end| url.ends_with(end))
 }
 
 fn depth_of(query: &str) -> Result<Option<u32>> {
@@ -125,6 +137,9 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(read(text), expected, "{text}");
         for text in ["", "linux", "ftp://host/x", "ext::sh -c true", "-u", "https://", "ssh://-oProxyCommand=x/y"] {
             check(text, &format!("Unsupported URL: '{text}'"));
+        }
+        for url in ["https://h/linux-6.6.tar.xz", "http://h/linux.tgz"] {
+            check(url, &format!("`{url}` is an archive, and no git repository"));
         }
         check("https://h/x?depth=one", "invalid depth value: one");
         check("https://h/x?depth=-1", "invalid depth value: -1");

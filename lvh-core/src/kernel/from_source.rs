@@ -1,0 +1,123 @@
+//! Kernels that are built from their source: at first use, and never again until something changed.
+//!
+//! What was built is an entry of the store, by the digest of all that it is made of; the trees that it was built in only
+//! make the next build short.
+
+use std::fs;
+use std::path::Path;
+
+use super::KernelRelease;
+use super::build::{BuildSpec, Products, Site};
+use super::git::OpenTree;
+use super::modules::depmod::depmod;
+use super::options::OptionOutcome;
+use super::wanted::Wanted;
+use crate::store::{Entry, Key, Store};
+use crate::{Error, Events, Result};
+
+/// The kind of the store's entries for them.
+const KIND: &str = "git-kernel";
+/// Part of the questions that are remembered: to be raised when what an entry holds changes.
+pub(super) const LAYOUT: &str = "1";
+
+/// A kernel that was built.
+#[derive(Debug)]
+pub(super) struct BuiltKernel {
+    pub(super) key: Key,
+    pub(super) identity: String,
+    pub(super) release: KernelRelease,
+    pub(super) entry: Entry,
+}
+
+/// The kernel that the store remembers as the answer to `question`; else what `make` builds. Blocks.
+pub(super) fn resolve(
+    wanted: &Wanted<'_>,
+    question: &dyn Fn() -> Key,
+    make: &dyn Fn() -> Result<BuiltKernel>,
+) -> Result<BuiltKernel> {
+    let Wanted { subject, store, events, .. } = *wanted;
+    let asked = question();
+    let waiting = || events.step(subject, "waiting for another process that builds it");
+    let known = || if wanted.newest { Ok(None) } else { known(store, &asked, &waiting) };
+    if let Some(kernel) = known()? {
+        return Ok(kernel);
+    }
+    let _turn = store.lock(&format!("resolve-{asked}"), &waiting)?;
+    if let Some(kernel) = known()? {
+        return Ok(kernel);
+    }
+    let kernel = make()?;
+    // The question may be another one after a build.
+    store.remember(&question(), &kernel.key)?;
+    Ok(kernel)
+}
+
+fn known(store: &Store, question: &Key, waiting: &dyn Fn()) -> Result<Option<BuiltKernel>> {
+    let Some(key) = store.recall(question) else { return Ok(None) };
+    let entry = store.get(KIND, &key, waiting)?;
+    entry.map(|entry| load(key, entry)).transpose()
+}
+
+fn load(key: Key, entry: Entry) -> Result<BuiltKernel> {
+    let read = |name| {
+        let path = entry.path().join(name);
+        fs::read_to_string(&path).map_err(|e| Error::path("read", &path, e))
+    };
+    let (identity, release) = (read("identity")?, KernelRelease::new(read("release")?));
+    Ok(BuiltKernel { key, identity, release, entry })
+}
+
+/// Builds what is in the tree, where that is not in the store. `source` says where it is from.
+pub(super) fn build(wanted: &Wanted<'_>, open: &OpenTree, spec: &BuildSpec, source: &str) -> Result<BuiltKernel> {
+    let Wanted { subject, store, events, .. } = *wanted;
+    let site = Site::new(open, spec, events)?;
+    let (key, outcomes) = site.plan()?;
+    tell_lost(subject, &outcomes.unwrap_or_default(), events);
+    let waiting = || events.step(subject, "waiting for another process that builds it");
+    if let Some(entry) = store.get(KIND, &key, &waiting)? {
+        return load(key, entry);
+    }
+    let key = site.build(Products::Kernel)?.key;
+    let identity = identity(source, &site, &key);
+    let entry = store.populate(KIND, &key, &waiting, |staging| keep(&site, &identity, &staging.entry()));
+    site.show()?;
+    load(key, entry?)
+}
+
+/// Such as `https://…/bpf-next.git#master 0123456789ab sha256:…`.
+fn identity(source: &str, site: &Site<'_>, key: &Key) -> String {
+    let commit = &site.checkout.commit[..12];
+    let changed = if site.checkout.changes.is_empty() { "" } else { " with changes" };
+    format!("{source} {commit}{changed} sha256:{key}")
+}
+
+/// Copies what makes a kernel to `entry`, in the layout of those of Debian's packages.
+fn keep(site: &Site<'_>, identity: &str, entry: &Path) -> Result<()> {
+    let built = site.build(Products::Kernel)?;
+    let copy =
+        |from: &Path, name: &str| fs::copy(from, entry.join(name)).map(drop).map_err(|e| Error::path("copy", from, e));
+    copy(&built.image, "vmlinuz")?;
+    copy(&built.config, "config")?;
+    site.output("System.map").map_or(Ok(()), |map| copy(&map, "System.map"))?;
+    site.install_modules(entry)?;
+    depmod(entry, &built.release)?;
+    for (name, text) in [("release", built.release.as_str()), ("identity", identity)] {
+        let path = entry.join(name);
+        fs::write(&path, text).map_err(|e| Error::path("write", &path, e))?;
+    }
+    Ok(())
+}
+
+/// Says which options the kernel does not have as they were asked for.
+fn tell_lost(subject: &str, outcomes: &[OptionOutcome], events: &Events) {
+    /// More than these, and nobody reads them.
+    const MOST: usize = 5;
+    let lost: Vec<_> = outcomes.iter().filter(|o| !o.is_honoured() && !o.option.optional).collect();
+    if lost.is_empty() {
+        return;
+    }
+    let first: Vec<String> = lost.iter().take(MOST).map(ToString::to_string).collect();
+    let more = if lost.len() > MOST { "; …" } else { "" };
+    let (count, all) = (lost.len(), outcomes.len());
+    events.note(format!("{subject}: {count} of {all} options were not honoured: {}{more}", first.join("; ")));
+}
