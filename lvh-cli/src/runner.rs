@@ -45,12 +45,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let context = HostContext { exe: program.clone(), ..HostContext::here()? };
     let quiet = args.vm.quiet;
-    let (mut config, kernels) = args.vm.resolve(&context.cwd)?;
-    // The host's libraries are the guest's too, and cargo says with it where those of the build are.
-    config.vm.env.push("LD_LIBRARY_PATH".parse().expect("a plain name is a pattern"));
+    let mut on = args.vm.resolve(&context.cwd)?;
+    // The host's libraries are the guest's too, and cargo says with it where those of the build are. An image has its own.
+    if on.image.is_none() {
+        on.config.vm.env.push("LD_LIBRARY_PATH".parse().expect("a plain name is a pattern"));
+    }
     let unwritable = "failed to make a directory that tests may write to";
     let (writable, profiles) = (context.writable().context(unwritable)?, context.profiles().context(unwritable)?);
     let command = std::iter::once(program.clone().into()).chain(args.arguments).collect();
-    VmCommand { config, kernels, timeout: None, context, writable, profiles, program: Some(program), command, quiet }
-        .run()
+    VmCommand { on, timeout: None, context, writable, profiles, program: Some(program), command, quiet }.run()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lvh_core::config::Memory;
 use lvh_core::kernel::{self, KernelSource};
 use lvh_core::vm::{Command, Vm, VmSpec};
-use lvh_core::{Config, Events, HostContext};
+use lvh_core::{Config, Events, HostContext, ImageSource, image};
 
 use crate::relay::{self, Ended, Signals};
 use crate::terminal::{self, RawTerminal};
@@ -19,8 +19,8 @@ pub(crate) struct VmArgs {
     /// Kernel to run on; several are run one after the other [default: `default-kernels` of lvh.toml]
     #[arg(long = "kernel", short = 'k', value_name = "KERNEL")]
     kernels: Vec<String>,
-    /// Root file system, a name of lvh.toml [default: this machine's]
-    #[arg(long, value_name = "IMAGE")]
+    /// Image whose disk is the root file system: a name of lvh.toml, or a path [default: this machine's root]
+    #[arg(long, short, value_name = "IMAGE")]
     image: Option<String>,
     /// Virtual CPUs [default: 2 with KVM, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
@@ -40,25 +40,33 @@ pub(crate) struct VmArgs {
 }
 
 impl VmArgs {
-    /// The configuration that holds in `dir` with these on top, and where each kernel comes from.
-    pub(crate) fn resolve(self, dir: &Path) -> lvh_core::Result<(Config, Vec<(String, KernelSource)>)> {
+    /// The configuration that holds in `dir` with these on top, and where kernels and image come from.
+    pub(crate) fn resolve(self, dir: &Path) -> lvh_core::Result<Resolved> {
         let mut config = Config::for_process(dir)?;
         config.vm.cpus = self.cpus.or(config.vm.cpus);
         config.vm.memory = self.memory.unwrap_or(config.vm.memory);
         config.vm.modules.extend(self.modules);
         config.vm.kernel_args =
             [config.vm.kernel_args, self.kernel_args.unwrap_or_default()].join(" ").trim().to_owned();
-        if let Some(image) = &self.image {
-            return Err(config.no_image(image));
-        }
+        let image = self.image.map(from_here);
+        let image = image.map(|name| config.image(&name).map(|source| (name, source))).transpose()?;
         let names = match self.kernels.is_empty() {
             true => config.default_kernels.clone(),
             false => self.kernels.into_iter().map(from_here).collect(),
         };
         let kernels = names.into_iter().map(|name| config.kernel(&name).map(|source| (name, source)));
         let kernels = kernels.collect::<lvh_core::Result<_>>()?;
-        Ok((config, kernels))
+        Ok(Resolved { config, kernels, image })
     }
+}
+
+/// What VMs are to be, with every name resolved.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) config: Config,
+    pub(crate) kernels: Vec<(String, KernelSource)>,
+    /// None: the root is this machine's.
+    pub(crate) image: Option<(String, ImageSource)>,
 }
 
 /// A path on the command line starts at the working directory, as everywhere in a shell; one in `lvh.toml` starts there.
@@ -68,11 +76,10 @@ pub(crate) fn from_here(name: String) -> String {
     absolute.and_then(|path| path.into_os_string().into_string().ok()).unwrap_or(name)
 }
 
-/// What to run, with every name resolved.
+/// What to run, and on what.
 #[derive(Debug)]
 pub(crate) struct VmCommand {
-    pub(crate) config: Config,
-    pub(crate) kernels: Vec<(String, KernelSource)>,
+    pub(crate) on: Resolved,
     /// How long the command may take.
     pub(crate) timeout: Option<Duration>,
     /// What it finds around itself.
@@ -101,10 +108,10 @@ impl VmCommand {
     async fn run_on_all(&self, events: &Events) -> anyhow::Result<u8> {
         let mut signals = Signals::take()?;
         let mut first_failure = 0;
-        for (name, source) in &self.kernels {
+        for (name, source) in &self.on.kernels {
             let (code, interrupted) = self.run_on(name, source, events, &mut signals).await?;
             first_failure = if first_failure == 0 { code } else { first_failure };
-            if self.kernels.len() > 1 {
+            if self.on.kernels.len() > 1 {
                 events.note(format!("kernel `{name}`: exit code {code}"));
             }
             if interrupted {
@@ -127,7 +134,7 @@ impl VmCommand {
             signal = signals.next() => return Ok((relay::code_of_signal(signal), true)),
         };
         let terminal = RawTerminal::enter()?;
-        let process = vm.spawn(&self.command(terminal.as_ref())).await?;
+        let process = vm.spawn(&self.command(&vm, terminal.as_ref())).await?;
         let Ended { code, interrupted, stuck } = relay::run(process, self.timeout, signals).await?;
         drop(terminal);
         let Some(code) = code else {
@@ -143,10 +150,15 @@ impl VmCommand {
     }
 
     async fn boot(&self, name: &str, source: &KernelSource, events: &Events) -> lvh_core::Result<Vm> {
-        let store = self.config.store()?;
+        let Resolved { config, image, .. } = &self.on;
+        let store = config.store()?;
         let kernel = kernel::resolve(name, source, &store, events).await?;
-        let spec = VmSpec::new(kernel, &self.config)
-            .visible(self.context.visible())
+        let mut spec = VmSpec::new(kernel, config);
+        if let Some((name, source)) = image {
+            spec = spec.image(&image::resolve(name, source, &store, events).await?);
+        }
+        let spec = spec
+            .shows(&self.context)
             .writable(self.writable.clone())
             .profiles(self.profiles.clone())
             .packed_directories(vec![self.context.cwd.clone()])
@@ -154,10 +166,10 @@ impl VmCommand {
         Vm::boot(&spec, &store, events).await
     }
 
-    fn command(&self, terminal: Option<&RawTerminal>) -> Command {
+    fn command(&self, vm: &Vm, terminal: Option<&RawTerminal>) -> Command {
         let [program, arguments @ ..] = &self.command[..] else { unreachable!("the command line has a program") };
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(self.context.guest_env(&self.config.vm.env));
+        command.args(arguments).env_clear().envs(self.context.guest_env(vm.root(), &self.on.config.vm.env));
         command.current_dir(&self.context.cwd).stdin_piped();
         if let Some(terminal) = terminal {
             command.terminal(terminal.size());

@@ -7,9 +7,34 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{EnvPattern, pattern_matches};
 use crate::guest::protocol::PROFILES;
+use crate::vm::RootFs;
 
 /// Where the guest has mounts of its own, which hide what the host has there.
 const GUEST_MOUNTS: [&str; 5] = ["/tmp", "/run", "/dev", "/proc", "/sys"];
+
+/// Directories of an image's own system: the host's are not shown in their place, but what lies in them may be.
+const OF_SYSTEMS: [&str; 16] = [
+    "/",
+    "/dev",
+    "/home",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/local",
+    "/var",
+    "/var/lib",
+];
+
+/// As [`OF_SYSTEMS`], with all that lies in them.
+const WHOLLY_OF_SYSTEMS: [&str; 9] =
+    ["/bin", "/boot", "/etc", "/lib", "/lib64", "/sbin", "/usr/bin", "/usr/lib", "/usr/sbin"];
 
 /// Variables that reach the guest; a star stands for any rest. Not among them: what describes the host's
 /// user, such as `HOME`, `TMPDIR` and `LD_LIBRARY_PATH`.
@@ -73,16 +98,17 @@ impl HostContext {
         directory.map(|dir| made(self.cwd.join(dir))).transpose()
     }
 
-    /// The directories that the guest must be shown although something it mounts hides them.
-    pub fn visible(&self) -> Vec<PathBuf> {
+    /// The directories that a guest with this root must be shown: on the host's, those that something it mounts hides; on
+    /// another, all but those of a system, of which it has its own.
+    pub fn visible(&self, root: &RootFs) -> Vec<PathBuf> {
         let around = [self.exe.parent(), Some(self.cwd.as_path())];
-        let workspace = self.variable("CARGO_MANIFEST_DIR").map(|manifest| workspace_of(Path::new(manifest)));
+        // Where cargo does not say: the workspace around the working directory, which the host's root has anyway.
+        let manifest = self.variable("CARGO_MANIFEST_DIR").map(Path::new);
+        let manifest = manifest.or_else(|| Some(self.cwd.as_path()).filter(|_| *root != RootFs::Host));
+        let workspace = manifest.map(workspace_of);
         let wanted = around.into_iter().flatten().map(Path::to_owned).chain(workspace).chain(self.of_cargo());
         let mut wanted: Vec<PathBuf> = wanted.flat_map(with_links).collect();
-        wanted.retain(|path| {
-            let hidden_by = |mount: &Path| path.starts_with(mount) && path != mount;
-            GUEST_MOUNTS.iter().any(|mount| hidden_by(Path::new(mount)))
-        });
+        wanted.retain(|path| if *root == RootFs::Host { is_hidden(path) } else { !is_of_systems(path) });
         wanted.sort();
         // Across two mounts nothing can be renamed.
         wanted.dedup_by(|inner, outer| inner.starts_with(outer));
@@ -99,15 +125,16 @@ impl HostContext {
         directories.chain(self.target_dir()).filter(|dir| dir.is_dir()).collect()
     }
 
-    /// The guest process' environment, before what guest mode needs.
-    pub fn guest_env(&self, extra: &[EnvPattern]) -> Vec<(OsString, OsString)> {
+    /// The environment of a process in a guest with this root, before what guest mode needs.
+    pub fn guest_env(&self, root: &RootFs, extra: &[EnvPattern]) -> Vec<(OsString, OsString)> {
         let forwarded = |name: &OsStr| {
             let Some(name) = name.to_str() else { return false };
             FORWARDED.iter().any(|pattern| pattern_matches(pattern, name))
                 || extra.iter().any(|pattern| pattern.matches(name))
         };
         let base = GUEST_ENV.map(|(name, value)| match name {
-            "PATH" => (name.into(), self.path(value)),
+            // Only on its own root are the host's programs where the host has them.
+            "PATH" if *root == RootFs::Host => (name.into(), self.path(value)),
             _ => (name.into(), value.into()),
         });
         let forwarded = self.env.iter().filter(|(name, _)| forwarded(name)).cloned();
@@ -132,6 +159,16 @@ impl HostContext {
             .map(|(_, value)| value.as_os_str())
             .filter(|value| !value.is_empty())
     }
+}
+
+/// Whether a mount that guests have hides it.
+fn is_hidden(path: &Path) -> bool {
+    let hidden_by = |mount: &Path| path.starts_with(mount) && path != mount;
+    GUEST_MOUNTS.iter().any(|mount| hidden_by(Path::new(mount)))
+}
+
+fn is_of_systems(path: &Path) -> bool {
+    OF_SYSTEMS.iter().any(|dir| path == Path::new(dir)) || WHOLLY_OF_SYSTEMS.iter().any(|dir| path.starts_with(dir))
 }
 
 /// Makes a directory; its path without links.
@@ -201,7 +238,24 @@ mod tests {
     #[track_caller]
     fn check_visible(exe: &str, cwd: &str, expected: &[&str]) {
         let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
-        assert_eq!(context(exe, cwd, &[]).visible(), expected);
+        assert_eq!(context(exe, cwd, &[]).visible(&RootFs::Host), expected);
+    }
+
+    #[track_caller]
+    fn check_on_an_image(exe: &str, cwd: &str, expected: &[&str]) {
+        let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
+        assert_eq!(context(exe, cwd, &[]).visible(&RootFs::Initramfs), expected);
+    }
+
+    #[test]
+    fn a_root_of_its_own_is_shown_what_is_no_system() {
+        check_on_an_image("/home/u/p/target/debug/deps/t", "/home/u/p", &["/home/u/p"]);
+        check_on_an_image("/w/t/debug/deps/t", "/w/p", &["/w/p", "/w/t/debug/deps"]);
+        check_on_an_image("/usr/bin/lvh", "/", &[]);
+        check_on_an_image("/usr/lib/p/t", "/etc/x", &[]);
+        check_on_an_image("/usr/src/p/t", "/tmp", &["/usr/src/p"]);
+        check_on_an_image("/root/p/t", "/root", &["/root/p"]);
+        check_on_an_image("/p/t", "/libx", &["/libx", "/p"]);
     }
 
     #[test]
@@ -216,18 +270,20 @@ mod tests {
     #[test]
     fn only_what_is_meant_for_the_guest_is_forwarded() {
         let host = [("PATH", "/usr"), ("RUST_LOG", "debug"), ("SECRET", "1"), ("MY_VAR", "2"), ("TERM", "xterm")];
-        let env = context("/e", "/", &host).guest_env(&["MY_*".parse().unwrap()]);
+        let env = context("/e", "/", &host).guest_env(&RootFs::Host, &["MY_*".parse().unwrap()]);
         let names: Vec<_> = env.iter().map(|(name, _)| name.to_str().unwrap()).collect();
         assert_eq!(names, ["PATH", "HOME", "USER", "LOGNAME", "RUST_LOG", "MY_VAR", "TERM"]);
         assert_eq!(env[0].1, "/usr:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let bare = context("/e", "/", &[("PATH", "/bin:/usr:/no/such")]).guest_env(&[]);
-        assert_eq!(bare[0].1, "/bin:/usr:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin");
+        let bare = context("/e", "/", &[("PATH", "/bin:/usr:/no/such")]);
+        let path = |root| bare.guest_env(root, &[])[0].1.clone();
+        assert_eq!(path(&RootFs::Host), "/bin:/usr:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin");
+        assert_eq!(path(&RootFs::Initramfs), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     }
 
     #[test]
     fn every_guest_has_a_profile_of_its_own() {
         let env = [(PROFILE, "/t/ws-%p-%14m.profraw")];
-        let profile = || context("/e", "/", &env).guest_env(&[]).pop().unwrap().1.into_string().unwrap();
+        let profile = || context("/e", "/", &env).guest_env(&RootFs::Host, &[]).pop().unwrap().1.into_string().unwrap();
         let (first, second) = (profile(), profile());
         assert!(first.starts_with("/run/lvh-profiles/ws-%p-%14m-lvh") && first.ends_with(".profraw"), "{first}");
         assert_ne!(first, second);

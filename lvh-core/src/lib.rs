@@ -47,6 +47,7 @@
 //! |---|---|
 //! | [`Config`], [`Overrides`], [`config`] | `lvh.toml`, `LVH_*`, and the types of their values |
 //! | [`Kernel`], [`KernelSource`], [`kernel`] | kernels: [`kernel::resolve`], configuration, modules |
+//! | [`Image`], [`ImageSource`], [`image`] | images: [`image::resolve`], their formats |
 //! | [`Store`], [`store`] | the data directory |
 //! | [`vm::VmSpec`], [`vm::RootFs`], [`vm::Vm`], [`vm::VmInfo`] | a VM before, and while it runs |
 //! | [`vm::Command`], [`vm::Process`], [`vm::ProcessEvent`], [`vm::Exit`] | commands in it, as in [`std::process`] |
@@ -69,8 +70,8 @@
 //!
 //! # Limits
 //!
-//! Linux only. Tested on x86-64; arm64 is written but has never run. Root images and kernels from OCI registries are
-//! recognised in `lvh.toml`, but not supported yet.
+//! Linux only. Tested on x86-64; arm64 is written but has never run. Kernels and images from OCI registries, and images that are
+//! built, are recognised in `lvh.toml`, but not supported yet.
 
 mod arch;
 pub mod config;
@@ -79,6 +80,7 @@ pub mod error;
 pub mod event;
 mod guest;
 mod host_context;
+pub mod image;
 mod json;
 pub mod kernel;
 #[doc(hidden)]
@@ -100,6 +102,7 @@ pub use config::{Config, Overrides};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events};
 pub use host_context::HostContext;
+pub use image::{Image, ImageSource};
 pub use kernel::{Kernel, KernelRelease, KernelSource};
 pub use progress::Progress;
 pub use store::Store;

@@ -15,6 +15,13 @@ pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// The one of `names` that `name` may have been meant to be: a slip of the keyboard away.
+pub(crate) fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let slip = 2.min(name.len() / 2);
+    let distances = names.into_iter().map(|known| (edit_distance(name, known), known));
+    distances.min().filter(|(distance, _)| *distance <= slip).map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +32,14 @@ mod tests {
         check("", "abc", 3);
         check("ISO9669_FS", "ISO9660_FS", 1);
         check("kitten", "sitting", 3);
+    }
+
+    #[test]
+    fn slips() {
+        let check = |name: &str, expected| assert_eq!(nearest(name, ["base", "kind", "k8s"]), expected, "{name}");
+        check("bsae", Some("base"));
+        check("kindd", Some("kind"));
+        check("k", None);
+        check("bullseye", None);
     }
 }

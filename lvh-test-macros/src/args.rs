@@ -50,8 +50,16 @@ impl Args {
 
     /// `kernels = [..]`; none where the attribute names none.
     pub(crate) fn kernels(&self) -> &[LitStr] {
-        let kernels = self.fields().find(|(field, _)| *field == "kernels");
-        match kernels {
+        self.names("kernels")
+    }
+
+    /// `images = [..]`; none where the attribute names none.
+    pub(crate) fn images(&self) -> &[LitStr] {
+        self.names("images")
+    }
+
+    fn names(&self, field: &str) -> &[LitStr] {
+        match self.fields().find(|(name, _)| *name == field) {
             Some((_, Value::Names(names))) => names,
             _ => &[],
         }

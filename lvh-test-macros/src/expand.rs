@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, FnArg, Path, ReturnType, Visibility, parse_quote};
+use syn::{Attribute, FnArg, LitStr, Path, ReturnType, Visibility, parse_quote};
 
 use crate::args::Args;
 use crate::attributes::{Mark, Marks};
@@ -116,34 +116,47 @@ fn options(lvh: &Path, marks: &Marks, args: &Args) -> TokenStream {
 }
 
 /// What IDEs offer to run, and what libtest, where it is not switched off, runs: a `#[test]` of the function's name,
-/// or a module of that name with a `#[test]` for each of several kernels.
+/// or a module of that name with a `#[test]` for each of several kernels and images.
 fn shadow(lvh: &Path, function: &TestFn, marks: &Marks, args: &Args) -> TokenStream {
     let (name, vis) = (&function.sig.ident, &function.vis);
     let visible = (!matches!(vis, Visibility::Inherited)).then(|| visible(name, vis));
     let lints: Vec<_> = function.attrs.iter().filter_map(lint_level).collect();
     let ignore = marks.ignore.as_ref().map(|mark| &mark.attribute);
-    let test = |vis: Option<&Visibility>, name: &Ident, kernel: TokenStream| {
+    let test = |vis: Option<&Visibility>, name: &Ident, place: TokenStream| {
         let path = format!("::{name}");
         quote! {
             #[::core::prelude::v1::test]
             #(#lints)*
             #ignore
             #vis fn #name() {
-                #lvh::__private::under_libtest(::core::concat!(::core::module_path!(), #path), #kernel)
+                #lvh::__private::under_libtest(::core::concat!(::core::module_path!(), #path), #place)
             }
         }
     };
-    match args.kernels() {
+    match &places(args)[..] {
         [] | [_] => {
             let test = test(Some(vis), name, quote!(::core::option::Option::None));
             quote!(#test #visible)
         }
-        kernels => {
-            let tests = kernels.iter().map(|kernel| {
-                let ident = Ident::new(&kernel_name(&kernel.value()), name.span());
-                test(None, &ident, quote!(::core::option::Option::Some(#kernel)))
+        places => {
+            let tests = places.iter().map(|place| {
+                let ident = Ident::new(&place_name(place), name.span());
+                test(None, &ident, quote!(::core::option::Option::Some(#place)))
             });
             quote!(#(#lints)* mod #name { #(#tests)* } #visible)
+        }
+    }
+}
+
+/// Where the test runs, as far as the attribute says: `6.12`, `6.12+base`, or `+base` on whatever kernels there are.
+fn places(args: &Args) -> Vec<String> {
+    let kernels: Vec<String> = args.kernels().iter().map(LitStr::value).collect();
+    let images: Vec<String> = args.images().iter().map(|image| format!("+{}", image.value())).collect();
+    match (&kernels[..], &images[..]) {
+        (kernels, []) => kernels.to_vec(),
+        ([], images) => images.to_vec(),
+        (kernels, images) => {
+            kernels.iter().flat_map(|kernel| images.iter().map(move |image| format!("{kernel}{image}"))).collect()
         }
     }
 }
@@ -162,9 +175,13 @@ fn visible(name: &Ident, vis: &Visibility) -> TokenStream {
     }
 }
 
-/// The name of a kernel as an identifier: `6.12` is `v6_12`, `bpf-next` is `bpf_next`.
-fn kernel_name(kernel: &str) -> String {
-    let name = kernel.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+/// The name of a place as an identifier: `6.12` is `v6_12`, `bpf-next` is `bpf_next`, `6.12+base` is `v6_12_base`, `+base`
+/// is `on_base`.
+fn place_name(place: &str) -> String {
+    let name = place.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    if place.starts_with('+') {
+        return format!("on{name}");
+    }
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("v{name}") } else { name }
 }
 

@@ -39,7 +39,8 @@ const ANY: bool = false;
 pub(crate) const OPTIONS: &[Spec] = &[
     option("kernel",       Target::Field("kernels"),         VM,  value::kernels),
     option("kernels",      Target::Field("kernels"),         VM,  value::kernels),
-    option("image",        Target::Field("image"),           VM,  value::image),
+    option("image",        Target::Field("images"),          VM,  value::images),
+    option("images",       Target::Field("images"),          VM,  value::images),
     option("cpus",         Target::Field("cpus"),            VM,  value::cpus),
     option("memory",       Target::Field("memory_mib"),      VM,  value::memory),
     option("accel",        Target::Field("accel"),           VM,  value::accel),

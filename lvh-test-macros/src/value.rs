@@ -78,11 +78,9 @@ pub(crate) fn fail_on(raw: &Raw) -> Result<Value> {
     names.iter().map(keyword::kernel_event).collect::<Result<_>>().map(Value::Keywords)
 }
 
-/// `image = "base"`.
-pub(crate) fn image(raw: &Raw) -> Result<Value> {
-    let name: LitStr = raw.parse(r#"a string such as `"base"`"#)?;
-    check_name(&name, "image")?;
-    Ok(some(name))
+/// `images = ["base", "kind"]`, `image = "base"`.
+pub(crate) fn images(raw: &Raw) -> Result<Value> {
+    names(raw, "image", r#"expected an image such as `"base"`, or a list such as `["base", "kind"]`"#)
 }
 
 /// `kernel_args = "lsm=bpf"`.

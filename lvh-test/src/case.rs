@@ -24,8 +24,8 @@ pub struct TestCase {
 pub struct Options {
     /// `kernel = ".."` or `kernels = [..]`; empty: the default kernels.
     pub kernels: &'static [&'static str],
-    /// `image = ".."`; `None`: the host's own root.
-    pub image: Option<&'static str>,
+    /// `image = ".."` or `images = [..]`; empty: the host's own root.
+    pub images: &'static [&'static str],
     /// `cpus = N`.
     pub cpus: Option<u32>,
     /// `memory = ".."`, in MiB.
@@ -60,7 +60,7 @@ impl Options {
     /// An attribute that asks for nothing.
     pub const DEFAULT: Self = Self {
         kernels: &[],
-        image: None,
+        images: &[],
         cpus: None,
         memory_mib: None,
         accel: None,

@@ -1,5 +1,6 @@
 //! End-to-end tests of lvh.
 
+mod disk;
 mod kernel_source;
 mod project;
 mod register;
@@ -7,6 +8,7 @@ mod report;
 mod target;
 mod traces;
 
+pub use disk::busybox_disk;
 pub use kernel_source::KernelSource;
 pub use project::Project;
 pub use register::succeeded;

@@ -54,7 +54,7 @@ const EXPECTED: &[Expected] = &[
 
 const EVERYTHING: Options = Options {
     kernels: &["5.10", "bpf-next"],
-    image: Some("base"),
+    images: &["base"],
     cpus: Some(2),
     memory_mib: Some(512),
     accel: Some(lvh::__private::Accel::Tcg),

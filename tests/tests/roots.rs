@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use lvh_core::config::{Channel, Share};
 use lvh_core::vm::{self, DiskFormat, RootFs, Vm, VmSpec};
 use lvh_core::{Config, Events, Kernel, Store, kernel};
-use lvh_tests::empty_directory;
+use lvh_tests::{busybox_disk, empty_directory};
 
 fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
@@ -35,23 +35,7 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// An ext4 disk with busybox on it.
-static DISK: LazyLock<PathBuf> = LazyLock::new(|| {
-    let dir = empty_directory(scratch(), "roots-disk");
-    let (tree, disk) = (dir.join("tree"), dir.join("disk.ext4"));
-    fs::create_dir_all(tree.join("bin")).unwrap();
-    fs::create_dir_all(tree.join("etc")).unwrap();
-    fs::write(tree.join("etc/os-release"), "ID=of-the-disk\n").unwrap();
-    fs::write(tree.join("first"), "#!/bin/sh\nwhile :; do sleep 1; done\n").unwrap();
-    fs::set_permissions(tree.join("first"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let busybox = String::from_utf8(Command::new("which").arg("busybox").output().unwrap().stdout).unwrap();
-    fs::copy(busybox.trim(), tree.join("bin/busybox")).expect("tests/setup installs busybox");
-    for applet in ["sh", "cat", "sleep", "ls", "touch", "mount"] {
-        std::os::unix::fs::symlink("busybox", tree.join("bin").join(applet)).unwrap();
-    }
-    fs::File::create(&disk).unwrap().set_len(32 << 20).unwrap();
-    do_run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(&disk).stdin(Stdio::null()));
-    disk
-});
+static DISK: LazyLock<PathBuf> = LazyLock::new(|| busybox_disk(scratch(), "roots-disk"));
 
 fn on_disk() -> RootFs {
     RootFs::Disk { path: DISK.clone(), format: DiskFormat::Raw }

@@ -14,6 +14,7 @@
 
 mod env;
 mod file;
+mod images;
 mod kernels;
 pub mod kernels_json;
 mod model;

@@ -1,11 +1,12 @@
 //! What the rest of lvh sees of the configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::document::Document;
+use super::file::image_table::ImageTable;
 use super::file::kernel_table::KernelTable;
 use super::file::schema;
 use super::kernels;
@@ -38,8 +39,8 @@ pub struct Config {
     pub(super) default_kernel_places: Vec<String>,
     /// The `[kernels.NAME]` tables.
     pub(super) kernels: BTreeMap<String, KernelTable>,
-    /// The names of the `[images.NAME]` tables.
-    pub(super) images: BTreeSet<String>,
+    /// The `[images.NAME]` tables.
+    pub(super) images: BTreeMap<String, ImageTable>,
 }
 
 /// The `[vm]` table: what a test's attribute does not say.
@@ -104,7 +105,7 @@ impl Default for Config {
             debian_mirror: None,
             default_kernel_places: Vec::new(),
             kernels: BTreeMap::new(),
-            images: BTreeSet::new(),
+            images: BTreeMap::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Accel, Channel, Config, KernelEventKind, Memory, Overrides, Share, VmDefaults};
+use crate::image::ImageSource;
 use crate::kernel::options::Base;
 use crate::kernel::{DebSource, KernelSource};
 
@@ -235,8 +236,17 @@ fn a_kernel_table_has_one_source_and_its_keys() {
     );
     check(
         "[images.a]\nsize = 3",
-        "lvh.toml:2: unknown key `size` in [images.a] (expected `packages`, `actions`, \
+        "lvh.toml:2: unknown key `size` in [images.a] (expected `path`, `packages`, `actions`, \
          `parent`, `image-size` or `oci`)",
+    );
+    check("[images.a]\nimage-size = '8G'", "lvh.toml:1: [images.a] has no source (expected `path`)");
+    check(
+        "[images.a]\npath = 'x'\npackages = []",
+        "lvh.toml:3: [images.a] has both `path` and `packages` (expected one source)",
+    );
+    check(
+        "[images.\"a b\"]\npath = 'x'",
+        "lvh.toml:1: the image name `a b` may hold letters, digits, `.`, `_` and `-` only",
     );
 }
 
@@ -438,7 +448,7 @@ fn files_above_lend_their_kernels() {
     }
     assert_eq!(config.kernel("mine").unwrap(), KernelSource::Path(outer.join("linux")));
     assert_eq!(config.kernel("both").unwrap(), KernelSource::Path(inner.join("b")));
-    assert!(config.no_image("base").to_string().contains("not supported yet"));
+    assert!(config.image("base").unwrap_err().to_string().contains("comes by `packages`: not supported yet"));
     assert!(config.kernel("6.7").unwrap_err().to_string().contains("(known: 5.10, 6.1, 6.12, both, mine)"));
     // One that names nothing has the defaults, not those of the file above.
     write("");
@@ -446,4 +456,36 @@ fn files_above_lend_their_kernels() {
     std::fs::write(outer.join("lvh.toml"), "[vm]\nmemmory = 1").unwrap();
     let error = Config::discover(&inner).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}:2: unknown key", outer.join("lvh.toml").display())), "{error}");
+}
+
+#[test]
+fn images_have_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[images.base]\npath = 'base.qcow2'\n[images.kind]\npath = 'absent.img'\n[images.far]\noci = 'h/i:t'\n";
+    let config = Config::parse(&dir.path().join("lvh.toml"), text).unwrap();
+    let disk = dir.path().join("base.qcow2");
+    std::fs::write(&disk, "x").unwrap();
+    for name in ["base", "./base.qcow2", disk.to_str().unwrap()] {
+        let ImageSource::Path(path) = config.image(name).unwrap();
+        assert_eq!(path.canonicalize().unwrap(), disk.canonicalize().unwrap(), "{name}");
+    }
+    let check = |config: &Config, name: &str, expected: &str| {
+        let report = config.image(name).unwrap_err().report();
+        assert_eq!(report.replace(dir.path().to_str().unwrap(), "DIR"), expected);
+    };
+    check(&config, "kind", "image `kind`: `DIR/absent.img` does not exist");
+    check(&config, "./x", "image `./x`: `DIR/./x` does not exist");
+    check(&config, "far", "image `far` comes by `oci`: not supported yet in this version\n\nhint: use `path`");
+    check(
+        &config,
+        "bsae",
+        "image `bsae` is not in `DIR/lvh.toml` (known: base, far, kind)\n\n\
+         hint: did you mean `base`? If not, write a table [images.bsae] with path = \"…\"",
+    );
+    check(
+        &Config::default(),
+        "other.one",
+        "image `other.one` is not in `lvh.toml` (it has none)\n\n\
+         hint: write a table [images.\"other.one\"] with path = \"…\"",
+    );
 }

@@ -1,11 +1,8 @@
 use std::fs;
 use std::io::Read;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use tokio::sync::oneshot;
 
 use super::image::payload::{self, Extracted};
 use super::local::{self, LocalKernel, LocalModules};
@@ -16,7 +13,7 @@ use super::{
     DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, TarballSource, deb, from_git, from_tarball,
     from_web,
 };
-use crate::machine::start_thread;
+use crate::machine::on_a_thread;
 use crate::store::{Entry, Key, Store};
 use crate::{Arch, Error, ErrorKind, Event, Events, Result};
 
@@ -30,16 +27,7 @@ use crate::{Arch, Error, ErrorKind, Event, Events, Result};
 /// When the source names nothing, cannot be fetched, or holds no kernel.
 pub async fn resolve(name: &str, source: &KernelSource, store: &Store, events: &Events) -> Result<Kernel> {
     let (name, source, store, events) = (name.to_owned(), source.clone(), store.clone(), events.clone());
-    let (done, resolved) = oneshot::channel();
-    // A thread of our own: tokio panics where it cannot start one.
-    let thread = start_thread("lvh-kernel", move || {
-        // Nobody waits any more: what was made is in the store.
-        let _ = done.send(resolve_blocking(&name, &source, &store, &events));
-    })?;
-    match resolved.await {
-        Ok(result) => result,
-        Err(_gone) => resume_unwind(thread.join().expect_err("it ended without a result")),
-    }
+    on_a_thread("lvh-kernel", move || resolve_blocking(&name, &source, &store, &events)).await
 }
 
 /// As [`resolve`], for callers without a runtime.

@@ -12,5 +12,5 @@ pub use limits::{Limit, Limits};
 pub(crate) use oom::OomWatch;
 pub use room::room_for_vms;
 pub(crate) use room::{VM_TASKS, check_limits, check_room};
-pub(crate) use thread::with_hint;
 pub use thread::{no_thread, start_thread};
+pub(crate) use thread::{on_a_thread, with_hint};

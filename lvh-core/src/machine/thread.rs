@@ -1,7 +1,10 @@
 //! Threads that may not start: `pids.max` of a control group and RLIMIT_NPROC bound them.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::thread::{Builder, JoinHandle};
+
+use tokio::sync::oneshot;
 
 use super::limits::Limits;
 use crate::{Error, ErrorKind, Result};
@@ -12,6 +15,25 @@ use crate::{Error, ErrorKind, Result};
 /// The machine allows no more; the hint says what bounds them.
 pub fn start_thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
     Builder::new().name(name.to_owned()).spawn(body).map_err(|error| no_thread(name, error))
+}
+
+/// Does blocking `work` on a thread of its own: tokio panics where it cannot start one.
+///
+/// # Errors
+/// Those of `work`; the machine allows no more threads.
+pub(crate) async fn on_a_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (done, ended) = oneshot::channel();
+    let thread = start_thread(name, move || {
+        // Nobody may wait any more.
+        let _ = done.send(work());
+    })?;
+    match ended.await {
+        Ok(result) => result,
+        Err(_gone) => resume_unwind(thread.join().expect_err("it ended without a result")),
+    }
 }
 
 /// Why the thread called `name` did not start.

@@ -142,6 +142,7 @@ impl Attempt<'_> {
         let info = VmInfo {
             kernel: self.spec.kernel.name.clone(),
             identity: self.spec.kernel.identity.clone(),
+            image: self.spec.image.clone(),
             release: greeting.release,
             cpus: self.cpus,
             hypervisor: self.hypervisor,
@@ -158,6 +159,7 @@ impl Attempt<'_> {
             stop: monitor.stop.clone(),
             console,
             _served: link.served.into_iter().chain(shares.served).collect(),
+            root: self.spec.root.clone(),
             info,
             mirrors: Mutex::new(mirrors),
             profiles: self.spec.profiles.clone(),

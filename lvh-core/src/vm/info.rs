@@ -14,6 +14,8 @@ pub struct VmInfo {
     pub kernel: String,
     /// What exactly the kernel is: its package with version and digest, or its file with its digest.
     pub identity: String,
+    /// The image whose disk is its root, by name and short digest, such as `base sha256:1f2e3d4c5b6a`; none: it has none.
+    pub image: Option<String>,
     /// `uname -r` as the guest tells it.
     pub release: String,
     /// Virtual CPUs.
@@ -37,11 +39,12 @@ pub struct VmInfo {
 impl fmt::Display for VmInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { release, hypervisor, transport, resumed, ready_after, .. } = self;
+        let image = self.image.as_ref().map(|image| format!(", image {image}")).unwrap_or_default();
         let (seconds, hypervisor) = (ready_after.as_secs_f64(), hypervisor.as_str());
         let start = if *resumed { ", warm" } else { "" };
         let snapshot = self.snapshot_after.map_or(0.0, |time| time.as_secs_f64());
         let (all, Transport { channel, share, .. }) = (seconds + snapshot, transport);
-        write!(f, "{release} ready in {all:.1} s ({hypervisor}, {channel}, {share}{start})")?;
+        write!(f, "{release} ready in {all:.1} s ({hypervisor}, {channel}, {share}{image}{start})")?;
         match self.snapshot_after {
             Some(_) => write!(f, "; {snapshot:.1} s of it for a snapshot that later starts resume from"),
             None => Ok(()),
@@ -50,9 +53,11 @@ impl fmt::Display for VmInfo {
 }
 
 impl VmInfo {
-    /// Such as `6.12.117+deb13-amd64 (6.12, tcg, vhost-user-vsock, virtiofs)`.
+    /// Such as `6.12.117+deb13-amd64 (6.12, tcg, vhost-user-vsock, virtiofs)`, with the image behind it where there is one.
     pub fn summary(&self) -> String {
         let Self { release, kernel, hypervisor, transport, .. } = self;
-        format!("{release} ({kernel}, {}, {}, {})", hypervisor.as_str(), transport.channel, transport.share)
+        let image = self.image.as_ref().map(|image| format!(", image {image}")).unwrap_or_default();
+        let (channel, share) = (transport.channel, transport.share);
+        format!("{release} ({kernel}, {}, {channel}, {share}{image})", hypervisor.as_str())
     }
 }

@@ -29,10 +29,10 @@ pub use crate::guest::client::process::{Exit, Process, ProcessEvent, Stdin, Stre
 pub use crate::guest::kernel_log::event::{KernelEvent, KernelEvents};
 pub use crate::guest::kernel_log::record::KernelRecord;
 pub use crate::guest::protocol::{REPORT_FD, TerminalSize};
+pub use crate::image::DiskFormat;
 pub use info::VmInfo;
 pub(crate) use qemu::accel::remembered_kvm;
 pub use qemu::command_line::Hypervisor;
-pub use qemu::device::DiskFormat;
 pub use root::rootfs::RootFs;
 pub use running::Vm;
 pub use spec::{TCG_FACTOR, VmSpec};

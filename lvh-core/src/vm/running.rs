@@ -13,6 +13,7 @@ use super::qemu::command_line::Hypervisor;
 use super::qemu::console::Console;
 use super::qemu::process::Qemu;
 use super::qemu::qmp::Stop;
+use super::root::rootfs::RootFs;
 use super::transport::served::Served;
 use super::transport::share::bytes;
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +43,7 @@ pub struct Vm {
     pub(crate) stop: watch::Receiver<Option<Stop>>,
     pub(crate) console: Console,
     pub(crate) _served: Vec<Served>,
+    pub(crate) root: RootFs,
     pub(crate) info: VmInfo,
     pub(crate) mirrors: Mutex<Vec<Mirror>>,
     pub(crate) profiles: Option<PathBuf>,
@@ -51,6 +53,11 @@ impl Vm {
     /// What the VM turned out to be.
     pub fn info(&self) -> &VmInfo {
         &self.info
+    }
+
+    /// What its root file system is.
+    pub fn root(&self) -> &RootFs {
+        &self.root
     }
 
     /// Starts a command, which finds in the writable directories what the host has there now.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::root::rootfs::RootFs;
 use super::transport::drivers::Drivers;
-use crate::Config;
 use crate::config::{Accel, Channel, Memory, Share, VmDefaults};
 use crate::error::Result;
+use crate::image::Image;
 use crate::kernel::Kernel;
+use crate::{Config, HostContext};
 
 /// Everything that tells one VM from another: made by [`VmSpec::new`], changed by the setters.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ use crate::kernel::Kernel;
 pub struct VmSpec {
     pub(crate) kernel: Kernel,
     pub(crate) root: RootFs,
+    /// What the user calls the disk that is the root, and its short digest.
+    pub(crate) image: Option<String>,
     pub(crate) init: Vec<OsString>,
     pub(crate) cpus: Option<u32>,
     pub(crate) memory: Memory,
@@ -45,6 +48,7 @@ impl VmSpec {
         Self {
             kernel,
             root: RootFs::default(),
+            image: None,
             init: Vec::new(),
             cpus: config.vm.cpus,
             memory: config.vm.memory,
@@ -74,7 +78,14 @@ impl VmSpec {
     /// What its root file system is. Default: the host's.
     #[must_use]
     pub fn root(self, root: RootFs) -> Self {
-        Self { root, ..self }
+        Self { root, image: None, ..self }
+    }
+
+    /// The image whose disk is its root. Default: none.
+    #[must_use]
+    pub fn image(self, image: &Image) -> Self {
+        let root = RootFs::Disk { path: image.path.clone(), format: image.format };
+        Self { root, image: Some(image.label()), ..self }
     }
 
     /// The program of the root, and its arguments, that is the guest's first process. lvh's agent is then a child of it.
@@ -145,6 +156,13 @@ impl VmSpec {
     #[must_use]
     pub fn visible(self, visible: Vec<PathBuf>) -> Self {
         Self { visible, ..self }
+    }
+
+    /// As [`VmSpec::visible`]: what a guest with this root must be shown of the surroundings of a program.
+    #[must_use]
+    pub fn shows(self, context: &HostContext) -> Self {
+        let visible = context.visible(&self.root);
+        self.visible(visible)
     }
 
     /// Programs, each with the libraries that it needs, and files that the guest gets where it cannot see the host's files

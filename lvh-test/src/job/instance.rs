@@ -1,4 +1,4 @@
-//! A test on one kernel.
+//! A test on one kernel, and one root.
 
 use std::time::Duration;
 
@@ -8,16 +8,18 @@ use serde::{Deserialize, Serialize};
 use super::keywords;
 use crate::case::{Options, TestCase};
 
-/// One test as the harness lists and runs it: a case on one kernel. The function itself is found by its path, in the
+/// One test as the harness lists and runs it: a case on one kernel and one root. The function itself is found by its path, in the
 /// process that runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Instance {
-    /// What libtest would call it, with the kernel's name behind it where the case has several.
+    /// What libtest would call it, with its place behind it where the case has several.
     pub(crate) name: String,
     /// The case's path, which all its instances share.
     pub(crate) path: String,
     /// The kernel's name; `None`: the test runs on the host.
     pub(crate) kernel: Option<String>,
+    /// What it runs on, in a word: the kernel, with the image behind it, such as `6.12+base`; `None`: the host.
+    pub(crate) place: Option<String>,
     /// The source file, as the compiler named it.
     pub(crate) file: String,
     /// The line of the attribute.
@@ -40,7 +42,7 @@ pub(crate) struct Instance {
 /// What a test's attribute asks of its VM; what it leaves out comes from the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VmOptions {
-    /// The root image; `None`: the host's own root.
+    /// The image whose disk is the root; `None`: the host's own root.
     pub(crate) image: Option<String>,
     /// Virtual CPUs.
     pub(crate) cpus: Option<u32>,
@@ -62,13 +64,15 @@ pub(crate) struct VmOptions {
 }
 
 impl Instance {
-    /// `case` under `name`, on `kernel`.
-    pub(crate) fn of(case: &TestCase, name: String, kernel: Option<String>) -> Self {
+    /// `case` under `name`, on `kernel` and with the disk of `image`.
+    pub(crate) fn of(case: &TestCase, name: String, kernel: Option<String>, image: Option<&str>) -> Self {
         let options = &case.options;
+        let place = kernel.as_ref().map(|kernel| place(kernel, image));
         Self {
             name,
             path: case.path(),
             kernel,
+            place,
             file: case.file.to_owned(),
             line: case.line,
             ignore: options.ignore.map(str::to_owned),
@@ -76,22 +80,41 @@ impl Instance {
             timeout: options.timeout_ms.map(Duration::from_millis),
             fail_on: options.fail_on.map(<[_]>::to_vec),
             breaks_harness: options.breaks_harness,
-            vm: VmOptions::of(options),
+            vm: VmOptions::of(options, image),
         }
     }
 
-    /// What the attribute calls its `#[test]` for this kernel, of several: `f::v6_12`, where ours is `f::6.12`.
-    pub(crate) fn shadow_name(&self) -> Option<String> {
-        let kernel = self.kernel.as_ref()?.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let digit = kernel.starts_with(|c: char| c.is_ascii_digit());
-        Some(format!("{}::{}{kernel}", self.path, if digit { "v" } else { "" }))
+    /// What the attribute may call its `#[test]` for this place, of several: `f::v6_12`, where ours is `f::6.12`, and
+    /// `f::v6_12_base` or `f::on_base`, where ours is `f::6.12+base`.
+    pub(crate) fn has_shadow(&self, name: &str) -> bool {
+        let word = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        let Some(rest) = name.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix("::")) else { return false };
+        let of_place = self.place.as_deref().is_some_and(|place| {
+            let digit = place.starts_with(|c: char| c.is_ascii_digit());
+            rest.strip_prefix(if digit { "v" } else { "" }) == Some(&word(place))
+        });
+        let of_image = self.vm.image.as_deref().is_some_and(|image| rest.strip_prefix("on_") == Some(&word(image)));
+        of_place || of_image
+    }
+
+    /// Whether it runs at this place: `6.12`, `6.12+base`, or `+base` on any kernel.
+    pub(crate) fn is_at(&self, place: &str) -> bool {
+        match place.strip_prefix('+') {
+            Some(image) => self.vm.image.as_deref() == Some(image),
+            None => self.place.as_deref() == Some(place),
+        }
     }
 }
 
+/// A kernel with an image behind it.
+pub(crate) fn place(kernel: &str, image: Option<&str>) -> String {
+    image.map_or_else(|| kernel.to_owned(), |image| format!("{kernel}+{image}"))
+}
+
 impl VmOptions {
-    fn of(options: &Options) -> Self {
+    fn of(options: &Options, image: Option<&str>) -> Self {
         Self {
-            image: options.image.map(str::to_owned),
+            image: image.map(str::to_owned),
             cpus: options.cpus,
             memory_mib: options.memory_mib,
             accel: options.accel,

@@ -1,4 +1,4 @@
-//! What there is to do and what came of it, as plain data that serde can carry: a test on one kernel, its place in the
+//! What there is to do and what came of it, as plain data that serde can carry: a test on one kernel and root, its place in the
 //! plan, and its outcome. Whatever runs a job (this host, a VM of it) takes a [`Job`] and gives an [`Outcome`].
 //!
 //! ```text
@@ -10,7 +10,7 @@ mod keywords;
 mod outcome;
 mod result;
 
-pub(crate) use instance::Instance;
+pub(crate) use instance::{Instance, place};
 pub(crate) use outcome::{Outcome, Panic, Verdict};
 #[cfg(test)]
 pub(crate) use result::examples;

@@ -26,15 +26,15 @@ pub(crate) struct TestResult {
 }
 
 impl TestResult {
-    /// The kernel it ran on; `None`: none of ours, but the host's.
-    pub(crate) fn kernel(&self) -> Option<&str> {
-        self.instance.kernel.as_deref()
+    /// The kernel it ran on, with the image behind it; `None`: none of ours, but the host.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.instance.place.as_deref()
     }
 
-    /// The test without its kernel, and then the kernel.
+    /// The test without its place, and then the place.
     pub(crate) fn title(&self) -> String {
         let path = &self.instance.path;
-        self.kernel().map_or_else(|| path.clone(), |kernel| format!("{path} on {kernel}"))
+        self.place().map_or_else(|| path.clone(), |place| format!("{path} on {place}"))
     }
 
     /// Why it failed; `None` where it did not.
@@ -71,7 +71,8 @@ pub(crate) mod examples {
     /// The test `path` under `name`, whose attribute asks for `options`.
     pub(crate) fn instance(path: &str, name: &str, kernel: Option<&str>, options: Options) -> Instance {
         let case = TestCase { module: "c", name: "t", file: "tests/it.rs", line: 3, run: || true, options };
-        Instance { path: path.into(), ..Instance::of(&case, name.into(), kernel.map(str::to_owned)) }
+        let image = options.images.first().copied();
+        Instance { path: path.into(), ..Instance::of(&case, name.into(), kernel.map(str::to_owned), image) }
     }
 
     /// The test `path`, on `kernel` as one of several.

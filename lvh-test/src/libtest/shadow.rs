@@ -17,20 +17,17 @@ use crate::session::in_short;
 use crate::settings::Setup;
 use crate::verdict::{Ending, judge};
 
-/// Runs the test of the shadow at `path` (the crate's name first), on one kernel where the attribute names several:
-/// in the guest the function itself, on the host a guest that does.
+/// Runs the test of the shadow at `path` (the crate's name first), at one place where the attribute names several: in the guest the function itself, on the host a guest that does.
 ///
 /// # Panics
 /// If the test fails.
-pub fn run(path: &str, kernel: Option<&str>) {
+pub fn run(path: &str, place: Option<&str>) {
     guest::run();
     check_once(path);
     let setup = SETUP.as_ref().unwrap_or_else(|why| fail(why));
-    let instances = expand_case(case(path, kernel), &Target::of(setup));
-    let wanted =
-        |instance: &Instance| kernel.is_none() || instance.kernel.is_none() || instance.kernel.as_deref() == kernel;
-    let mut instances: Vec<_> = instances.into_iter().filter(wanted).collect();
-    if kernel.is_some() {
+    let mut instances = expand_case(case(path, place), &Target::of(setup));
+    instances.retain(|instance| instance.kernel.is_none() || place.is_none_or(|place| instance.is_at(place)));
+    if let ([_], true) = (&instances[..], place.is_some()) {
         // The name that libtest knows.
         instances.iter_mut().for_each(|instance| without_crate(path).clone_into(&mut instance.name));
     }
@@ -53,7 +50,7 @@ fn check_once(path: &str) {
     }
 }
 
-/// libtest has one test for all kernels of `lvh.toml`: they run one after the other, and all must pass.
+/// libtest has one test for all kernels of `lvh.toml`: its instances run one after the other, and all must pass.
 fn run_all(instances: Vec<Instance>, path: &str, setup: &'static Setup) -> bool {
     let several = instances.len() > 1;
     let (mut failed, mut others) = (Vec::new(), Vec::new());
@@ -63,7 +60,7 @@ fn run_all(instances: Vec<Instance>, path: &str, setup: &'static Setup) -> bool 
         // libtest shows it only for a test that fails.
         print(&(heading.unwrap_or_default() + &outcome.block()));
         let list = if outcome.failed() { &mut failed } else { &mut others };
-        list.push(instance.kernel.clone().unwrap_or_default());
+        list.push(instance.place.clone().unwrap_or_default());
         at_exit::keep(TestResult { index: 0, instance, outcome }, &setup.settings, nocapture());
     }
     if several && !failed.is_empty() {
@@ -73,9 +70,9 @@ fn run_all(instances: Vec<Instance>, path: &str, setup: &'static Setup) -> bool 
     failed.is_empty()
 }
 
-/// The case behind a shadow. The shadows of several kernels stand in a module of the function's name.
-fn case(path: &str, kernel: Option<&str>) -> &'static TestCase {
-    let function = match kernel {
+/// The case behind a shadow. The shadows of several places stand in a module of the function's name.
+fn case(path: &str, place: Option<&str>) -> &'static TestCase {
+    let function = match place {
         Some(_) => path.rsplit_once("::").map_or(path, |(function, _)| function),
         None => path,
     };

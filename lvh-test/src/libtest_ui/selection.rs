@@ -26,10 +26,10 @@ fn is_selected(instance: &Instance, args: &Args) -> bool {
 }
 
 /// A case's path is a whole name too: it selects all the case's instances, as an editor's Run button expects. So is the
-/// name of the shadow that the attribute makes for one kernel.
+/// name of the shadow that the attribute makes for one kernel or image.
 fn matches(instance: &Instance, filter: &str, exact: bool) -> bool {
     match exact {
-        true => instance.name == filter || instance.path == filter || instance.shadow_name().as_deref() == Some(filter),
+        true => instance.name == filter || instance.path == filter || instance.has_shadow(filter),
         false => instance.name.contains(filter),
     }
 }

@@ -82,10 +82,10 @@ impl Step {
 /// A table of tests and kernels, then why tests failed or did not run.
 fn summary(binary: &str, results: &[TestResult]) -> String {
     let table = Table::of(results);
-    let kernels = table.kernels.iter().map(|kernel| kernel.map_or_else(|| "host".to_owned(), code));
+    let kernels = table.places.iter().map(|kernel| kernel.map_or_else(|| "host".to_owned(), code));
     let mut text = format!("### {}: {}\n\n", code(binary), counts(results));
     text += &row(std::iter::once("test".to_owned()).chain(kernels));
-    text += &row(std::iter::repeat_n("---".to_owned(), 1 + table.kernels.len()));
+    text += &row(std::iter::repeat_n("---".to_owned(), 1 + table.places.len()));
     for (path, cells) in &table.rows {
         let signs = cells.iter().map(|cell| cell.map_or("", sign).to_owned());
         text += &row(std::iter::once(code(path)).chain(signs));

@@ -8,12 +8,12 @@ use crate::job::{TestResult, Verdict};
 
 /// The suites of one test binary, whole lines of XML.
 pub(crate) fn suites(binary: &str, results: &[TestResult]) -> String {
-    let kernels = Table::of(results).kernels;
+    let kernels = Table::of(results).places;
     kernels.into_iter().map(|kernel| suite(binary, kernel, results)).collect()
 }
 
 fn suite(binary: &str, kernel: Option<&str>, results: &[TestResult]) -> String {
-    let results: Vec<&TestResult> = results.iter().filter(|result| result.kernel() == kernel).collect();
+    let results: Vec<&TestResult> = results.iter().filter(|result| result.place() == kernel).collect();
     let name = kernel.map_or_else(|| binary.to_owned(), |kernel| format!("{binary}@{kernel}"));
     let failures = results.iter().filter(|result| result.failure().is_some()).count();
     let skipped = results.iter().filter(|result| result.skipped().is_some()).count();

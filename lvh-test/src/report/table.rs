@@ -1,15 +1,15 @@
-//! A run as a table: a row per test, a column per kernel.
+//! A run as a table: a row per test, a column per kernel, and image.
 
 use std::fmt::Write;
 
 use crate::job::{TestResult, Verdict};
 
-/// The results by test and kernel.
+/// The results by test and place.
 #[derive(Debug)]
 pub(crate) struct Table<'r> {
-    /// The kernels, oldest version first; `None`, in front, is the host.
-    pub(crate) kernels: Vec<Option<&'r str>>,
-    /// Each test with its result on each of the kernels, if it ran there.
+    /// The kernels, oldest version first, each with its image behind it; `None`, in front, is the host.
+    pub(crate) places: Vec<Option<&'r str>>,
+    /// Each test with its result at each of the places, if it ran there.
     pub(crate) rows: Vec<(&'r str, Vec<Option<&'r TestResult>>)>,
 }
 
@@ -17,23 +17,23 @@ impl<'r> Table<'r> {
     /// All `results`, rows in their order.
     pub(crate) fn of(results: impl IntoIterator<Item = &'r TestResult>) -> Self {
         let results: Vec<&TestResult> = results.into_iter().collect();
-        let mut kernels: Vec<Option<&str>> = results.iter().map(|result| result.kernel()).collect();
-        kernels.sort_by_cached_key(|kernel| kernel.map(natural));
-        kernels.dedup();
+        let mut places: Vec<Option<&str>> = results.iter().map(|result| result.place()).collect();
+        places.sort_by_cached_key(|place| place.map(natural));
+        places.dedup();
         let mut rows: Vec<(&str, Vec<Option<&TestResult>>)> = Vec::new();
         for result in results {
             let path = result.instance.path.as_str();
             if rows.last().is_none_or(|(last, _)| *last != path) {
-                rows.push((path, vec![None; kernels.len()]));
+                rows.push((path, vec![None; places.len()]));
             }
-            let column = kernels.iter().position(|kernel| *kernel == result.kernel());
-            let (row, column) = (rows.last_mut().expect("one was pushed"), column.expect("every kernel is there"));
+            let column = places.iter().position(|place| *place == result.place());
+            let (row, column) = (rows.last_mut().expect("one was pushed"), column.expect("every place is there"));
             row.1[column] = Some(result);
         }
-        Self { kernels, rows }
+        Self { places, rows }
     }
 
-    /// The table for a terminal of the tests that ran on several kernels; empty where there is none.
+    /// The table for a terminal of the tests that ran at several places; empty where there is none.
     pub(crate) fn compact(results: &'r [TestResult]) -> String {
         let runs = |path: &str| results.iter().filter(|result| result.instance.path == path).count();
         let table = Self::of(results.iter().filter(|result| runs(&result.instance.path) > 1));
@@ -41,7 +41,7 @@ impl<'r> Table<'r> {
     }
 
     fn to_text(&self) -> String {
-        let head = self.kernels.iter().map(|kernel| kernel.unwrap_or("host").to_owned());
+        let head = self.places.iter().map(|place| place.unwrap_or("host").to_owned());
         let mut lines = vec![std::iter::once("test".to_owned()).chain(head).collect::<Vec<_>>()];
         for (path, results) in &self.rows {
             let words = results.iter().map(|result| result.map_or("-", word).to_owned());
@@ -126,7 +126,7 @@ mod tests {
     fn the_host_is_a_column_of_its_own() {
         let results = [result("a", Some("host"), Passed), result("b", None, Passed)];
         let table = Table::of(&results);
-        assert_eq!(table.kernels, [None, Some("host")]);
+        assert_eq!(table.places, [None, Some("host")]);
         let known: Vec<Vec<bool>> =
             table.rows.iter().map(|(_, row)| row.iter().map(Option::is_some).collect()).collect();
         assert_eq!(known, [[false, true], [true, false]]);

@@ -1,7 +1,7 @@
-//! The plan: which tests there are, once each kernel is taken into account.
+//! The plan: which tests there are, once each kernel and image is taken into account.
 
 use crate::case::TestCase;
-use crate::job::Instance;
+use crate::job::{Instance, place};
 use crate::settings::{Mode, Setup};
 
 /// Where cases run that say nothing themselves.
@@ -34,15 +34,28 @@ pub(crate) fn expand(cases: impl IntoIterator<Item = &'static TestCase>, target:
 pub(crate) fn expand_case(case: &'static TestCase, target: &Target) -> Vec<Instance> {
     let path = case.path();
     let kernels = kernels_of(case, target);
-    let alone = kernels.len() == 1;
-    let instance = |kernel: Option<String>| {
-        let name = match &kernel {
-            Some(kernel) if !alone => format!("{path}::{}", name_suffix(kernel)),
+    let images = images_of(case);
+    let alone = kernels.len() * images.len() == 1;
+    let instance = |kernel: Option<&String>, image: Option<&str>| {
+        let name = match kernel {
+            Some(kernel) if !alone => format!("{path}::{}", name_suffix(&place(kernel, image))),
             _ => path.clone(),
         };
-        Instance::of(case, name, kernel)
+        Instance::of(case, name, kernel.cloned(), image)
     };
-    kernels.into_iter().map(instance).collect()
+    let on_each_image = |kernel: &Option<String>| {
+        let images = if kernel.is_some() { &images[..] } else { &[None] };
+        images.iter().map(|image| instance(kernel.as_ref(), *image)).collect::<Vec<_>>()
+    };
+    kernels.iter().flat_map(on_each_image).collect()
+}
+
+/// The images of a case, which the attribute lists once each; a single `None` for the host's root.
+fn images_of(case: &TestCase) -> Vec<Option<&'static str>> {
+    match case.options.images {
+        [] => vec![None],
+        images => images.iter().copied().map(Some).collect(),
+    }
 }
 
 /// The kernels of a case, each once; a single `None` for the host.
@@ -69,24 +82,26 @@ fn name_suffix(kernel: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Instance, Target, expand};
+    use super::{Target, expand};
     use crate::case::{Options, TestCase};
 
     const fn case(name: &'static str, options: Options) -> TestCase {
         TestCase { module: "crate_name::maps", name, file: "f.rs", line: 1, run: || true, options }
     }
 
-    static CASES: [TestCase; 4] = [
+    static CASES: [TestCase; 6] = [
         case("plain", Options::DEFAULT),
         case("matrix", Options { kernels: &["6.12", "bpf-next", "6.12"], ..Options::DEFAULT }),
         case("one", Options { kernels: &["../my linux"], ..Options::DEFAULT }),
         case("host", Options { host: true, ..Options::DEFAULT }),
+        case("image", Options { images: &["base"], ..Options::DEFAULT }),
+        case("images", Options { kernels: &["6.12"], images: &["base", "./my disk"], ..Options::DEFAULT }),
     ];
 
     #[track_caller]
     fn check(target: Target, expected: &[(&str, Option<&str>)]) {
         let instances = expand(&CASES, &target);
-        let got: Vec<_> = instances.iter().map(|i| (i.name.as_str(), i.kernel.as_deref())).collect();
+        let got: Vec<_> = instances.iter().map(|i| (i.name.as_str(), i.place.as_deref())).collect();
         assert_eq!(got, expected);
     }
 
@@ -96,6 +111,9 @@ mod tests {
             Target::Kernels(vec!["6.1".into()]),
             &[
                 ("maps::host", None),
+                ("maps::image", Some("6.1+base")),
+                ("maps::images::6.12+./my_disk", Some("6.12+./my disk")),
+                ("maps::images::6.12+base", Some("6.12+base")),
                 ("maps::matrix::6.12", Some("6.12")),
                 ("maps::matrix::bpf-next", Some("bpf-next")),
                 ("maps::one", Some("../my linux")),
@@ -106,10 +124,27 @@ mod tests {
 
     #[test]
     fn shadows_are_named_as_the_attribute_does() {
-        let instances = expand(&CASES, &Target::Kernels(vec!["6.1".into()]));
-        let names: Vec<_> = instances.iter().filter_map(Instance::shadow_name).collect();
-        let expected = ["maps::matrix::v6_12", "maps::matrix::bpf_next", "maps::one::___my_linux", "maps::plain::v6_1"];
-        assert_eq!(names, expected);
+        let instances = expand(&CASES, &Target::Kernels(vec!["6.1".into(), "6.12".into()]));
+        let check = |shadow: &str, expected: &[&str]| {
+            let found = instances.iter().filter(|instance| instance.has_shadow(shadow));
+            assert_eq!(found.map(|instance| instance.name.as_str()).collect::<Vec<_>>(), expected, "{shadow}");
+        };
+        check("maps::matrix::v6_12", &["maps::matrix::6.12"]);
+        check("maps::matrix::bpf_next", &["maps::matrix::bpf-next"]);
+        check("maps::one::___my_linux", &["maps::one"]);
+        check("maps::plain::v6_1", &["maps::plain::6.1"]);
+        check("maps::images::v6_12_base", &["maps::images::6.12+base"]);
+        check("maps::image::on_base", &["maps::image::6.1+base", "maps::image::6.12+base"]);
+        check("maps::plain::v6_2", &[]);
+        check("maps::plain", &[]);
+    }
+
+    #[test]
+    fn several_images_make_a_matrix() {
+        let instances = expand(&CASES[4..], &Target::Kernels(vec!["a".into(), "b".into()]));
+        let names: Vec<_> = instances.iter().map(|i| i.name.as_str()).collect();
+        let images = ["maps::images::6.12+./my_disk", "maps::images::6.12+base"];
+        assert_eq!(names, [["maps::image::a+base", "maps::image::b+base"], images].concat());
     }
 
     #[test]
@@ -121,7 +156,7 @@ mod tests {
 
     #[test]
     fn on_the_host_every_case_runs_once() {
-        let names = ["maps::host", "maps::matrix", "maps::one", "maps::plain"];
-        check(Target::Host, &names.map(|name| (name, None)));
+        let names = ["host", "image", "images", "matrix", "one", "plain"].map(|name| format!("maps::{name}"));
+        check(Target::Host, &names.each_ref().map(|name| (name.as_str(), None)));
     }
 }

@@ -1,11 +1,11 @@
 //! One test in a running guest.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lvh_core::config::Channel;
-use lvh_core::vm::{Command, Exit, Process, ProcessEvent, REPORT_FD, Stream as GuestStream, Vm};
+use lvh_core::vm::{Command, Exit, Process, ProcessEvent, REPORT_FD, RootFs, Stream as GuestStream, Vm};
 use lvh_core::{Error, HostContext};
 
 use super::log_dir::LogDir;
@@ -52,9 +52,14 @@ pub(super) fn command(
 }
 
 /// A shell where [`command`] runs.
-pub(super) fn shell(context: &HostContext, env: Vec<(OsString, OsString)>) -> Command {
-    let shell = ["/bin/bash", "/bin/sh"].into_iter().find(|shell| std::path::Path::new(shell).exists());
-    let mut command = Command::new(shell.unwrap_or("/bin/sh"));
+pub(super) fn shell(context: &HostContext, vm: &Vm, env: Vec<(OsString, OsString)>) -> Command {
+    let shells = if *vm.root() == RootFs::Host { &["/bin/bash", "/bin/sh"][..] } else { &[] };
+    let shell = shells.iter().find(|shell| Path::new(shell).exists());
+    let mut command = Command::new(shell.unwrap_or(&"/bin/sh"));
+    if shell.is_none() {
+        // What an image has, it knows itself.
+        command.args(["-c", "command -v bash >/dev/null && exec bash; exec sh"]);
+    }
     command.env_clear().envs(env).current_dir(&context.cwd).stdin_piped();
     command
 }

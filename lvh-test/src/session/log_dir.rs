@@ -10,7 +10,7 @@ use lvh_core::HostContext;
 
 use crate::test_binary::{TestBinary, file_word};
 
-/// The directory of one VM: `target/lvh/BINARY/KERNEL`, with a number behind it where another VM has that. It stays
+/// The directory of one VM: `target/lvh/BINARY/KERNEL[+IMAGE]`, with a number behind it where another VM has that. It stays
 /// where somebody will look into it, until a later run takes its place.
 #[derive(Debug)]
 pub(crate) struct LogDir {
@@ -21,17 +21,17 @@ pub(crate) struct LogDir {
 }
 
 impl LogDir {
-    /// An empty directory for a VM of the kernel called `kernel`; none where there is no target directory.
+    /// An empty directory for a VM of that kernel, and image; none where there is no target directory.
     ///
     /// # Errors
     /// Those of the operating system.
-    pub(crate) fn claim(context: &HostContext, kernel: &str) -> io::Result<Option<Self>> {
+    pub(crate) fn claim(context: &HostContext, place: &str) -> io::Result<Option<Self>> {
         let Some(target) = context.target_dir() else { return Ok(None) };
         let dir = target.join("lvh").join(TestBinary::of_process().run_id());
         fs::create_dir_all(&dir)?;
         for number in 1.. {
             let suffix = if number == 1 { String::new() } else { format!("-{number}") };
-            if let Some(claimed) = Self::try_claim(&dir.join(file_word(kernel) + &suffix))? {
+            if let Some(claimed) = Self::try_claim(&dir.join(file_word(place) + &suffix))? {
                 return Ok(Some(claimed));
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lvh_core::Config;
 use lvh_core::config::{Accel, Memory};
 
-use crate::job::Job;
+use crate::job::{Job, place};
 
 /// The VM that a test needs; tests with equal keys share one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,11 @@ pub(crate) struct VmKey {
 }
 
 impl VmKey {
+    /// The kernel, with the image behind it.
+    pub(crate) fn place(&self) -> String {
+        place(&self.kernel, self.image.as_deref())
+    }
+
     /// Whether no other test may share the VM.
     pub(crate) fn is_alone(&self) -> bool {
         self.alone.is_some()
@@ -82,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_another_vm() {
         assert_ne!(key_of(0, "6.1", PLAIN), key_of(0, "6.12", PLAIN));
-        check(Options { image: Some("base"), ..PLAIN }, false, true);
+        check(Options { images: &["base"], ..PLAIN }, false, true);
         check(Options { cpus: Some(2), ..PLAIN }, false, true);
         check(Options { memory_mib: Some(512), ..PLAIN }, false, true);
         check(Options { accel: Some(Accel::Tcg), ..PLAIN }, false, true);

@@ -6,7 +6,7 @@ use lvh_core::config::{KernelEventKind, VmDefaults};
 use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
-use lvh_core::{Config, Error, ErrorKind, Events, HostContext, kernel};
+use lvh_core::{Config, Error, ErrorKind, Events, HostContext, image, kernel};
 
 use super::guest_run;
 use super::log_dir::LogDir;
@@ -102,7 +102,7 @@ impl<'a> Session<'a> {
 
     /// Tests run without logs too.
     fn claim_logs(&self) -> Option<LogDir> {
-        LogDir::claim(&self.shared.context, &self.key.kernel).unwrap_or_else(|error| {
+        LogDir::claim(&self.shared.context, &self.key.place()).unwrap_or_else(|error| {
             self.shared.events.note(format!("VMs leave no logs in the target directory: {error}"));
             None
         })
@@ -126,7 +126,8 @@ impl<'a> Session<'a> {
     async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Outcome, Option<&'static str>) {
         let Shared { config, settings, context, nocapture, test_events, .. } = self.shared;
         let Booted { vm, logs } = self.vm.as_mut().expect("the session is ready");
-        let command = guest_run::command(instance, launch, context, context.guest_env(&config.vm.env), !nocapture);
+        let command =
+            guest_run::command(instance, launch, context, context.guest_env(vm.root(), &config.vm.env), !nocapture);
         let live = nocapture.then_some(*test_events);
         let timeout = timeout(config, settings, instance, vm);
         let mut run = guest_run::run(vm, instance, &command, timeout, live, logs.as_ref()).await;
@@ -156,7 +157,7 @@ impl<'a> Session<'a> {
         let Shared { config, context, retained, events, .. } = self.shared;
         let Some(Booted { vm, .. }) = self.vm.take() else { return };
         let title = format!("{} on {}", instance.name, vm.info().summary());
-        let shell = guest_run::shell(context, context.guest_env(&config.vm.env));
+        let shell = guest_run::shell(context, &vm, context.guest_env(vm.root(), &config.vm.env));
         if let Err(error) = retained.retain(vm, Offer { title, shell }) {
             events.note(format!("the VM of `{}` cannot be retained: {error}", instance.name));
         }
@@ -179,19 +180,22 @@ impl<'a> Session<'a> {
 
     async fn specify(&self) -> lvh_core::Result<VmSpec> {
         let Self { shared: Shared { config, settings, store, events, context, .. }, key, .. } = self;
-        if let Some(image) = &key.image {
-            return Err(config.no_image(image));
-        }
+        // A name that nothing knows need not wait for a kernel.
+        let image = key.image.as_deref().map(|name| config.image(name).map(|source| (name, source))).transpose()?;
         let source = config.kernel(&key.kernel)?;
         let kernel = kernel::resolve(&key.kernel, &source, store, events).await?;
         let unwritable = |error| Error::io("make a directory that tests may write to", error);
-        let mut spec = VmSpec::new(kernel, config)
+        let mut spec = VmSpec::new(kernel, config);
+        if let Some((name, source)) = image {
+            spec = spec.image(&image::resolve(name, &source, store, events).await?);
+        }
+        spec = spec
             .memory(key.memory)
             .accel(key.accel)
             .modules(key.modules.clone())
             .kernel_args(key.kernel_args.clone())
             .warm_start(key.warm_start)
-            .visible(context.visible())
+            .shows(context)
             .writable(context.writable().map_err(unwritable)?)
             .profiles(context.profiles().map_err(unwritable)?)
             .packed(vec![context.exe.clone()])
@@ -244,7 +248,7 @@ pub(crate) fn in_short(error: &Error) -> String {
     let what = match error.kind() {
         ErrorKind::Usage => "lvh is not set up right",
         ErrorKind::Missing => "this machine lacks something",
-        ErrorKind::Artifact => "the kernel cannot be had",
+        ErrorKind::Artifact => "the kernel or image cannot be had",
         _ => "the VM did not start",
     };
     format!("{what}: {error}")

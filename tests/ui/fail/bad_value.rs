@@ -14,7 +14,7 @@ fn bad() {}
 #[lvh::test(kernels = ["6.12", "5.10", "6.12"], memory = "1.5G", timeout = "30", cpus = 99999999999)]
 fn listed_twice() {}
 
-#[lvh::test(kernel = " ", memory = "512")]
+#[lvh::test(kernel = " ", memory = "512", images = ["a", "b c", "a"])]
 fn blank() {}
 
 fn main() {}

@@ -4,4 +4,7 @@ fn twice() {}
 #[lvh::test(kernel = "6.12", kernels = ["5.10"])]
 fn one_and_many() {}
 
+#[lvh::test(image = "a", images = ["b"])]
+fn image_and_images() {}
+
 fn main() {}

@@ -52,7 +52,7 @@ pub(in crate::config) fn read(path: &Path, document: Document<'_>, above: Option
     let base_dir = base_dir(path);
     let (mut known_kernels, mut known_images) = above.map(|above| (above.kernels, above.images)).unwrap_or_default();
     known_kernels.extend(kernels(&table, &base_dir)?);
-    known_images.extend(image_table::names(&table)?);
+    known_images.extend(image_table::read_all(&table, &base_dir)?);
     let mut config = Config {
         file: Some(path.to_owned()),
         data_dir: top.data_dir.map(|dir| base_dir.join(dir.0)),

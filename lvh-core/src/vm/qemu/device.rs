@@ -1,10 +1,9 @@
 //! The devices of a VM. Each yields its own QEMU arguments and its own kernel arguments.
 
-use std::fmt;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use crate::kernel::stamp;
+use crate::image::{DiskFormat, disk};
 
 /// Where lvh-init connects to on vsock. The device is private to the VM, so the number can be fixed.
 pub(crate) const VSOCK_PORT: u32 = 1024;
@@ -38,32 +37,6 @@ pub(crate) enum Device {
     NineP { tag: String, path: PathBuf },
     /// The disk that is the root. QEMU writes to a file of its own over it, which has no name.
     Disk { path: PathBuf, format: DiskFormat },
-}
-
-/// How a disk image is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DiskFormat {
-    /// The bytes of the disk, one after the other.
-    Raw,
-    /// QEMU's own format.
-    Qcow2,
-}
-
-impl DiskFormat {
-    /// QEMU's name of it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
-        }
-    }
-}
-
-impl fmt::Display for DiskFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 impl Device {
@@ -173,7 +146,7 @@ impl Device {
     /// where that is the same.
     pub(crate) fn seen_by_guest(&self) -> Option<String> {
         match self {
-            Self::Disk { path, .. } => Some(stamp(path)),
+            Self::Disk { path, .. } => Some(disk::stamp_of_all(path)),
             _ => None,
         }
     }

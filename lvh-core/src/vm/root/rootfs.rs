@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::config::Share;
 use crate::guest::protocol::Root;
-use crate::vm::qemu::device::{Device, DiskFormat, ROOT_SERIAL};
+use crate::image::DiskFormat;
+use crate::vm::qemu::device::{Device, ROOT_SERIAL};
 use crate::vm::transport::drivers::{Driver, PCI};
 use crate::vm::transport::share::HOST;
 

@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Channel, Memory, Share};
-    use crate::vm::qemu::device::DiskFormat;
+    use crate::image::DiskFormat;
     use crate::vm::root::initramfs::Initramfs;
     use crate::vm::root::rootfs::RootFs;
     use crate::vm::spec::VmSpec;

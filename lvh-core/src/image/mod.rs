@@ -1,0 +1,13 @@
+//! Images: disks with a root file system of their own, from a name to a file on disk.
+//!
+//! 1. [`Config::image`](crate::Config::image) tells where the image of a name comes from: an [`ImageSource`].
+//! 2. [`resolve`] turns that into an [`Image`]: a file, its format by what it holds, and its digest.
+//! 3. [`VmSpec::image`](crate::vm::VmSpec::image) makes it the root of a VM, which never writes to it.
+
+pub(crate) mod disk;
+mod resolve;
+mod source;
+
+pub use disk::DiskFormat;
+pub use resolve::{resolve, resolve_blocking};
+pub use source::{Image, ImageSource};

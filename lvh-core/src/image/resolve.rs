@@ -1,0 +1,57 @@
+use std::path::Path;
+
+use super::disk::{self, DiskFormat};
+use super::source::{Image, ImageSource};
+use crate::kernel::stamp;
+use crate::machine::on_a_thread;
+use crate::store::{Key, Store};
+use crate::{Error, ErrorKind, Event, Events, Result};
+
+/// Turns `source` into a file on disk. `name` is what the user calls the image.
+///
+/// # Errors
+/// When the file cannot be read, or is no disk.
+pub async fn resolve(name: &str, source: &ImageSource, store: &Store, events: &Events) -> Result<Image> {
+    let (name, source, store, events) = (name.to_owned(), source.clone(), store.clone(), events.clone());
+    on_a_thread("lvh-image", move || resolve_blocking(&name, &source, &store, &events)).await
+}
+
+/// As [`resolve`], for callers without a runtime.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_blocking(name: &str, source: &ImageSource, store: &Store, events: &Events) -> Result<Image> {
+    match source {
+        ImageSource::Path(path) => local(name, path, store, events),
+    }
+}
+
+/// The image in the file at `path`.
+fn local(name: &str, path: &Path, store: &Store, events: &Events) -> Result<Image> {
+    let path = path.canonicalize().map_err(|error| Error::path("find the image", path, error))?;
+    if !path.is_file() {
+        let message = format!("image `{name}`: `{}` is no file", path.display());
+        return Err(Error::new(ErrorKind::Usage, message).with_hint("name a disk image, raw or qcow2"));
+    }
+    let (format, chain) = (DiskFormat::of_file(&path)?, disk::chain(&path)?);
+    let digests = chain.iter().map(|file| digest(name, file, store, events)).collect::<Result<Vec<_>>>()?;
+    let digest = match &digests[..] {
+        [digest] => digest.clone(),
+        several => Key::of(several.iter().map(Key::as_str)),
+    };
+    Ok(Image { name: name.to_owned(), path, format, digest })
+}
+
+/// The digest of a file, computed again only when the file changes.
+fn digest(name: &str, file: &Path, store: &Store, events: &Events) -> Result<Key> {
+    let question = Key::of(["digest".to_owned(), stamp(file)]);
+    if let Some(digest) = store.recall(&question) {
+        return Ok(digest);
+    }
+    let subject = format!("image `{name}`");
+    events.step(&subject, format!("reading `{}`", file.display()));
+    let digest = Key::of_file(file)?;
+    store.remember(&question, &digest)?;
+    events.send(Event::Done { subject, result: format!("sha256:{digest}") });
+    Ok(digest)
+}
