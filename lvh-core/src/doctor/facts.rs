@@ -191,14 +191,19 @@ fn trial_is_known() -> bool {
 }
 
 impl Kvm {
+    fn of(trial: std::result::Result<(), vm::kvm::Fault>) -> Self {
+        trial.map_or_else(|fault| Self::Fails(fault.to_string()), |()| Self::Runs)
+    }
+
     fn find_out(device: &Device, qemu: Option<&Qemu>, data_dir: &Path) -> Self {
         match (device, vm::remembered_kvm(data_dir), qemu) {
             (Device::Opens, Some(Ok(())), _) => Self::Boots,
             (Device::Opens, Some(Err(why)), _) => Self::Fails(why),
             (Device::Opens, None, Some(qemu)) if trial_is_known() && qemu.failure.is_none() => {
-                match trial::run(&qemu.path, "kvm") {
-                    Ok(()) => Self::Runs,
-                    Err(why) => Self::Fails(format!("KVM does not work on this machine ({why})")),
+                match trial::run(&qemu.path, "kvm").map_err(|why| format!("KVM does not work on this machine ({why})"))
+                {
+                    Ok(()) => vm::open_kvm().map_or(Self::Untried, |kvm| Self::of(vm::kvm::trial(&kvm))),
+                    Err(why) => Self::Fails(why),
                 }
             }
             _ => Self::Untried,

@@ -64,8 +64,8 @@ impl<'a> Plan<'a> {
     /// Boots under the first accelerator that can.
     async fn boot(&self, subject: &str, events: &Events) -> Result<Vm> {
         if let Some(news) = &self.accelerators.news {
-            events.note(accel::slow(news));
-            self.remembered.keep(&KvmState::Closed(news.clone()));
+            news.fault().into_iter().for_each(|why| events.note(accel::slow(why)));
+            self.remembered.keep(news);
         }
         let gdb = self.wait_for_gdb(events)?;
         let mut hypervisors = self.accelerators.hypervisors.iter().peekable();

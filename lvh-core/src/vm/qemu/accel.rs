@@ -1,6 +1,6 @@
 //! What executes the guest: found out by trying, and remembered.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::Arch;
@@ -10,6 +10,7 @@ use crate::kernel::stamp;
 use crate::process;
 use crate::store::{Key, Store};
 use crate::vm::qemu::command_line::Hypervisor;
+use crate::vm::qemu::kvm::{self, Fault};
 use crate::vm::qemu::version::version;
 
 /// What KVM is used through.
@@ -30,6 +31,16 @@ pub(crate) enum KvmState {
 #[derive(Debug, Clone)]
 pub(crate) struct Remembered {
     file: PathBuf,
+}
+
+impl KvmState {
+    /// Why it is of no use.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Works => None,
+            Self::Broken(why) | Self::Closed(why) => Some(why),
+        }
+    }
 }
 
 impl Remembered {
@@ -104,7 +115,7 @@ pub(crate) struct Choice {
     /// Never empty.
     pub hypervisors: Vec<Hypervisor>,
     /// Why KVM is not among them although the user would have it, where nobody was told since the machine's boot.
-    pub news: Option<String>,
+    pub news: Option<KvmState>,
 }
 
 const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
@@ -118,26 +129,35 @@ pub(crate) fn candidates(accel: Accel, remembered: &Remembered) -> Result<Choice
     match accel {
         Accel::Tcg => only(TCG),
         Accel::Kvm => match open_kvm() {
-            Ok(()) => only(Hypervisor::Kvm),
+            Ok(_) => only(Hypervisor::Kvm),
             Err(why) => Err(Error::new(ErrorKind::Missing, why).with_hint(NO_KVM_HINT)),
         },
-        Accel::Auto => Ok(auto(open_kvm(), remembered.recall())),
+        Accel::Auto => {
+            let verdict = remembered.recall();
+            let tried = matches!(verdict, Some(KvmState::Works | KvmState::Broken(_)));
+            // One that fails shows what is wrong with it when it boots.
+            let emulates = |kvm| !tried && matches!(kvm::trial(&kvm), Err(Fault::Emulates));
+            Ok(auto(open_kvm().map(emulates), verdict))
+        }
     }
 }
 
 /// What to do about a KVM that was insisted on.
 pub(crate) const NO_KVM_HINT: &str = "add yourself to the group `kvm`, or set LVH_ACCEL=tcg (about ten times slower)";
 
-fn auto(opened: std::result::Result<(), String>, verdict: Option<KvmState>) -> Choice {
+/// `opened` says whether the KVM that opened was seen to emulate its guests.
+fn auto(opened: std::result::Result<bool, String>, verdict: Option<KvmState>) -> Choice {
+    let tcg = |news| Choice { hypervisors: vec![TCG], news };
     match (opened, verdict) {
         (Err(why), told) => {
-            let news = (told != Some(KvmState::Closed(why.clone()))).then_some(why);
-            Choice { hypervisors: vec![TCG], news }
+            let closed = KvmState::Closed(why);
+            tcg((told.as_ref() != Some(&closed)).then_some(closed))
         }
         // Said when it was found out.
-        (Ok(()), Some(KvmState::Broken(_))) => Choice { hypervisors: vec![TCG], news: None },
+        (Ok(_), Some(KvmState::Broken(_))) => tcg(None),
+        (Ok(true), _) => tcg(Some(KvmState::Broken(Fault::Emulates.to_string()))),
         // What has worked may cease to, when the machine itself is a guest that moves to another host.
-        (Ok(()), Some(KvmState::Works | KvmState::Closed(_)) | None) => {
+        (Ok(false), Some(KvmState::Works | KvmState::Closed(_)) | None) => {
             Choice { hypervisors: vec![Hypervisor::Kvm, TCG], news: None }
         }
     }
@@ -162,14 +182,10 @@ pub(crate) fn slow(why: &str) -> String {
     format!("{why}; using TCG, about ten times slower")
 }
 
-/// Whether its device opens, or why not.
-pub(crate) fn open_kvm() -> std::result::Result<(), String> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(DEVICE)
-        .map(drop)
-        .map_err(|error| format!("KVM is not usable: cannot open `{DEVICE}`: {error}"))
+/// Its device, or why that does not open.
+pub(crate) fn open_kvm() -> std::result::Result<File, String> {
+    let opened = File::options().read(true).write(true).open(DEVICE);
+    opened.map_err(|error| format!("KVM is not usable: cannot open `{DEVICE}`: {error}"))
 }
 
 #[cfg(test)]
@@ -218,15 +234,21 @@ mod tests {
     #[test]
     fn kvm_is_tried_until_it_failed_once() {
         let broken = || Some(KvmState::Broken("x".to_owned()));
-        assert_eq!(auto(Ok(()), None).hypervisors, [Hypervisor::Kvm, TCG]);
-        assert_eq!(auto(Ok(()), Some(KvmState::Works)).hypervisors, [Hypervisor::Kvm, TCG]);
-        assert_eq!(auto(Ok(()), broken()), Choice { hypervisors: vec![TCG], news: None });
+        assert_eq!(auto(Ok(false), None).hypervisors, [Hypervisor::Kvm, TCG]);
+        assert_eq!(auto(Ok(false), Some(KvmState::Works)).hypervisors, [Hypervisor::Kvm, TCG]);
+        assert_eq!(auto(Ok(false), broken()), Choice { hypervisors: vec![TCG], news: None });
         // Each reason is said once.
-        let (closed, y) = (|why: &str| Some(KvmState::Closed(why.to_owned())), || Err("y".to_owned()));
-        assert_eq!(auto(y(), None).news.as_deref(), Some("y"));
-        assert_eq!(auto(y(), broken()).news.as_deref(), Some("y"));
-        assert_eq!(auto(y(), closed("x")).news.as_deref(), Some("y"));
+        let closed = |why: &str| Some(KvmState::Closed(why.to_owned()));
+        let y = || Err("y".to_owned());
+        assert_eq!(auto(y(), None).news, closed("y"));
+        assert_eq!(auto(y(), broken()).news, closed("y"));
+        assert_eq!(auto(y(), closed("x")).news, closed("y"));
         assert_eq!(auto(y(), closed("y")), Choice { hypervisors: vec![TCG], news: None });
-        assert_eq!(auto(Ok(()), closed("y")).hypervisors, [Hypervisor::Kvm, TCG]);
+        assert_eq!(auto(Ok(false), closed("y")).hypervisors, [Hypervisor::Kvm, TCG]);
+        let emulates = Some(KvmState::Broken(Fault::Emulates.to_string()));
+        for told in [None, closed("y")] {
+            assert_eq!(auto(Ok(true), told), Choice { hypervisors: vec![TCG], news: emulates.clone() });
+        }
+        assert_eq!(auto(Ok(true), emulates), Choice { hypervisors: vec![TCG], news: None });
     }
 }

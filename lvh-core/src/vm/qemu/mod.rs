@@ -5,6 +5,7 @@ pub(crate) mod command_line;
 pub(crate) mod console;
 pub(crate) mod device;
 pub(crate) mod gdb;
+pub(crate) mod kvm;
 pub(crate) mod machine;
 pub(crate) mod migration;
 pub(crate) mod process;
