@@ -9,12 +9,16 @@ use crate::agent::clock::Clock;
 use crate::agent::{kernel_log, serve};
 use crate::guest::protocol::{self, Setup, ToGuest, ToHost, VERSION};
 use crate::pid1::layer::Layers;
-use crate::pid1::{devices, handover, modules, mounts, root};
+use crate::pid1::{devices, disk, handover, modules, mounts, root};
 use crate::sys;
 
 /// Brings the guest up and serves the host until it is done.
 pub fn run() -> io::Result<()> {
     kernel_log::announce();
+    if let Some(tag) = disk::order() {
+        mounts::early()?;
+        return disk::boot(&tag);
+    }
     // The kernel starts us in none, and all that we start would be in none too.
     sys::lead_session();
     mounts::early()?;

@@ -5,6 +5,8 @@
 //!    becomes that and goes on as a child of it; says `Ready`.
 //! 3. Runs commands for the host until `Shutdown` or until the channel closes.
 //!
+//! Where it is to lead `lvh run` to a disk, it does that instead, and ends: `pid1/disk.rs`.
+//!
 //! Nothing test-specific happens before the host says so. It depends on nothing but `std`: `lvh-core/build.rs` makes it
 //! with one call of rustc. Every path out ends in [`power_off`]; the first process must never return.
 

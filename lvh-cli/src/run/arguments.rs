@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use lvh_core::config::Accel;
-use lvh_core::run::{self, BootKernel, Port, RootDevice, RunConfig};
+use lvh_core::run::{self, Port, RootDevice, RunConfig};
 use lvh_core::{Arch, Config, Error, ErrorKind, Result};
 
 use super::image;
+use super::kernel::{Boot, Wanted};
 use crate::kernels::parse_bool;
 use crate::terminal;
 
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     /// The guest may not change the image, which is the default
     #[arg(long)]
     snapshot: bool,
-    /// Kernel file to boot with [default: the boot loader in the image]
+    /// Kernel to boot with, a file or a name as of `lvh exec` [default: the boot loader in the image]
     #[arg(long, value_name = "KERNEL", allow_hyphen_values = true, value_hint = clap::ValueHint::FilePath)]
     kernel: Option<OsString>,
     /// Words for the kernel, behind lvh's own; may be given several times
@@ -111,8 +112,15 @@ impl Args {
             return Err(usage("--rw and --snapshot exclude each other"));
         }
         let image = image::find(image, Path::new(&self.dir), self.pull_image, self.qemu_cmd_print)?;
-        let hypervisor = self.hypervisor(arch)?;
-        let kernel = given(self.kernel).map(|file| BootKernel { file, initrd: None, append: self.append });
+        let here = std::env::current_dir().map_err(|error| Error::io("find the working directory", error))?;
+        let config = Config::for_process(&here)?;
+        let hypervisor = self.hypervisor(arch, &config)?;
+        let modules = given(self.kernel_modules);
+        let wanted = Wanted { arch, device, append: self.append, modules, shown_only: self.qemu_cmd_print };
+        let Boot { kernel, modules } = match self.kernel.filter(|kernel| !kernel.is_empty()) {
+            Some(name) => wanted.find(&name, &config)?,
+            None => Boot { kernel: None, modules: wanted.modules },
+        };
         Ok(RunConfig {
             arch,
             cpus: self.cpu,
@@ -121,7 +129,7 @@ impl Args {
             kernel,
             ports,
             host_mount: given(self.host_mount),
-            kernel_modules: given(self.kernel_modules),
+            kernel_modules: modules,
             serial_port: Some(self.serial_port).filter(|port| *port != 0),
             console_log: given(self.console_log_file),
             monitor_port: Some(self.qemu_monitor_port).filter(|port| *port != 0),
@@ -140,9 +148,7 @@ impl Args {
     }
 
     /// Who executes the guest; why it is slow is told.
-    fn hypervisor(&self, arch: Arch) -> Result<lvh_core::vm::Hypervisor> {
-        let here = std::env::current_dir().map_err(|error| Error::io("find the working directory", error))?;
-        let config = Config::for_process(&here)?;
+    fn hypervisor(&self, arch: Arch, config: &Config) -> Result<lvh_core::vm::Hypervisor> {
         let accel = if self.no_hw_accel { Accel::Tcg } else { config.vm.accel };
         // Without a home directory nothing is remembered.
         let data_dir = config.data_dir().ok();

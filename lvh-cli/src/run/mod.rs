@@ -2,6 +2,7 @@
 
 mod arguments;
 mod image;
+mod kernel;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;

@@ -2,6 +2,7 @@
 //! the host.
 
 pub mod devices;
+pub mod disk;
 pub mod handover;
 pub mod layer;
 pub mod modules;

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use crate::sys;
 
 /// Loads every module of `dir` in the order of its file names. A module that is there already is fine; one that does
-/// not load is not fatal here: what needs it says so better.
+/// not load is not fatal here: what needs it says so better. One whose hardware is not there was only a better way.
 pub fn load_all(dir: &Path) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     for path in &paths {
         match sys::load_module(&File::open(path)?) {
-            Err(error) if error.raw_os_error() != Some(sys::EEXIST) => {
+            Err(error) if ![Some(sys::EEXIST), Some(sys::ENODEV)].contains(&error.raw_os_error()) => {
                 crate::complain(&format!("failed to load `{}`: {error}", path.display()));
             }
             _ => {}

@@ -15,7 +15,7 @@ use crate::pid1::mounts::{self, context};
 use crate::sys::{self, MS_BIND, MS_MOVE, MS_RDONLY};
 
 /// Where the new root is mounted before it is entered.
-const ROOT: &str = "/lvh/root";
+pub const ROOT: &str = "/lvh/root";
 /// Where the layers of the root's overlay are.
 const LAYERS: &str = "/lvh";
 /// Where what is to be mounted stands meanwhile; in a tmpfs of the new root, and gone before commands run.
@@ -195,7 +195,7 @@ fn as_path(bytes: &Bytes) -> &Path {
 }
 
 /// Makes `root` the root: an initramfs cannot be pivoted away, so the new root is moved over it.
-fn enter(root: &Path) -> io::Result<()> {
+pub fn enter(root: &Path) -> io::Result<()> {
     std::env::set_current_dir(root)?;
     sys::mount_at(root, Path::new("/"), "", MS_MOVE, "")?;
     sys::chroot_to(Path::new("."))?;

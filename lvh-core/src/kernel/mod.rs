@@ -30,6 +30,6 @@ pub use config::{KernelConfig, Value};
 pub(crate) use image::elf::Elf;
 pub use image::payload;
 pub use modules::{Availability, LoadableModule, ModuleTree};
-pub use resolve::{forget, resolve, resolve_blocking, update_blocking};
+pub use resolve::{forget, look_at, resolve, resolve_blocking, update_blocking};
 pub use source::{DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, TarballPlace, TarballSource};
 pub(crate) use stamp::stamp;

@@ -67,6 +67,39 @@ fn run(name: &str, source: &KernelSource, store: &Store, events: &Events, newest
     Ok(kernel)
 }
 
+/// The kernel in the file `path` as it lies there, with the configuration and the modules that are found beside it: nothing of it
+/// is unpacked.
+///
+/// # Errors
+/// It is no kernel; those of reading.
+pub fn look_at(path: &Path, store: &Store) -> Result<Kernel> {
+    let local = local::at(path)?;
+    let (modules_key, modules) = gathered(&local, store)?;
+    Ok(Kernel {
+        name: path.display().to_string(),
+        identity: local.image.display().to_string(),
+        key: Key::of(["seen", &stamp(&local.image), &modules_key]).to_string(),
+        arch: local.arch,
+        release: local.release,
+        vmlinux: None,
+        config: local.config,
+        modules,
+        image: local.image,
+    })
+}
+
+/// Its modules in one tree, and what tells them from others.
+fn gathered(local: &LocalKernel, store: &Store) -> Result<(String, Option<PathBuf>)> {
+    Ok(match &local.modules {
+        LocalModules::None => (String::new(), None),
+        LocalModules::Installed(dir) => (installed_stamp(dir), Some(dir.clone())),
+        LocalModules::Built(root) => {
+            let gathered = built::gather(root, &local.release, store)?;
+            gathered.map_or_else(Default::default, |(key, dir)| (key.to_string(), Some(dir)))
+        }
+    })
+}
+
 /// `events`, and whether any was sent: what is at hand already is not worth a word.
 fn watch(events: &Events) -> (Events, Arc<AtomicBool>) {
     let (events, worked) = (events.clone(), Arc::new(AtomicBool::new(false)));
@@ -146,14 +179,7 @@ impl Resolver<'_> {
         if extracted.vmlinux.is_none() && local.arch == Arch::X86_64 && is_elf(&image) {
             return Err(no_entry(&local.image));
         }
-        let (modules_key, modules) = match &local.modules {
-            LocalModules::None => (String::new(), None),
-            LocalModules::Installed(dir) => (installed_stamp(dir), Some(dir.clone())),
-            LocalModules::Built(root) => {
-                let gathered = built::gather(root, &local.release, self.0.store)?;
-                gathered.map_or_else(Default::default, |(key, dir)| (key.to_string(), Some(dir)))
-            }
-        };
+        let (modules_key, modules) = gathered(&local, self.0.store)?;
         Ok(Kernel {
             name: self.0.name.to_owned(),
             identity: format!("{} sha256:{digest}", local.image.display()),

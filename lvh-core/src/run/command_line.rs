@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
+use super::initramfs::MODULES;
 use super::{BootKernel, Image, RootDevice, RunConfig};
 use crate::Arch;
 use crate::vm::Hypervisor;
@@ -35,7 +36,7 @@ pub fn arguments(config: &RunConfig) -> Vec<OsString> {
     args.extend(config.monitor_port.iter().flat_map(|port| pair("-monitor", telnet("tcp", *port))));
     args.extend(config.host_mount.iter().flat_map(|dir| share("host_id", dir, "", "host_mount")));
     let modules = config.kernel_modules.iter();
-    args.extend(modules.flat_map(|dir| share("kernel_modules_id", dir, ",readonly=on", "kernel_modules")));
+    args.extend(modules.flat_map(|dir| share("kernel_modules_id", dir, ",readonly=on", MODULES)));
     args
 }
 

@@ -22,7 +22,7 @@ mod root;
 mod running;
 mod snapshot;
 mod spec;
-mod transport;
+pub(crate) mod transport;
 
 pub use crate::guest::client::command::Command;
 pub use crate::guest::client::process::{Exit, Process, ProcessEvent, Stdin, Stream};

@@ -1,0 +1,107 @@
+//! Which kernel boots, and what it needs to find the disk.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use lvh_core::kernel::{self, Kernel};
+use lvh_core::run::{BootKernel, Initramfs, RootDevice};
+use lvh_core::{Arch, Config, Error, ErrorKind, Events, Result};
+
+use crate::terminal;
+use crate::vm_command::from_here;
+
+/// What the kernel is for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) arch: Arch,
+    pub(super) device: RootDevice,
+    pub(super) append: Vec<String>,
+    /// The modules that the user has for it.
+    pub(super) modules: Option<PathBuf>,
+    /// Its call is only shown: it need not exist.
+    pub(super) shown_only: bool,
+}
+
+/// What boots, and the modules that the guest can mount.
+#[derive(Debug)]
+pub(super) struct Boot {
+    pub(super) kernel: Option<BootKernel>,
+    pub(super) modules: Option<PathBuf>,
+}
+
+impl Wanted {
+    /// The kernel called `name`: a file, or what `lvh exec --kernel` takes.
+    pub(super) fn find(self, name: &OsStr, config: &Config) -> Result<Boot> {
+        let (file, events) = (Path::new(name), terminal::events());
+        if file.is_file() {
+            return self.of_file(file, config, &events);
+        }
+        match self.named(name, config, &events) {
+            Ok(kernel) => self.of_kernel(&kernel, config),
+            Err(_unknown) if self.shown_only => Ok(self.plain(file)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn named(&self, name: &OsStr, config: &Config, events: &Events) -> Result<Kernel> {
+        let text = name.to_str().ok_or_else(|| usage(format!("kernel `{}` is no file", name.display())))?;
+        let source = config.kernel(&from_here(text.to_owned()))?;
+        let kernel = kernel::resolve_blocking(text, &source, &config.store()?, events)?;
+        match kernel.arch == self.arch {
+            true => Ok(kernel),
+            false => Err(usage(format!("kernel `{text}` is of {}, and the guest of {}", kernel.arch, self.arch))),
+        }
+    }
+
+    /// A file boots as it is, unless what lies beside it shows that it cannot.
+    fn of_file(self, file: &Path, config: &Config, events: &Events) -> Result<Boot> {
+        // Without a home directory there is no store, and without a store no initramfs.
+        let Ok(store) = config.store() else { return Ok(self.plain(file)) };
+        let known = kernel::look_at(file, &store).ok().filter(|kernel| kernel.arch == self.arch);
+        let needed = self.initramfs(known.as_ref()).is_needed().unwrap_or_else(|error| {
+            events.note(error.to_string());
+            false
+        });
+        let beside = known.as_ref().filter(|_| needed).and_then(|kernel| kernel.modules.clone());
+        let modules = self.modules.clone().or(beside);
+        let shared = Self { modules, ..self };
+        let initrd = match needed || shared.modules.is_some() {
+            true => shared.initramfs(known.as_ref()).file(&store).map(Some),
+            false => Ok(None),
+        };
+        match initrd {
+            Err(error) if !needed => {
+                events.note(format!("the guest has to mount `kernel_modules` itself: {error}"));
+                Ok(shared.plain(file))
+            }
+            initrd => Ok(Self::boot(file, initrd?, shared.append, shared.modules)),
+        }
+    }
+
+    /// A kernel that we have brought along finds its modules.
+    fn of_kernel(self, kernel: &Kernel, config: &Config) -> Result<Boot> {
+        let modules = self.modules.clone().or_else(|| kernel.modules.clone());
+        let shared = Self { modules, ..self };
+        let initramfs = shared.initramfs(Some(kernel));
+        let wanted = initramfs.is_needed()? || initramfs.shares_modules;
+        let initrd = wanted.then(|| initramfs.file(&config.store()?)).transpose()?;
+        let file = kernel.vmlinux.as_ref().unwrap_or(&kernel.image);
+        Ok(Self::boot(file, initrd, shared.append, shared.modules))
+    }
+
+    fn initramfs<'k>(&self, kernel: Option<&'k Kernel>) -> Initramfs<'k> {
+        Initramfs { arch: self.arch, kernel, device: self.device, shares_modules: self.modules.is_some() }
+    }
+
+    fn plain(self, file: &Path) -> Boot {
+        Self::boot(file, None, self.append, self.modules)
+    }
+
+    fn boot(file: &Path, initrd: Option<PathBuf>, append: Vec<String>, modules: Option<PathBuf>) -> Boot {
+        Boot { kernel: Some(BootKernel { file: file.to_owned(), initrd, append }), modules }
+    }
+}
+
+fn usage(message: String) -> Error {
+    Error::new(ErrorKind::Usage, message)
+}

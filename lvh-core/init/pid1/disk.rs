@@ -1,0 +1,100 @@
+//! The way of `lvh run` to a disk whose drivers are modules: what a distribution's initramfs does, and no more. Nobody talks to
+//! this guest; its root's own init takes over.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::pid1::modules::{load_all, once_there};
+use crate::pid1::mounts::{context, make_dir};
+use crate::pid1::root;
+use crate::sys::{self, MS_MOVE, MS_RDONLY};
+
+/// The initramfs brings it where this is wanted: the 9p tag of the kernel's modules, or nothing.
+const ORDER: &str = "/lvh/disk";
+
+/// What the kernel would try (init/main.c, kernel_init), in this order.
+const INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
+
+/// The 9p tag of the modules, where this is what the initramfs is for.
+pub fn order() -> Option<String> {
+    fs::read_to_string(ORDER).ok()
+}
+
+/// Becomes the init on the disk that the kernel's words name.
+pub fn boot(tag: &str) -> io::Result<()> {
+    load_all(Path::new("/lvh/modules"))?;
+    let (words, release) = (read("/proc/cmdline")?, read("/proc/sys/kernel/osrelease")?);
+    let words = Words(&words);
+    mount_root(&words)?;
+    // As the kernel leaves it: with devices, and without the rest.
+    let dev = Path::new(root::ROOT).join("dev");
+    if dev.is_dir() {
+        sys::mount_at(Path::new("/dev"), &dev, "", MS_MOVE, "").map_err(|error| context(error, &dev))?;
+    }
+    root::enter(Path::new(root::ROOT))?;
+    if !tag.is_empty() {
+        // The rest of the guest may do without.
+        if let Err(error) = mount_modules(tag, &release) {
+            crate::complain(&error.to_string());
+        }
+    }
+    start(&words)
+}
+
+fn read(path: &str) -> io::Result<String> {
+    fs::read_to_string(path).map(|text| text.trim_end().to_owned())
+}
+
+fn mount_root(words: &Words<'_>) -> io::Result<()> {
+    let device = words.value("root").filter(|device| device.starts_with("/dev/"));
+    let device = device.ok_or_else(|| io::Error::other("the kernel's command line has no root=/dev/…"))?;
+    let flags = if words.is_read_only() { MS_RDONLY } else { 0 };
+    fs::create_dir_all(root::ROOT)?;
+    once_there(|| fs::metadata(device).map(drop)).map_err(|error| context(error, Path::new(device)))?;
+    sys::mount_at(Path::new(device), Path::new(root::ROOT), words.value("rootfstype").unwrap_or("ext4"), flags, "")
+        .map_err(|error| context(error, Path::new(device)))
+}
+
+fn mount_modules(tag: &str, release: &str) -> io::Result<()> {
+    let target = Path::new("/lib/modules").join(release);
+    let data = "trans=virtio,version=9p2000.L,msize=512000,cache=loose";
+    make_dir(&target)
+        .and_then(|()| sys::mount_at(Path::new(tag), &target, "9p", MS_RDONLY, data))
+        .map_err(|error| context(error, &target))
+}
+
+/// Returns where there is no init. It gets the words and variables that the kernel gave us.
+fn start(words: &Words<'_>) -> io::Result<()> {
+    let named = words.value("init");
+    let inits = named.as_slice();
+    let inits = if inits.is_empty() { &INITS[..] } else { inits };
+    let mut why = io::Error::other("there is no init");
+    for init in inits {
+        why = Command::new(init).args(std::env::args_os().skip(1)).exec();
+        why = io::Error::new(why.kind(), format!("failed to start `{init}`: {why}"));
+    }
+    Err(why)
+}
+
+/// The kernel's command line.
+struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    /// The value of the last `key=value`.
+    fn value(&self, key: &str) -> Option<&'a str> {
+        self.all().filter_map(|word| word.strip_prefix(key)?.strip_prefix('=')).last()
+    }
+
+    /// The kernel takes the last of the two, and read-only without one.
+    fn is_read_only(&self) -> bool {
+        self.all().filter(|word| ["ro", "rw"].contains(word)).last() != Some("rw")
+    }
+
+    /// The words that are for the kernel.
+    fn all(&self) -> impl Iterator<Item = &'a str> {
+        self.0.split_whitespace().take_while(|word| *word != "--")
+    }
+}

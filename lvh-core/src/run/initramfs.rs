@@ -1,0 +1,87 @@
+//! What a kernel needs before it can mount the disk, where it does not have that built in: Debian's have virtio's disks and ext4
+//! as modules.
+
+use std::path::PathBuf;
+
+use super::RootDevice;
+use crate::guest::initramfs::cpio::Archive;
+use crate::guest::initramfs::{Init, base, packed};
+use crate::kernel::{Availability, Kernel};
+use crate::store::{Key, Store};
+use crate::vm::transport::drivers::{Driver, Drivers, PCI};
+use crate::{Arch, Error, ErrorKind, Result};
+
+/// The 9p tag under which the guest finds its kernel's modules.
+pub(super) const MODULES: &str = "kernel_modules";
+
+/// What else such a guest has devices for: its kernel may lack it, and the rest works without.
+const OPTIONAL: [&str; 3] = ["virtio_net", "9pnet_virtio", "9p"];
+
+/// An initial RAM disk that loads what is missing, mounts the root, and on it the shared modules where there are some.
+#[derive(Debug)]
+pub struct Initramfs<'a> {
+    /// The guest's architecture.
+    pub arch: Arch,
+    /// The kernel, where more is known of it than its file.
+    pub kernel: Option<&'a Kernel>,
+    /// How the disk is connected.
+    pub device: RootDevice,
+    /// The guest can mount its kernel's modules.
+    pub shares_modules: bool,
+}
+
+impl Initramfs<'_> {
+    /// Whether the kernel has as a module what leads to the disk.
+    ///
+    /// # Errors
+    /// It does, and the module was not found; its files cannot be read.
+    pub fn is_needed(&self) -> Result<bool> {
+        let Some(kernel) = self.kernel.filter(|kernel| kernel.config.is_some() || kernel.modules.is_some()) else {
+            return Ok(false);
+        };
+        let drivers = Drivers::of(kernel)?;
+        let mut needed = false;
+        for driver in self.to_the_disk() {
+            let found = drivers.find(&driver).map_err(|why| {
+                let message = format!("kernel `{}` ({}) cannot mount the image: {why}", kernel.name, kernel.release);
+                Error::new(ErrorKind::Usage, message)
+            })?;
+            needed |= found == Availability::Module;
+        }
+        Ok(needed)
+    }
+
+    /// Its file, in the store.
+    ///
+    /// # Errors
+    /// lvh was built without a guest of that architecture; a module cannot be read.
+    pub fn file(&self, store: &Store) -> Result<PathBuf> {
+        let init = Init::of(self.arch)?;
+        let mut modules: Vec<&str> = self.to_the_disk().iter().map(|driver| driver.module).collect();
+        modules.extend(OPTIONAL);
+        let (kernel, order) =
+            (self.kernel.map_or("", |kernel| &kernel.key), if self.shares_modules { MODULES } else { "" });
+        let key = Key::of([init.digest, kernel, order].iter().chain(&modules));
+        let entry = store.populate("run-initramfs", &key, &|| {}, |staging| {
+            let drivers = self.kernel.map(Drivers::of).transpose()?;
+            let loaded = drivers.map_or(Ok(Vec::new()), |drivers| drivers.load(&modules))?;
+            let mut archive = Archive::default();
+            archive.file("/lvh/disk", 0o644, order.as_bytes());
+            let segments = [base(init, &[], &loaded, &[]), archive.finish(), packed::libraries_of_init(init)?];
+            let file = staging.entry().join("initramfs");
+            std::fs::write(&file, segments.concat()).map_err(|error| Error::path("write", &file, error))
+        })?;
+        Ok(entry.path().join("initramfs"))
+    }
+
+    /// The drivers without which there is no root, in load order.
+    fn to_the_disk(&self) -> Vec<Driver> {
+        let ext4 = Driver::new("ext4", "EXT4_FS", 5);
+        match (self.device, self.arch) {
+            (RootDevice::Hda, Arch::X86_64) => {
+                vec![Driver::new("ata_piix", "ATA_PIIX", 4), Driver::new("sd_mod", "BLK_DEV_SD", 3), ext4]
+            }
+            _ => vec![PCI, Driver::new("virtio_blk", "VIRTIO_BLK", 1), ext4],
+        }
+    }
+}
