@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::agent::channel::{self, Sender};
 use crate::agent::clock::Clock;
-use crate::agent::{kernel_log, serve};
+use crate::agent::{caches, kernel_log, serve};
 use crate::guest::protocol::{self, Setup, ToGuest, ToHost, VERSION};
 use crate::pid1::layer::Layers;
 use crate::pid1::{devices, disk, handover, modules, mounts, root};
@@ -22,6 +22,7 @@ pub fn run() -> io::Result<()> {
     // The kernel starts us in none, and all that we start would be in none too.
     sys::lead_session();
     mounts::early()?;
+    caches::forget_quietly();
     devices::make_nodes();
     modules::load_all(Path::new("/lvh/channel"))?;
     let name = channel_name()?;

@@ -63,6 +63,15 @@ pub struct HostContext {
     pub env: Vec<(OsString, OsString)>,
 }
 
+/// The directories of the host whose changes a guest is told of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Those with all below them but caches (directories with a `CACHEDIR.TAG`) and `.git`.
+    pub trees: Vec<PathBuf>,
+    /// Those of which only their own files count.
+    pub directories: Vec<PathBuf>,
+}
+
 impl HostContext {
     /// That of the running process.
     ///
@@ -115,13 +124,27 @@ impl HostContext {
         wanted
     }
 
+    /// The directories whose changes the guest is told of: those of the sources, and those of what cargo builds for a test.
+    pub fn watched(&self) -> Watched {
+        let workspace = self.variable("CARGO_MANIFEST_DIR").map(|manifest| workspace_of(Path::new(manifest)));
+        let made = self.variable("OUT_DIR").map(PathBuf::from);
+        let trees = workspace.into_iter().chain([self.cwd.clone()]).chain(made).collect();
+        let programs =
+            self.programs().map(Path::to_owned).chain(self.exe.ancestors().skip(1).take(2).map(Path::to_owned));
+        Watched { trees, directories: programs.collect() }
+    }
+
+    /// The directories of the programs that cargo built for a test.
+    fn programs(&self) -> impl Iterator<Item = &Path> {
+        let programs = self.env.iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CARGO_BIN_EXE_"));
+        programs.filter_map(|(_, program)| Path::new(program).parent())
+    }
+
     /// The directories that cargo points at: the target directory, where its programs and build scripts' files are, and
     /// cargo's own.
     fn of_cargo(&self) -> Vec<PathBuf> {
         let named = ["OUT_DIR", "CARGO_HOME", "CARGO_TARGET_DIR"].into_iter().filter_map(|name| self.variable(name));
-        let programs = self.env.iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CARGO_BIN_EXE_"));
-        let programs = programs.filter_map(|(_, program)| Path::new(program).parent());
-        let directories = named.map(|dir| self.cwd.join(dir)).chain(programs.map(Path::to_owned));
+        let directories = named.map(|dir| self.cwd.join(dir)).chain(self.programs().map(Path::to_owned));
         directories.chain(self.target_dir()).filter(|dir| dir.is_dir()).collect()
     }
 

@@ -101,7 +101,7 @@ pub use arch::Arch;
 pub use config::{Config, Overrides};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events};
-pub use host_context::HostContext;
+pub use host_context::{HostContext, Watched};
 pub use image::{Image, ImageSource};
 pub use kernel::{Kernel, KernelRelease, KernelSource};
 pub use progress::Progress;

@@ -1,7 +1,7 @@
 //! What the host talks to: the channel, commands and their streams, files that come back, the kernel log, what
-//! a command changed of the machine. It need not be
-//! the first process.
+//! a command changed of the machine. It need not be the first process.
 
+pub mod caches;
 mod cgroup;
 pub mod channel;
 pub mod clock;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::agent::caches::Caches;
 use crate::agent::channel::Sender;
 use crate::agent::command::Running;
 use crate::agent::host::Host;
@@ -30,7 +31,7 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io:
     reaper::run();
     let commands = Commands::default();
     prepare_profiles();
-    let mirrors = Mirrors::new(layers.into_map());
+    let (mirrors, caches) = (Mirrors::new(layers.into_map()), Caches::new());
     let host =
         Host { sender: sender.clone(), log: log.clone(), windows: Windows::default(), machine: Machine::default() };
     while let Some(message) = protocol::receive(&mut channel)? {
@@ -46,6 +47,7 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io:
             }
             ToGuest::Consumed { id, bytes } => host.windows.grow(id, bytes),
             ToGuest::Change { dir, path, change } => mirrors.apply(&dir, &path, change),
+            ToGuest::Refresh {} => caches.forget(),
             ToGuest::Collect { id, dir, take } => mirrors.collect(id, dir, take, sender, &host.windows),
             ToGuest::Shutdown { id } => {
                 lock(&commands).values().for_each(Running::kill);

@@ -11,6 +11,7 @@
 //!     │  Kernel, Ready  or  Failed    │
 //!     │ ────────────────────────────► │
 //!     │  Run · Stdin · Consumed · Kill│      any number of commands, several at a time
+//!     │  Change · Refresh             │
 //!     │ ◄──────────────────────────── │
 //!     │  Started · Output · Taken     │
 //!     │  Changed · Exited             │
@@ -31,7 +32,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -244,6 +245,8 @@ wire_enum! {
                       /** What became of it. */ change: Change },
         /// What the wall clock shows, where the guest has asked.
         10 => Clock { /** Nanoseconds since 1970. */ ns: u64 },
+        /// The host changed files that it shares: look again.
+        11 => Refresh {},
     }
 }
 

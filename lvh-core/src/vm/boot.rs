@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use super::attempt::Attempt;
 use super::diagnosis::Cause;
 use super::failure::Failure;
+use super::host_changes::{HostChanges, Watch};
 use super::info::VmInfo;
 use super::launch::{Launched, Machine, Start, launch};
 use super::qemu::command_line::Hypervisor;
@@ -49,12 +50,12 @@ impl Attempt<'_> {
     pub(crate) async fn boot(&self) -> Result<Vm, Failure> {
         let mut launched = launch(self, Start::Boot)?;
         let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(false));
-        let mirrors = self.mirrors()?;
+        let (mirrors, watch) = (self.mirrors()?, self.begin_watch());
         let setup = self.setup(&launched.shares, &mirrors)?;
         let Launched { machine, link, since, .. } = &mut launched;
         let work = async {
             let handshake = begin(link, &hello).await?;
-            finish(handshake, setup, kernel_log, *since).await
+            finish(handshake, setup, kernel_log, watch, *since).await
         };
         let ready = machine.watch(self.spec.boot_timeout, &hello, work).await;
         self.finish(launched, ready, mirrors).await
@@ -79,7 +80,7 @@ impl Attempt<'_> {
     pub(crate) async fn resume(&self, files: &migration::Files, release: &KernelRelease) -> Result<Vm, Failure> {
         let mut launched = launch(self, Start::Resume(files))?;
         let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(true));
-        let mirrors = self.mirrors()?;
+        let (mirrors, watch) = (self.mirrors()?, self.begin_watch());
         let setup = self.setup(&launched.shares, &mirrors)?;
         let Launched { machine, link, state, since, .. } = &mut launched;
         let state = state.expect("what resumes has a state");
@@ -90,7 +91,7 @@ impl Attempt<'_> {
                 Channel::VhostVsock => begin(link, &hello).await?,
                 _ => Handshake::resumed(connected(link).await?, release.clone()),
             };
-            finish(handshake, setup, kernel_log, *since).await
+            finish(handshake, setup, kernel_log, watch, *since).await
         };
         let late =
             |_elapsed| io::Error::other(format!("timed out after {RESUME_DEADLINE:?} waiting for the resumed guest"));
@@ -110,6 +111,11 @@ impl Attempt<'_> {
             Ok((guest, greeting)) => Ok(self.vm(launched, guest, greeting, mirrors)),
             Err(cause) => Err(self.give_up(&launched.machine, cause).await),
         }
+    }
+
+    /// From now on what changes on the host is noticed, and the guest has not looked yet. What is packed is what it was.
+    fn begin_watch(&self) -> Option<Watch> {
+        (self.transport.share != Share::Packed).then(|| Watch::begin(&self.spec.watched))
     }
 
     /// The host's ends of the directories that commands may write to.
@@ -162,6 +168,7 @@ impl Attempt<'_> {
             root: self.spec.root.clone(),
             info,
             mirrors: Mutex::new(mirrors),
+            host_changes: greeting.host_changes,
             profiles: self.spec.profiles.clone(),
         }
     }
@@ -205,6 +212,7 @@ struct Greeting {
     release: String,
     hello_after: Duration,
     warnings: Vec<String>,
+    host_changes: Option<HostChanges>,
 }
 
 async fn begin(link: &mut Link, hello: &Cell<bool>) -> io::Result<Handshake> {
@@ -224,9 +232,11 @@ async fn finish(
     handshake: Handshake,
     setup: Setup,
     kernel_log: Option<LogFile>,
+    watch: Option<Watch>,
     since: Instant,
 ) -> io::Result<(Guest, Greeting)> {
     let (release, hello_after) = (handshake.release.to_string(), since.elapsed());
     let (guest, warnings) = handshake.finish(setup, kernel_log).await?;
-    Ok((guest, Greeting { release, hello_after, warnings }))
+    let host_changes = watch.map(|watch| HostChanges::tell(&guest, watch)).transpose()?;
+    Ok((guest, Greeting { release, hello_after, warnings, host_changes }))
 }

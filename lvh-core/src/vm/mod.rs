@@ -14,6 +14,7 @@ mod attempt;
 mod boot;
 mod diagnosis;
 mod failure;
+mod host_changes;
 mod info;
 mod launch;
 mod plan;

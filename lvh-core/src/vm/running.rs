@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 
 use super::diagnosis::diagnose;
+use super::host_changes::HostChanges;
 use super::info::VmInfo;
 use super::qemu::command_line::Hypervisor;
 use super::qemu::console::Console;
@@ -46,6 +47,8 @@ pub struct Vm {
     pub(crate) root: RootFs,
     pub(crate) info: VmInfo,
     pub(crate) mirrors: Mutex<Vec<Mirror>>,
+    /// None where the guest sees no files of the host.
+    pub(crate) host_changes: Option<HostChanges>,
     pub(crate) profiles: Option<PathBuf>,
 }
 
@@ -60,7 +63,8 @@ impl Vm {
         &self.root
     }
 
-    /// Starts a command, which finds in the writable directories what the host has there now.
+    /// Starts a command, which finds in the writable directories, and in those that are watched
+    /// ([`VmSpec::watched`](super::VmSpec::watched)), what the host has there now.
     ///
     /// # Errors
     /// The guest is gone; a writable directory cannot be read.
@@ -68,6 +72,9 @@ impl Vm {
         for mirror in &mut *self.mirrors.lock().await {
             let changes = mirror.outgoing().map_err(|error| Error::path("read", mirror.directory(), error))?;
             self.guest.change(&changes).map_err(gone)?;
+        }
+        if self.host_changes.as_ref().is_some_and(HostChanges::take) {
+            self.guest.refresh().map_err(gone)?;
         }
         self.guest.run(command.0.clone()).map_err(gone)
     }

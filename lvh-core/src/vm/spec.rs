@@ -8,6 +8,7 @@ use super::root::rootfs::RootFs;
 use super::transport::drivers::Drivers;
 use crate::config::{Accel, Channel, Memory, Share, VmDefaults};
 use crate::error::Result;
+use crate::host_context::Watched;
 use crate::image::Image;
 use crate::kernel::Kernel;
 use crate::{Config, HostContext};
@@ -31,6 +32,8 @@ pub struct VmSpec {
     pub(crate) writable: Vec<PathBuf>,
     pub(crate) profiles: Option<PathBuf>,
     pub(crate) visible: Vec<PathBuf>,
+    pub(crate) watched: Watched,
+    pub(crate) replaced: Option<(PathBuf, PathBuf)>,
     pub(crate) packed: Vec<PathBuf>,
     pub(crate) packed_directories: Vec<PathBuf>,
     pub(crate) boot_timeout: Duration,
@@ -60,6 +63,8 @@ impl VmSpec {
             writable: Vec::new(),
             profiles: None,
             visible: Vec::new(),
+            watched: Watched::default(),
+            replaced: None,
             packed: Vec::new(),
             packed_directories: Vec::new(),
             // Who executes the guest is known only when it runs; a deadline that is too long costs nothing.
@@ -158,11 +163,25 @@ impl VmSpec {
         Self { visible, ..self }
     }
 
-    /// As [`VmSpec::visible`]: what a guest with this root must be shown of the surroundings of a program.
+    /// As [`VmSpec::visible`]: what a guest with this root must be shown of the surroundings of a program, and as
+    /// [`VmSpec::watched`]: what of it may change.
     #[must_use]
     pub fn shows(self, context: &HostContext) -> Self {
         let visible = context.visible(&self.root);
-        self.visible(visible)
+        self.visible(visible).watched(context.watched())
+    }
+
+    /// Where the guest notices what changes on the host while it runs; elsewhere it may see a file as it was when it first
+    /// looked at it. Default: nowhere.
+    #[must_use]
+    pub fn watched(self, watched: Watched) -> Self {
+        Self { watched, ..self }
+    }
+
+    /// A file of the host, `copy`, that the guest sees in the place of another, `original`. Default: none.
+    #[must_use]
+    pub fn replaced(self, original: PathBuf, copy: PathBuf) -> Self {
+        Self { replaced: Some((original, copy)), ..self }
     }
 
     /// Programs, each with the libraries that it needs, and files that the guest gets where it cannot see the host's files

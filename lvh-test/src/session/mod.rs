@@ -6,6 +6,7 @@
 
 mod guest_run;
 mod log_dir;
+mod program;
 mod retained;
 mod vm_key;
 mod vm_session;

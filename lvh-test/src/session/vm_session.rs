@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lvh_core::config::{KernelEventKind, VmDefaults};
+use lvh_core::config::{KernelEventKind, Share, VmDefaults};
 use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
@@ -10,6 +10,7 @@ use lvh_core::{Config, Error, ErrorKind, Events, HostContext, image, kernel};
 
 use super::guest_run;
 use super::log_dir::LogDir;
+use super::program::Program;
 use super::retained::Retained;
 use super::vm_key::VmKey;
 use crate::guest_mode::Launch;
@@ -29,6 +30,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) nocapture: bool,
     pub(crate) test_events: &'a TestEvents,
     pub(crate) retained: Retained,
+    pub(crate) program: Program,
 }
 
 impl<'a> Shared<'a> {
@@ -48,6 +50,7 @@ impl<'a> Shared<'a> {
             nocapture,
             test_events,
             retained: Retained::default(),
+            program: Program::default(),
         })
     }
 }
@@ -66,6 +69,8 @@ pub(crate) struct Session<'a> {
 struct Booted {
     vm: Vm,
     logs: Option<LogDir>,
+    /// It has a copy of the program in that one's place.
+    shows_copy: bool,
 }
 
 impl<'a> Session<'a> {
@@ -79,13 +84,25 @@ impl<'a> Session<'a> {
     /// # Errors
     /// The kernel cannot be had, or does not boot.
     pub(crate) async fn ready(&mut self) -> lvh_core::Result<()> {
+        let Shared { program, context, .. } = self.shared;
+        let copy = match program.is_replaced(context) {
+            true => program.copy(context).map_err(|error| Error::io("copy the test binary", error))?,
+            false => None,
+        };
+        // Killed when dropped: it shows what took the program's place. What is packed is what it was.
+        let is_wrong = |booted: &mut Booted| copy.is_some() && !booted.shows_copy && !is_packed(&booted.vm);
+        drop(self.vm.take_if(is_wrong));
         if self.vm.is_some() {
             return Ok(());
         }
-        let spec = match self.spec.take() {
+        let mut spec = match self.spec.take() {
             Some(spec) => spec,
             None => self.specify().await?,
         };
+        if let Some(copy) = copy {
+            self.shared.events.note(REPLACED);
+            spec = spec.replaced(context.exe.clone(), copy.to_owned());
+        }
         let mut logs = self.claim_logs();
         let log_dir = logs.as_ref().map(|logs| logs.path().to_owned());
         let gdb = log_dir.as_ref().filter(|_| self.shared.settings.gdb).map(|dir| dir.join("gdb"));
@@ -96,7 +113,7 @@ impl<'a> Session<'a> {
             // The error names the console's file.
             logs.iter_mut().for_each(LogDir::keep);
         }
-        self.vm = Some(Booted { vm: booted?, logs });
+        self.vm = Some(Booted { vm: booted?, logs, shows_copy: copy.is_some() });
         Ok(())
     }
 
@@ -108,7 +125,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Runs one test in the VM, which must be ready; once more in a new VM if QEMU itself broke the guest.
+    /// Runs one test in the VM, which must be ready; once more in a new VM if QEMU itself broke the guest, or if another
+    /// program took the place of this one just before it was started.
     ///
     /// # Panics
     /// If no VM is ready.
@@ -122,10 +140,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs one test; also tells the bug of QEMU's that killed the guest, where one did.
+    /// Runs one test; also tells what has it run again, where something does.
     async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Outcome, Option<&'static str>) {
-        let Shared { config, settings, context, nocapture, test_events, .. } = self.shared;
-        let Booted { vm, logs } = self.vm.as_mut().expect("the session is ready");
+        let Shared { config, settings, context, nocapture, test_events, program, .. } = self.shared;
+        let Booted { vm, logs, shows_copy } = self.vm.as_mut().expect("the session is ready");
         let command =
             guest_run::command(instance, launch, context, context.guest_env(vm.root(), &config.vm.env), !nocapture);
         let live = nocapture.then_some(*test_events);
@@ -137,12 +155,17 @@ impl<'a> Session<'a> {
         problems
             .iter()
             .for_each(|problem| self.shared.events.note(format!("a file of `{}`: {problem}", instance.name)));
+        let is_another =
+            !*shows_copy && run.ending.records.is_empty() && !is_packed(vm) && program.is_replaced(context);
         let changed = !run.ending.changes.is_empty();
         let outcome = judge(instance, run.ending);
         if outcome.failed() {
             logs.iter_mut().for_each(LogDir::keep);
         }
-        let bug = if run.vm_usable { None } else { vm.bug_of_qemu() };
+        let bug = match run.vm_usable {
+            true => is_another.then_some("its program was replaced before it began"),
+            false => vm.bug_of_qemu(),
+        };
         match run.vm_usable {
             true if outcome.failed() && settings.retain => self.retain(instance),
             true if !changed => {}
@@ -171,7 +194,7 @@ impl<'a> Session<'a> {
     /// Ends the VM.
     pub(crate) async fn end(self) {
         // The logs last longer than the VM that writes them.
-        if let Some(Booted { vm, logs: _logs }) = self.vm
+        if let Some(Booted { vm, logs: _logs, .. }) = self.vm
             && let Err(error) = vm.shutdown().await
         {
             self.shared.events.note(error.report());
@@ -209,6 +232,13 @@ impl<'a> Session<'a> {
             None => spec,
         })
     }
+}
+
+/// What is told once.
+const REPLACED: &str = "another test binary is in the place of this one, which goes on with a copy of itself";
+
+fn is_packed(vm: &Vm) -> bool {
+    vm.info().transport.share == Share::Packed
 }
 
 /// Brings home what the test wrote; what of it did not come home as it was. A guest that is not `usable` may not answer, and

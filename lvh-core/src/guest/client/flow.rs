@@ -16,6 +16,9 @@ const KERNEL_QUEUE: usize = 16 << 20;
 /// What is sent to the guest before all else: requests, which are short.
 pub(crate) type Control = mpsc::UnboundedSender<Vec<u8>>;
 
+/// The same, of one who does not keep the channel open.
+pub(crate) type WeakControl = mpsc::WeakUnboundedSender<Vec<u8>>;
+
 /// Sends a request.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::flow::{Control, Flow, request};
+use super::flow::{Control, Flow, WeakControl, request};
 use super::framing::send;
 use super::process::{Process, Requests};
 use super::routes::{Closed, Routes, SharedRoutes, ToCollector, ToProcess, dispatch, lock};
@@ -64,6 +64,19 @@ impl Guest {
     /// The channel is closed.
     pub(crate) fn change(&self, changes: &[ToGuest]) -> io::Result<()> {
         changes.iter().try_for_each(|change| self.request(change))
+    }
+
+    /// Has the guest look again at the files that the host shares; commands that are run later find them as they are.
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub(crate) fn refresh(&self) -> io::Result<()> {
+        self.request(&ToGuest::Refresh {})
+    }
+
+    /// The same for one who does not keep the channel open.
+    pub(crate) fn refresher(&self) -> Refresher {
+        Refresher(self.control.downgrade())
     }
 
     /// What changed in the guest below `dir` goes to `sink` part by part, and is gone from there where it is to `take` the
@@ -135,6 +148,21 @@ impl Guest {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         request(&self.control, message)
+    }
+}
+
+/// Has a guest look again at the files that the host shares, for as long as it is there.
+#[derive(Debug)]
+pub(crate) struct Refresher(WeakControl);
+
+impl Refresher {
+    /// As [`Guest::refresh`].
+    ///
+    /// # Errors
+    /// The channel is closed.
+    pub(crate) fn refresh(&self) -> io::Result<()> {
+        let control = self.0.upgrade().ok_or(io::ErrorKind::BrokenPipe)?;
+        request(&control, &ToGuest::Refresh {})
     }
 }
 

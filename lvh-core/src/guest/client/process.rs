@@ -191,6 +191,7 @@ impl Requests {
             | ToGuest::Run { .. }
             | ToGuest::Collect { .. }
             | ToGuest::Change { .. }
+            | ToGuest::Refresh {}
             | ToGuest::Shutdown { .. } => Ok(()),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The tree that a virtiofs device shares, read-only. The guest may cache it for good: what changes on the host meanwhile
-/// may stay unseen.
+/// The tree that a virtiofs device shares, read-only. The guest sees what changes in files after a second, and what changes of
+/// names when it is told to forget those that it knows.
 #[derive(Debug, Clone)]
 pub(crate) struct FsExports {
     /// The top of the tree, `/` for the host's root.

@@ -29,6 +29,11 @@ impl Cache {
         Ok(file)
     }
 
+    /// The file of `node`, where it is open.
+    pub(super) fn open_one(&self, node: u64) -> Option<&File> {
+        self.files.get(&node).map(|(file, _)| file)
+    }
+
     pub(super) fn close(&mut self, node: u64) {
         self.files.remove(&node);
     }

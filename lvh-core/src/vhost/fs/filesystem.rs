@@ -8,7 +8,7 @@ use fuse_backend_rs::api::filesystem::{Context, DirEntry, Entry, FileSystem, FsO
 use libc::{stat64, statvfs64};
 
 use super::nodes::Place;
-use super::share::{FOREVER, Share, State, lookup_name};
+use super::share::{ATTRIBUTES, NAMES, Share, State, lookup_name};
 
 /// What an opened file is answered with: handle, options, and a passthrough number that we do not use.
 type Opened = (Option<u64>, OpenOptions, Option<u32>);
@@ -29,7 +29,8 @@ impl FileSystem for Share {
             | FsOptions::MAX_PAGES
             | FsOptions::DO_READDIRPLUS
             | FsOptions::READDIRPLUS_AUTO
-            | FsOptions::CACHE_SYMLINKS)
+            | FsOptions::CACHE_SYMLINKS
+            | FsOptions::AUTO_INVAL_DATA)
     }
 
     fn destroy(&self) {
@@ -42,7 +43,7 @@ impl FileSystem for Share {
         match self.find(&mut self.state(), parent, name) {
             // Node 0 lets the guest remember that there is no such name.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(Entry { entry_timeout: FOREVER, ..Entry::default() })
+                Ok(Entry { entry_timeout: NAMES, ..Entry::default() })
             }
             found => found,
         }
@@ -57,7 +58,7 @@ impl FileSystem for Share {
     }
 
     fn getattr(&self, _ctx: &Context, inode: u64, _handle: Option<u64>) -> io::Result<(stat64, Duration)> {
-        Ok((self.attributes(&self.state(), inode)?, FOREVER))
+        Ok((self.attributes(&mut self.state(), inode)?, ATTRIBUTES))
     }
 
     fn readlink(&self, _ctx: &Context, inode: u64) -> io::Result<Vec<u8>> {
@@ -70,8 +71,11 @@ impl FileSystem for Share {
             return Err(io::Error::from_raw_os_error(libc::EROFS));
         }
         let State { nodes, cache } = &mut *self.state();
+        let known = nodes.get(inode)?.identity;
         cache.get(inode, || self.open_file(nodes, inode))?;
-        Ok((None, OpenOptions::KEEP_CACHE, None))
+        nodes.opened(inode);
+        let is_known = nodes.get(inode)?.identity == known;
+        Ok((None, if is_known { OpenOptions::KEEP_CACHE } else { OpenOptions::empty() }, None))
     }
 
     fn read(
@@ -110,8 +114,10 @@ impl FileSystem for Share {
         _flock_release: bool,
         _lock_owner: Option<u64>,
     ) -> io::Result<()> {
-        // Who else has it open in the guest finds it opened again.
-        self.state().cache.close(inode);
+        let State { nodes, cache } = &mut *self.state();
+        if !nodes.closed(inode) {
+            cache.close(inode);
+        }
         Ok(())
     }
 
@@ -122,6 +128,8 @@ impl FileSystem for Share {
     fn opendir(&self, _ctx: &Context, inode: u64, _flags: u32) -> io::Result<(Option<u64>, OpenOptions)> {
         let State { nodes, cache } = &mut *self.state();
         if nodes.get(inode)?.place != Place::Empty {
+            // Its name may lead to another one since it was opened before.
+            cache.close(inode);
             cache.get(inode, || self.open_directory(nodes, inode))?;
         }
         Ok((None, OpenOptions::KEEP_CACHE | OpenOptions::CACHE_DIR))

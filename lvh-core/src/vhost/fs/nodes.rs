@@ -24,8 +24,8 @@ pub(super) enum Place {
     Beneath,
 }
 
-/// Device and inode number: what tells whether a name still means the same file.
-pub(super) type Identity = (u64, u64);
+/// Device, inode number and kind of file (`S_IFMT`): what tells whether a name still means the same file.
+pub(super) type Identity = (u64, u64, u32);
 
 /// A node: the entry `name` of the node `parent`.
 #[derive(Debug)]
@@ -39,6 +39,16 @@ pub(super) struct Node {
     lookups: u64,
     /// How many nodes have this one as parent.
     children: u32,
+    /// How often the guest has it open: meanwhile it is the file that it was when it was opened.
+    pub(super) opens: u32,
+}
+
+impl Node {
+    /// Whether the node may stand for another file from now on, as its name does. A guest that has a file open means that
+    /// one, and the kind of a file never changes for it.
+    pub(super) fn is_replaced_by(&self, identity: Identity) -> bool {
+        self.opens == 0 && self.identity.2 == identity.2
+    }
 }
 
 /// All nodes of a share.
@@ -53,13 +63,41 @@ pub(super) struct Nodes {
 
 impl Nodes {
     pub(super) fn new(identity: Identity, limit: usize) -> Self {
-        let top =
-            Node { place: Place::Top, identity, parent: None, name: Arc::from(&b""[..]), lookups: 1, children: 0 };
+        let top = Node {
+            place: Place::Top,
+            identity,
+            parent: None,
+            name: Arc::from(&b""[..]),
+            lookups: 1,
+            children: 0,
+            opens: 0,
+        };
         Self { nodes: HashMap::from([(TOP, top)]), entries: HashMap::new(), next: TOP + 1, limit }
     }
 
     pub(super) fn get(&self, id: u64) -> io::Result<&Node> {
         self.nodes.get(&id).ok_or_else(stale)
+    }
+
+    /// The guest opened the node.
+    pub(super) fn opened(&mut self, id: u64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.opens = node.opens.saturating_add(1);
+        }
+    }
+
+    /// The guest closed it once; whether it has it open still.
+    pub(super) fn closed(&mut self, id: u64) -> bool {
+        let Some(node) = self.nodes.get_mut(&id) else { return false };
+        node.opens = node.opens.saturating_sub(1);
+        node.opens > 0
+    }
+
+    /// The node's name leads to another file now.
+    pub(super) fn replace(&mut self, id: u64, identity: Identity) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.identity = identity;
+        }
     }
 
     /// The node's path from the shared directory.
@@ -86,13 +124,16 @@ impl Nodes {
         }
     }
 
-    /// Tells the guest of the entry `name` of `parent`: returns its node, a new one where the name meant another file
-    /// before.
+    /// Tells the guest of the entry `name` of `parent`: returns its node. What was another file before has the same one,
+    /// unless the guest has that open or it was of another kind.
     pub(super) fn enter(&mut self, parent: u64, name: &[u8], place: Place, identity: Identity) -> io::Result<u64> {
         let key = (parent, Arc::from(name));
         if let Some(&id) = self.entries.get(&key) {
             let node = self.nodes.get_mut(&id).ok_or_else(stale)?;
-            if (node.place, node.identity) == (place, identity) {
+            // The guest keeps what it has read of a link for as long as it knows the node.
+            let goes_on = node.is_replaced_by(identity) && identity.2 != libc::S_IFLNK;
+            if node.place == place && (node.identity == identity || goes_on) {
+                node.identity = identity;
                 node.lookups = node.lookups.saturating_add(1);
                 return Ok(id);
             }
@@ -104,7 +145,8 @@ impl Nodes {
         self.nodes.get_mut(&parent).ok_or_else(stale)?.children += 1;
         let id = self.next;
         self.next += 1;
-        let node = Node { place, identity, parent: Some(parent), name: key.1.clone(), lookups: 1, children: 0 };
+        let node =
+            Node { place, identity, parent: Some(parent), name: key.1.clone(), lookups: 1, children: 0, opens: 0 };
         self.nodes.insert(id, node);
         self.entries.insert(key, id);
         Ok(id)

@@ -19,8 +19,13 @@ use super::names::{self, Hidden};
 use super::nodes::{Identity, MAX_NODES, Nodes, Place};
 use crate::{Error, Result};
 
-/// How long the guest believes what it was told of a tree that it cannot change: a VM lives shorter.
-pub(super) const FOREVER: Duration = Duration::from_secs(24 * 3600);
+/// How long the guest believes that a name leads where it led: until it is told to forget. Its overlay fails where a name is
+/// found to be out of date.
+pub(super) const NAMES: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the guest believes what it was told of a file. Where its size or time is another then, the guest forgets what
+/// it has of the content.
+pub(super) const ATTRIBUTES: Duration = Duration::from_secs(1);
 
 /// What a FUSE request of the guest works on.
 #[derive(Debug)]
@@ -54,13 +59,17 @@ impl Share {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a node as a reference, and makes sure that it is still the file that the guest means. `ESTALE` makes a
-    /// Linux guest look the name up again.
-    pub(super) fn open_node(&self, nodes: &Nodes, id: u64) -> io::Result<(OwnedFd, stat64)> {
+    /// Opens what a node's name leads to now as a reference, where that may be what the guest means. `ESTALE` makes a Linux
+    /// guest look the name up again.
+    pub(super) fn open_node(&self, nodes: &mut Nodes, id: u64) -> io::Result<(OwnedFd, stat64)> {
         let file = calls::open_path(self.top.as_fd(), &nodes.path(id)?)?;
         let stat = calls::stat(file.as_fd())?;
-        if identity(&stat) != nodes.get(id)?.identity {
-            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        let (known, found) = (nodes.get(id)?, identity(&stat));
+        if found != known.identity {
+            if !known.is_replaced_by(found) {
+                return Err(io::Error::from_raw_os_error(libc::ESTALE));
+            }
+            nodes.replace(id, found);
         }
         Ok((file, stat))
     }
@@ -74,7 +83,7 @@ impl Share {
         };
         let id = state.nodes.enter(parent, bytes, place, identity(&stat))?;
         let attr = if place == Place::Empty { empty_directory(id) } else { self.shown(stat) };
-        Ok(Entry { inode: id, attr, attr_timeout: FOREVER, entry_timeout: FOREVER, ..Entry::default() })
+        Ok(Entry { inode: id, attr, attr_timeout: ATTRIBUTES, entry_timeout: NAMES, ..Entry::default() })
     }
 
     fn find_beneath(&self, nodes: &Nodes, parent: u64, name: &[u8]) -> io::Result<(Place, stat64)> {
@@ -87,15 +96,21 @@ impl Share {
     }
 
     /// The attributes of a node.
-    pub(super) fn attributes(&self, state: &State, id: u64) -> io::Result<stat64> {
-        if state.nodes.get(id)?.place == Place::Empty {
+    pub(super) fn attributes(&self, state: &mut State, id: u64) -> io::Result<stat64> {
+        let State { nodes, cache } = state;
+        let node = nodes.get(id)?;
+        if node.place == Place::Empty {
             return Ok(empty_directory(id));
         }
-        Ok(self.shown(self.open_node(&state.nodes, id)?.1))
+        let stat = match cache.open_one(id).filter(|_| node.opens > 0) {
+            Some(file) => calls::stat(file.as_fd())?,
+            None => self.open_node(nodes, id)?.1,
+        };
+        Ok(self.shown(stat))
     }
 
     pub(super) fn read_link(&self, id: u64) -> io::Result<Vec<u8>> {
-        let (link, _) = self.open_node(&self.state().nodes, id)?;
+        let (link, _) = self.open_node(&mut self.state().nodes, id)?;
         calls::readlink(link.as_fd())
     }
 
@@ -104,7 +119,7 @@ impl Share {
     }
 
     /// Opens a regular file. Anything else is for the guest's own kernel to open, a FIFO or a device for example.
-    pub(super) fn open_file(&self, nodes: &Nodes, id: u64) -> io::Result<File> {
+    pub(super) fn open_file(&self, nodes: &mut Nodes, id: u64) -> io::Result<File> {
         let (file, stat) = self.open_node(nodes, id)?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
@@ -159,7 +174,7 @@ impl Share {
     }
 
     /// Opens a directory to be listed; this is also where its permissions are checked.
-    pub(super) fn open_directory(&self, nodes: &Nodes, id: u64) -> io::Result<File> {
+    pub(super) fn open_directory(&self, nodes: &mut Nodes, id: u64) -> io::Result<File> {
         let (directory, _) = self.open_node(nodes, id)?;
         calls::reopen(directory.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)
     }
@@ -187,7 +202,7 @@ fn open_top(path: &Path) -> Result<OwnedFd> {
 }
 
 pub(super) fn identity(stat: &stat64) -> Identity {
-    (stat.st_dev, stat.st_ino)
+    (stat.st_dev, stat.st_ino, stat.st_mode & libc::S_IFMT)
 }
 
 /// The attributes of a directory that is not the host's.

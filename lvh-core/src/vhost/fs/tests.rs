@@ -1,6 +1,6 @@
 use std::ffi::CString;
 use std::fs;
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::exports::FsExports;
 use super::files::Cache;
 use super::handler::Fs;
 use super::nodes::{Nodes, Place, TOP};
-use super::share::Share;
+use super::share::{Share, State};
 use crate::vhost::fake_guest::{DATA, FakeGuest, MEMORY, NEXT, Odd, WRITE};
 
 /// A directory that goes with the test.
@@ -161,10 +161,92 @@ fn open_files_are_bounded() {
     assert_eq!(share.state().cache.len(), 0);
 }
 
+fn read(share: &Share, id: u64) -> String {
+    let State { nodes, cache } = &mut *share.state();
+    let file = cache.get(id, || share.open_file(nodes, id)).unwrap();
+    file.rewind().unwrap();
+    io::read_to_string(file).unwrap()
+}
+
+fn open(share: &Share, id: u64) -> Option<i32> {
+    code(share.open(&context(), id, libc::O_RDONLY as u32, 0))
+}
+
+fn close(share: &Share, id: u64) {
+    share.release(&context(), id, 0, 0, false, false, None).unwrap();
+}
+
+fn replace(scratch: &Scratch, name: &str, content: &str) {
+    fs::write(scratch.0.path().join("new"), content).unwrap();
+    fs::rename(scratch.0.path().join("new"), scratch.0.path().join(name)).unwrap();
+}
+
+#[test]
+fn a_name_that_leads_to_another_file_is_that_file() {
+    let scratch = Scratch::new();
+    fs::write(scratch.0.path().join("f"), "old").unwrap();
+    fs::create_dir(scratch.0.path().join("d")).unwrap();
+    let share = scratch.read_only();
+    let (file, directory) = (find(&share, TOP, "f").unwrap(), find(&share, TOP, "d").unwrap());
+    replace(&scratch, "f", "newer");
+    assert_eq!(share.getattr(&context(), file, None).unwrap().0.st_size, 5);
+    assert_eq!((open(&share, file), read(&share, file).as_str()), (None, "newer"));
+    close(&share, file);
+    assert_eq!(find(&share, TOP, "f").unwrap(), file);
+
+    fs::rename(scratch.0.path().join("d"), scratch.0.path().join("gone")).unwrap();
+    fs::create_dir(scratch.0.path().join("d")).unwrap();
+    fs::write(scratch.0.path().join("d/x"), "").unwrap();
+    assert!(find(&share, directory, "x").is_ok());
+    assert_eq!(find(&share, TOP, "d").unwrap(), directory);
+
+    fs::remove_file(scratch.0.path().join("f")).unwrap();
+    assert_eq!(open(&share, file), Some(libc::ENOENT));
+    fs::create_dir(scratch.0.path().join("f")).unwrap();
+    assert_eq!(open(&share, file), Some(libc::ESTALE), "it is of another kind");
+    assert_ne!(find(&share, TOP, "f").unwrap(), file);
+}
+
+#[test]
+fn what_is_open_stays_what_it_was_until_it_is_closed() {
+    let scratch = Scratch::new();
+    fs::write(scratch.0.path().join("f"), "old").unwrap();
+    let share = scratch.read_only();
+    let file = find(&share, TOP, "f").unwrap();
+    assert_eq!((open(&share, file), open(&share, file)), (None, None));
+    replace(&scratch, "f", "newer");
+    close(&share, file);
+    assert_eq!(share.getattr(&context(), file, None).unwrap().0.st_size, 3);
+    assert_eq!((open(&share, file), read(&share, file).as_str()), (None, "old"));
+    let other = find(&share, TOP, "f").unwrap();
+    assert_eq!(
+        (open(&share, other), read(&share, other).as_str(), read(&share, file).as_str()),
+        (None, "newer", "old")
+    );
+    close(&share, file);
+    close(&share, file);
+    assert_eq!(open(&share, file), Some(libc::ENOENT), "its name is another file's");
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_is_another_node() {
+    let scratch = Scratch::new();
+    symlink("one", scratch.0.path().join("l")).unwrap();
+    let share = scratch.read_only();
+    let link = find(&share, TOP, "l").unwrap();
+    symlink("two", scratch.0.path().join("new")).unwrap();
+    fs::rename(scratch.0.path().join("new"), scratch.0.path().join("l")).unwrap();
+    assert_eq!(share.readlink(&context(), link).unwrap(), b"two");
+    let other = find(&share, TOP, "l").unwrap();
+    assert_eq!(share.readlink(&context(), other).unwrap(), b"two");
+}
+
 #[test]
 fn nodes_are_forgotten_with_their_parents() {
-    let mut nodes = Nodes::new((0, 0), 5);
-    let enter = |nodes: &mut Nodes, parent, name: &str| nodes.enter(parent, name.as_bytes(), Place::Beneath, (0, 1));
+    let mut nodes = Nodes::new((0, 0, libc::S_IFDIR), 5);
+    let enter = |nodes: &mut Nodes, parent, name: &str| {
+        nodes.enter(parent, name.as_bytes(), Place::Beneath, (0, 1, libc::S_IFDIR))
+    };
     let a = enter(&mut nodes, TOP, "a").unwrap();
     let b = enter(&mut nodes, a, "b").unwrap();
     assert_eq!(nodes.path(b).unwrap(), c"a/b".to_owned());

@@ -28,7 +28,8 @@ fn shared(spec: &VmSpec) -> Vec<FileMount> {
     let modules = kernel.modules.iter().map(|tree| from_host(tree, &modules));
     let config = kernel.config.iter().map(|config| from_host(config, &config_of(kernel)));
     let visible = spec.visible.iter().map(|path| from_host(path, path));
-    modules.chain(config).chain(visible).collect()
+    let replaced = spec.replaced.iter().map(|(original, copy)| from_host(copy, original));
+    modules.chain(config).chain(visible).chain(replaced).collect()
 }
 
 fn from_host(path: &Path, target: &Path) -> FileMount {
