@@ -3,8 +3,14 @@
 //! 1. [`Config::image`](crate::Config::image) tells where the image of a name comes from: an [`ImageSource`].
 //! 2. [`resolve`] turns that into an [`Image`]: a file, its format by what it holds, and its digest.
 //! 3. [`VmSpec::image`](crate::vm::VmSpec::image) makes it the root of a VM, which never writes to it.
+//!
+//! [`build`](mod@build) makes the images that [`images_json`] lists.
 
+pub mod action;
+pub mod build;
 pub(crate) mod disk;
+mod forest;
+pub mod images_json;
 mod resolve;
 mod source;
 

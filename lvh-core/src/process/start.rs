@@ -1,5 +1,6 @@
 //! What is started, and how it is tied to us.
 
+use std::fs::File;
 use std::io::{self, PipeReader};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -48,6 +49,13 @@ impl Start {
     #[must_use]
     pub fn cleans_up(self) -> Self {
         Self { death: Signal::TERM, ..self }
+    }
+
+    /// It reads `input` as its standard input, which else is empty.
+    #[must_use]
+    pub fn input(mut self, input: File) -> Self {
+        self.command.stdin(input);
+        self
     }
 
     /// Reads the pipe from now on and keeps the first `limit` bytes, as the child's next output.

@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Child, Start};
@@ -31,7 +33,10 @@ pub(crate) struct Tool {
     grace: Duration,
     /// Where its output goes instead of to us.
     log: Option<File>,
+    input: Option<File>,
     inherited: Vec<RawFd>,
+    /// Where it is set, it ends early.
+    stop: Arc<AtomicBool>,
 }
 
 /// Finds the program `name` in `PATH` and where only root's `PATH` leads.
@@ -58,7 +63,17 @@ impl Tool {
         command.env("LC_ALL", "C");
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (deadline, grace) = (Duration::from_secs(30 * 60), Duration::ZERO);
-        Self { name, command, success: 0, deadline, grace, log: None, inherited: Vec::new() }
+        Self {
+            name,
+            command,
+            success: 0,
+            deadline,
+            grace,
+            log: None,
+            input: None,
+            inherited: Vec::new(),
+            stop: Arc::default(),
+        }
     }
 
     pub(crate) fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
@@ -110,6 +125,16 @@ impl Tool {
         Self { log: Some(log), ..self }
     }
 
+    /// It reads `input` as its standard input, which else is empty.
+    pub(crate) fn input(self, input: File) -> Self {
+        Self { input: Some(input), ..self }
+    }
+
+    /// It is ended as soon as `stop` is set.
+    pub(crate) fn stop_on(self, stop: &Arc<AtomicBool>) -> Self {
+        Self { stop: stop.clone(), ..self }
+    }
+
     /// It and all that it starts keep the descriptor open, such as that of a lock, which then lasts as long as they do.
     /// `fd` must stay open until the program was started.
     pub(crate) fn inherit(mut self, fd: &impl AsFd) -> Self {
@@ -130,17 +155,18 @@ impl Tool {
     /// As [`Tool::run`]; shows `watch` what came out of its standard error so far, a few times a second.
     pub(crate) fn run_watching(self, watch: &mut dyn FnMut(&dyn Fn() -> String)) -> Result<String> {
         let call = self.call();
-        let Self { name, command, success, deadline, grace, log, inherited } = self;
-        let child = spawn(command, log, inherited, !grace.is_zero())
+        let Self { name, command, success, deadline, grace, log, input, inherited, stop } = self;
+        let child = spawn(command, log, input, inherited, !grace.is_zero())
             .map_err(|e| with_hint(Error::new(ErrorKind::Io, format!("failed to start `{name}`")), e))?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let mut tick = || watch(&|| text(child.output_so_far(1)));
-        let status =
-            end_of(&child, deadline, grace, &mut tick).map_err(|e| Error::io(format_args!("wait for `{name}`"), e))?;
+        let status = end_of(&child, deadline, grace, &stop, &mut tick)
+            .map_err(|e| Error::io(format_args!("wait for `{name}`"), e))?;
         let [stdout, stderr] = [0, 1].map(|pipe| text(child.output(pipe, PIPE_GRACE)));
         match status {
             Some(status) if status.code() == Some(success) => Ok(stdout),
             Some(status) => Err(failure(&call, &ended(status), stdout, stderr)),
+            None if stop.load(Ordering::Relaxed) => Err(failure(&call, "was stopped", stdout, stderr)),
             None => Err(failure(&call, &format!("timed out after {}s", deadline.as_secs()), stdout, stderr)),
         }
     }
@@ -152,7 +178,13 @@ impl Tool {
     }
 }
 
-fn spawn(mut command: Command, log: Option<File>, inherited: Vec<RawFd>, cleans_up: bool) -> io::Result<Child> {
+fn spawn(
+    mut command: Command,
+    log: Option<File>,
+    input: Option<File>,
+    inherited: Vec<RawFd>,
+    cleans_up: bool,
+) -> io::Result<Child> {
     let ((stdout, to_stdout), (stderr, to_stderr)) = (io::pipe()?, io::pipe()?);
     match log {
         None => command.stdout(to_stdout).stderr(to_stderr),
@@ -160,6 +192,7 @@ fn spawn(mut command: Command, log: Option<File>, inherited: Vec<RawFd>, cleans_
         Some(log) => command.stdout(log.try_clone()?).stderr(log),
     };
     let start = Start::new(command).collect(stdout, usize::MAX).collect(stderr, usize::MAX).inherit(inherited);
+    let start = input.into_iter().fold(start, Start::input);
     if cleans_up { start.cleans_up() } else { start }.spawn()
 }
 
@@ -176,15 +209,16 @@ fn ended(status: ExitStatus) -> String {
     }
 }
 
-/// Waits for the end of the child; `None` if it had to be ended after `deadline`.
+/// Waits for the end of the child; `None` if it had to be ended, after `deadline` or for `stop`.
 fn end_of(
     child: &Child,
     deadline: Duration,
     grace: Duration,
+    stop: &AtomicBool,
     tick: &mut dyn FnMut(),
 ) -> io::Result<Option<ExitStatus>> {
     let start = Instant::now();
-    while start.elapsed() <= deadline {
+    while start.elapsed() <= deadline && !stop.load(Ordering::Relaxed) {
         if let Some(status) = child.wait(TICK)? {
             return Ok(Some(status));
         }
@@ -195,6 +229,8 @@ fn end_of(
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek as _, Write as _};
+
     use super::*;
 
     fn sh(script: &str) -> Tool {
@@ -238,6 +274,23 @@ mod tests {
         let error = sh("echo out; echo err >&2; exit 1").log(file.reopen().unwrap()).run().unwrap_err();
         assert_eq!(error.output(), Some(""));
         assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "out\nerr\n");
+    }
+
+    #[test]
+    fn input_is_read_and_a_stop_is_heeded() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"in\n").unwrap();
+        file.rewind().unwrap();
+        assert_eq!(sh("cat").input(file).run().unwrap(), "in\n");
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = Instant::now();
+        let mut ticks = 0;
+        let error = sh("sleep 60").stop_on(&stop).run_with(&mut || {
+            ticks += 1;
+            stop.store(ticks > 1, Ordering::Relaxed);
+        });
+        assert_eq!(error.unwrap_err().to_string(), "`sh sleep 60` was stopped");
+        assert!(start.elapsed() < Duration::from_secs(10));
     }
 
     #[test]

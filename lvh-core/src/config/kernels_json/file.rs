@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode::{self, Decoded};
 use super::{KernelEntry, entry, save};
-use crate::json::Value;
+use crate::json::{Value, go};
 use crate::kernel::build::BuildSpec;
 use crate::kernel::options::KernelOption;
 use crate::store::Lock;
@@ -58,13 +58,7 @@ impl KernelsFile {
     }
 
     pub(super) fn parse(path: PathBuf, text: &str) -> Result<Self> {
-        let wrong = |place: &str, why: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::Usage, format!("{}{place}: {why}", path.display()))
-        };
-        let mut document =
-            Value::parse(text).map_err(|error| wrong(&format!(":{}:{}", error.line, error.column), &error))?;
-        decode::tidy(&mut document);
-        let decoded = decode::decode(&document).map_err(|why| wrong("", &why))?;
+        let (document, decoded) = go::read(&path, text, decode::tidy, decode::decode)?;
         Ok(Self { path, document, decoded })
     }
 

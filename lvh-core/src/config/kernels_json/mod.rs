@@ -13,3 +13,4 @@ mod url;
 
 pub use entry::KernelEntry;
 pub use file::{KernelsFile, Previous};
+pub(crate) use save::local_time;

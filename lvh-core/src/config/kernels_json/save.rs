@@ -53,7 +53,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// `YYYYMMDD.HHMMSS`, in the machine's time zone.
-fn local_time() -> io::Result<String> {
+pub(crate) fn local_time() -> io::Result<String> {
     // SAFETY: all zeros are a `tm`, whose zone may be null; time(2) takes a null pointer; localtime_r(3) writes to `tm` alone.
     let tm = unsafe {
         let now = libc::time(std::ptr::null_mut());

@@ -48,11 +48,17 @@ impl SourceEntry {
 }
 
 /// The address of the archive that serves this machine's Debian suites.
-pub(super) fn of_this_machine() -> Result<String> {
+pub(crate) fn of_this_machine() -> Result<String> {
     in_configuration(Path::new("/etc/apt"))
 }
 
-/// The same, for the configuration in the directory `etc`, which is `/etc/apt`.
+/// Whether `name` is one of Debian's suites.
+pub(crate) fn is_suite(name: &str) -> bool {
+    let base = name.split('-').next().unwrap_or(name);
+    SUITES.contains(&base) || base == "experimental"
+}
+
+/// The address as [`of_this_machine`], for the configuration in the directory `etc`, which is `/etc/apt`.
 pub(crate) fn in_configuration(etc: &Path) -> Result<String> {
     let entries: Vec<_> = source_files(etc).iter().flat_map(|file| read(file)).collect();
     // The first of the best: `max_by_key` alone would take the last.

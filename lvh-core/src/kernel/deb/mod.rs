@@ -11,6 +11,6 @@ mod package;
 mod resolve;
 mod unpack;
 
-pub(crate) use mirror::in_configuration as mirror_in;
+pub(crate) use mirror::{in_configuration as mirror_in, is_suite, of_this_machine as mirror_of_this_machine};
 pub(crate) use resolve::KEYRINGS;
 pub(super) use resolve::{question, resolve};

@@ -1,0 +1,197 @@
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use super::fresh::{Question, Verdict};
+use super::key::{self, Base};
+use super::make::Making;
+use super::namespace::Namespace;
+use super::places::Places;
+use super::record::Record;
+use super::request::{Outcome, Request};
+use super::size;
+use crate::image::forest::{Forest, Selected};
+use crate::image::images_json::ImageEntry;
+use crate::kernel::stamp;
+use crate::store::Lock;
+use crate::{Error, Events, Result};
+
+/// Builds images of a configuration, as far as they are not there as it says. What is made from an image that could not be had
+/// is not in the answer.
+///
+/// # Errors
+/// Before anything is built: where the configuration cannot be, a name is not in it, or an action cannot be done.
+pub fn build(images: &[ImageEntry], request: &Request, events: &Events) -> Result<Vec<Outcome>> {
+    let data_dir = std::path::absolute(&request.data_dir).map_err(|e| Error::path("find", &request.data_dir, e))?;
+    let forest = Forest::new(images, &|name| Places::new(&data_dir, name).image().is_file())?;
+    let selection = forest.selection(&request.names)?;
+    let builder = Builder { forest: &forest, request, data_dir, events, namespace: OnceLock::new() };
+    builder.check(&selection)?;
+    Ok(builder.run(&selection))
+}
+
+#[derive(Debug)]
+struct Builder<'b> {
+    forest: &'b Forest<'b>,
+    request: &'b Request,
+    data_dir: PathBuf,
+    events: &'b Events,
+    namespace: OnceLock<Namespace>,
+}
+
+impl Builder<'_> {
+    /// Refuses what could not be built in any case. What is there and not lvh's own is not looked at: it stays.
+    fn check(&self, selection: &[Selected]) -> Result<()> {
+        for image in selection.iter().map(|selected| self.forest.image(selected.index)) {
+            if self.request.dry_run || !self.request.force && self.is_foreign(&image.name)? {
+                continue;
+            }
+            if !image.image_size.is_empty() {
+                size::parse(&image.image_size).map_err(|error| about(image, "", error))?;
+            }
+            for (index, action) in image.actions.iter().enumerate() {
+                let place = format!("{}: ", title(index, &action.comment, action.op.name()));
+                action.op.check(&self.data_dir).map_err(|error| about(image, &place, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the image is there, and was not made by lvh.
+    fn is_foreign(&self, name: &str) -> Result<bool> {
+        let places = Places::new(&self.data_dir, name);
+        let is_there = fs::metadata(places.image()).is_ok_and(|metadata| metadata.len() > 0);
+        Ok(is_there && Record::load(&places.record())?.is_none())
+    }
+
+    /// Builds each family of images on a thread of its own, as far as there are processors.
+    fn run(&self, selection: &[Selected]) -> Vec<Outcome> {
+        let mut families: Vec<Vec<Selected>> = Vec::new();
+        for selected in selection {
+            let parent = self.forest.parent(selected.index);
+            let is_family = |family: &&mut Vec<Selected>| family.iter().any(|member| Some(member.index) == parent);
+            match families.iter_mut().find(is_family) {
+                Some(family) => family.push(*selected),
+                None => families.push(vec![*selected]),
+            }
+        }
+        let queue = Mutex::new(families.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || std::iter::from_fn(next).flat_map(|family| self.family(&family)).collect::<Vec<_>>();
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let mut outcomes = thread::scope(|scope| {
+            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().flat_map(|worker| worker.join().expect("building does not panic")).collect::<Vec<_>>()
+        });
+        let position =
+            |outcome: &Outcome| selection.iter().position(|s| self.forest.image(s.index).name == outcome.name);
+        outcomes.sort_by_key(position);
+        outcomes
+    }
+
+    fn family(&self, family: &[Selected]) -> Vec<Outcome> {
+        let mut outcomes: Vec<(usize, Outcome)> = Vec::new();
+        for selected in family {
+            let image = self.forest.image(selected.index);
+            let parent = self.forest.parent(selected.index);
+            let parent = parent.and_then(|parent| outcomes.iter().find(|(index, _)| *index == parent));
+            let is_lost = parent.is_none() && selected.index != family[0].index;
+            if is_lost || parent.is_some_and(|(_, outcome)| outcome.result.is_err()) {
+                continue;
+            }
+            let new_parent = parent.filter(|(_, outcome)| !outcome.cached).map(|(_, outcome)| outcome.name.clone());
+            let outcome = match self.image(selected.index, new_parent.as_deref()) {
+                Ok(Verdict::Stays) => (true, String::new(), Ok(())),
+                Ok(Verdict::IsBuilt(deleted)) => (false, deleted, Ok(())),
+                Err(error) => (false, String::new(), Err(error)),
+            };
+            let (cached, deleted, result) = outcome;
+            let outcome = Outcome { name: image.name.clone(), cached, deleted, asked: selected.asked, result };
+            outcomes.push((selected.index, outcome));
+        }
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    /// Sees that an image is there, while nobody else does.
+    fn image(&self, index: usize, new_parent: Option<&str>) -> Result<Verdict> {
+        self.request.stop.check()?;
+        let image = self.forest.image(index);
+        let places = Places::new(&self.data_dir, &image.name);
+        places.make()?;
+        let subject = format!("image `{}`", image.name);
+        let _alone = Lock::exclusive(&places.lock(), &|| {
+            self.events.step(&subject, "waiting for another process that builds it")
+        })?;
+        let parent = (!image.parent.is_empty()).then(|| Places::new(&self.data_dir, &image.parent));
+        let base = self.base(parent.as_ref())?;
+        let foreign = !self.request.force && new_parent.is_none() && self.is_foreign(&image.name)?;
+        let files = if self.request.dry_run || foreign {
+            ImageEntry { actions: Vec::new(), ..image.clone() }
+        } else {
+            image.clone()
+        };
+        let inputs = key::inputs(&files, &base, &self.data_dir)?;
+        let (force, dry_run) = (self.request.force, self.request.dry_run);
+        let verdict = Question { places: &places, inputs: &inputs, force, dry_run, new_parent }.answer()?;
+        match &verdict {
+            Verdict::Stays => {}
+            Verdict::IsBuilt(_) if dry_run => pretend(&places.image())?,
+            Verdict::IsBuilt(_) => {
+                let has_children = (0..self.forest.len()).any(|child| self.forest.parent(child) == Some(index));
+                let making = Making {
+                    image,
+                    places: &places,
+                    parent: parent.as_ref(),
+                    has_children,
+                    inputs,
+                    data_dir: &self.data_dir,
+                    request: self.request,
+                    events: self.events,
+                    namespace: self.namespace()?,
+                };
+                making.run()?;
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// What the image is made from, as it is now.
+    fn base(&self, parent: Option<&Places>) -> Result<Base> {
+        let Some(parent) = parent else { return Ok(Base::Suite(self.request.suite.clone())) };
+        let record = Record::load(&parent.record())?;
+        Ok(Base::Image(record.map_or_else(|| stamp(&parent.image()), |record| record.content.to_string())))
+    }
+
+    fn namespace(&self) -> Result<&Namespace> {
+        if self.namespace.get().is_none() {
+            // Another thread may have been faster.
+            let _ = self.namespace.set(Namespace::new()?);
+        }
+        Ok(self.namespace.get().expect("it was set above"))
+    }
+}
+
+/// What a dry run makes of an image that is not there.
+fn pretend(path: &Path) -> Result<()> {
+    let options = File::options().create(true).append(true).open(path);
+    options.map(drop).map_err(|error| Error::path("create", path, error))
+}
+
+/// What people know an action by.
+pub(super) fn title(index: usize, comment: &str, kind: &str) -> String {
+    let number = index + 1;
+    if comment.is_empty() {
+        format!("action {number} ({kind})")
+    } else {
+        format!("action {number} ({kind}: {comment})")
+    }
+}
+
+fn about(image: &ImageEntry, place: &str, error: Error) -> Error {
+    Error::new(
+        error.kind(),
+        format!("image `{}`: {}", image.name, place.trim_end_matches(": ")).trim_end_matches(": ").to_owned(),
+    )
+    .with_source(error)
+}

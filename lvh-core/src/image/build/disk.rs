@@ -1,0 +1,102 @@
+//! From a tree to a disk.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::chroot::Chroot;
+use super::parent::convert;
+use super::places::text;
+use super::size;
+use crate::image::images_json::{ImageEntry, is_qcow2};
+use crate::store::Key;
+use crate::{Error, Result};
+
+const DISK: &str = include_str!("disk.sh");
+const TIMES: &str = include_str!("times.sh");
+
+/// Makes the disk of an image of its tree: a file in the directory where it is made.
+pub(super) fn make(image: &ImageEntry, parent: Option<&Path>, inputs: &Key, chroot: &Chroot<'_>) -> Result<PathBuf> {
+    let (tree, raw) = (chroot.work.join("tree"), chroot.work.join("disk.raw"));
+    let time = time(&tree, chroot)?;
+    let bytes = bytes(image, parent)?.to_string();
+    let words = ["sh", "-c", DISK, "disk.sh", text(&tree)?, text(&raw)?, &bytes, &uuid(inputs), &time];
+    chroot.beside("making the file system", &words).map_err(|error| match error.output() {
+        Some(said) if said.contains("Could not allocate") => error.with_hint("give the image a larger `image_size`"),
+        _ => error,
+    })?;
+    if !is_qcow2(&image.name) {
+        return Ok(raw);
+    }
+    let disk = chroot.work.join("disk.qcow2");
+    convert(chroot, "writing qcow2", ["raw", "qcow2"], &raw, &disk)?;
+    std::fs::remove_file(&raw).map_err(|error| Error::path("remove", &raw, error))?;
+    Ok(disk)
+}
+
+/// Gives what is newer than the packages one time, and tells it.
+fn time(tree: &Path, chroot: &Chroot<'_>) -> Result<String> {
+    let mut words = vec!["sh", "-c", TIMES, "times.sh", text(tree)?];
+    let asked = std::env::var("SOURCE_DATE_EPOCH").ok();
+    words.extend(asked.as_deref());
+    Ok(chroot.namespace.tool(&words)?.stop_on(chroot.stop.flag()).run()?.trim().to_owned())
+}
+
+/// How large the disk is to be: as it says, or as its parent's.
+fn bytes(image: &ImageEntry, parent: Option<&Path>) -> Result<u64> {
+    match (image.image_size.as_str(), parent) {
+        ("", None) => Ok(size::DEFAULT),
+        ("", Some(parent)) => disk_size(parent).map_err(|error| Error::path("read", parent, error)),
+        (text, _) => size::parse(text),
+    }
+}
+
+/// The size of the disk in a file; that of a qcow2 file is in its header (docs/interop/qcow2.rst in QEMU).
+fn disk_size(path: &Path) -> io::Result<u64> {
+    let mut header = [0; 32];
+    let mut file = File::open(path)?;
+    match file.read_exact(&mut header) {
+        Ok(()) if header.starts_with(b"QFI\xfb") => {
+            Ok(u64::from_be_bytes(header[24..].try_into().expect("eight bytes")))
+        }
+        _ => Ok(file.metadata()?.len()),
+    }
+}
+
+/// An identifier for the file system, which two builds of one configuration have in common.
+fn uuid(inputs: &Key) -> String {
+    let digits = &inputs.as_str()[..32];
+    let [a, b, c, d, e] = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
+    // Version 8 of RFC 9562: made in a way of our own.
+    format!("{a}-{b}-8{}-a{}-{e}", &c[1..], &d[1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_tells_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        std::fs::write(&path, [0; 100]).unwrap();
+        assert_eq!(disk_size(&path).unwrap(), 100);
+        let mut header = [0; 40];
+        header[..4].copy_from_slice(b"QFI\xfb");
+        header[24..32].copy_from_slice(&(8_u64 << 30).to_be_bytes());
+        std::fs::write(&path, header).unwrap();
+        assert_eq!(disk_size(&path).unwrap(), 8 << 30);
+        let image = |size: &str| ImageEntry { image_size: size.to_owned(), ..ImageEntry::default() };
+        assert_eq!(bytes(&image(""), Some(&path)).unwrap(), 8 << 30);
+        assert_eq!(bytes(&image("9G"), Some(&path)).unwrap(), 9 << 30);
+        assert_eq!(bytes(&image(""), None).unwrap(), 8 << 30);
+    }
+
+    #[test]
+    fn an_identifier_has_its_form() {
+        let uuid = uuid(&Key::of(["x"]));
+        let parts: Vec<usize> = uuid.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12], "{uuid}");
+        assert!(uuid[14..].starts_with('8') && uuid[19..].starts_with('a'), "{uuid}");
+    }
+}

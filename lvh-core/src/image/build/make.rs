@@ -1,0 +1,198 @@
+//! One image that is built.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::builder::title;
+use super::chroot::Chroot;
+use super::log::Log;
+use super::namespace::{self, Namespace};
+use super::places::{Places, text};
+use super::record::Record;
+use super::request::Request;
+use super::{disk, parent, perform, root};
+use crate::config::kernels_json::local_time;
+use crate::image::images_json::{ImageEntry, is_qcow2};
+use crate::store::{Key, Lock};
+use crate::{Error, Event, Events, Result};
+
+/// What installing packages knows as the time, unless `SOURCE_DATE_EPOCH` says another: the first second of 2020.
+const TIME: &str = "1577836800";
+
+/// An image, and all that it is made of.
+#[derive(Debug)]
+pub(super) struct Making<'m> {
+    pub(super) image: &'m ImageEntry,
+    pub(super) places: &'m Places,
+    pub(super) parent: Option<&'m Places>,
+    /// Others are made from it.
+    pub(super) has_children: bool,
+    pub(super) inputs: Key,
+    pub(super) data_dir: &'m Path,
+    pub(super) request: &'m Request,
+    pub(super) events: &'m Events,
+    pub(super) namespace: &'m Namespace,
+}
+
+impl Making<'_> {
+    /// Builds it. What is there under its name stays until it is complete; what is left of a failure is kept elsewhere.
+    pub(super) fn run(&self) -> Result<()> {
+        self.check_tools()?;
+        let work = Work::new(self.places.work(), self.namespace)?;
+        let log = Log::begin(work.0.join("log"))?;
+        let time = std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| TIME.to_owned());
+        let (namespace, stop) = (self.namespace, &self.request.stop);
+        let chroot = Chroot { namespace, work: &work.0, log: &log, stop, time: &time };
+        let made = self.make(&chroot).and_then(|(disk, record)| self.publish(&disk, &record, &chroot));
+        made.map_err(|error| match stop.check() {
+            Ok(()) => self.keep_failure(error, &chroot),
+            Err(stopped) => stopped,
+        })?;
+        let result = self.places.image().display().to_string();
+        self.events.send(Event::Done { subject: self.subject(), result });
+        Ok(())
+    }
+
+    fn check_tools(&self) -> Result<()> {
+        let programs = [("mke2fs", "e2fsprogs"), ("debugfs", "e2fsprogs"), ("tar", "tar"), ("setpriv", "util-linux")];
+        programs.iter().try_for_each(|(program, package)| namespace::need(program, package))?;
+        if self.parent.is_none() {
+            namespace::need("mmdebstrap", "mmdebstrap")?;
+        }
+        let is_qcow2 = is_qcow2(&self.image.name) || self.parent.is_some_and(|parent| is_qcow2(&parent.name));
+        if is_qcow2 { namespace::need("qemu-img", "qemu-utils") } else { Ok(()) }
+    }
+
+    /// From nothing or the parent to the disk.
+    fn make(&self, chroot: &Chroot<'_>) -> Result<(PathBuf, Record)> {
+        match self.parent {
+            None => self.from_packages(chroot)?,
+            Some(parent) => self.from_parent(parent, chroot)?,
+        }
+        for (index, action) in self.image.actions.iter().enumerate() {
+            let title = title(index, &action.comment, action.op.name());
+            self.step(&title);
+            let done = perform::perform(action, chroot, self.data_dir, &title);
+            perform::clean(chroot);
+            done.map_err(|error| Error::new(error.kind(), format!("{title} failed")).with_source(error))?;
+        }
+        self.step("making its disk");
+        let packages = chroot.output("dpkg-query -W -f '${Package} ${Version}\\n'", &[])?;
+        chroot.script("removing what was only needed to build", include_str!("settle.sh"), &[])?;
+        let parent = self.parent.map(Places::image);
+        let disk = disk::make(self.image, parent.as_deref(), &self.inputs, chroot)?;
+        if self.has_children {
+            parent::keep(chroot)?;
+        }
+        Ok((disk, Record::new(self.inputs.clone(), packages.lines().map(str::to_owned).collect())))
+    }
+
+    fn from_packages(&self, chroot: &Chroot<'_>) -> Result<()> {
+        let Request { suite, mirror, .. } = self.request;
+        self.step(&format!("installing packages of `{suite}`"));
+        let made = root::bootstrap(self.image, suite, mirror.as_deref(), chroot);
+        made.map_err(|error| failed(&format!("failed to install packages of the suite `{suite}`"), error))?;
+        if self.image.bootable.unwrap_or(cfg!(target_arch = "x86_64")) {
+            let name = &self.image.name;
+            self.events
+                .note(format!("image `{name}` has a kernel, but no boot loader: `lvh run` needs `--kernel` for it"));
+        }
+        Ok(())
+    }
+
+    fn from_parent(&self, parent: &Places, chroot: &Chroot<'_>) -> Result<()> {
+        self.step(&format!("starting from `{}`", parent.name));
+        let lock = Lock::shared(&parent.lock(), &|| self.step(&format!("waiting for who builds `{}`", parent.name)))?;
+        let unpacked = parent::unpack(parent, chroot, self.events);
+        unpacked.map_err(|error| failed(&format!("failed to start from the image `{}`", parent.name), error))?;
+        drop(lock);
+        if self.image.packages.is_empty() {
+            return Ok(());
+        }
+        self.step("installing packages");
+        let packages: Vec<&str> = self.image.packages.iter().map(String::as_str).collect();
+        let installed = chroot.script("apt-get install", include_str!("packages.sh"), &packages);
+        installed.map_err(|error| failed("failed to install packages", error))?;
+        chroot.script("removing what is private", include_str!("private.sh"), &[""])
+    }
+
+    /// Gives the disk its name, once all of it is on the disk of the host.
+    fn publish(&self, disk: &Path, record: &Record, chroot: &Chroot<'_>) -> Result<()> {
+        let image = self.places.image();
+        let (kept, archive) = (chroot.work.join("tree.tar"), self.places.tree_archive());
+        let publish = || {
+            File::open(disk)?.sync_all()?;
+            // What fits the old image must not stand beside the new one.
+            if archive.exists() {
+                fs::remove_file(&archive)?;
+            }
+            fs::rename(disk, &image)
+        };
+        publish().map_err(|error| Error::path("store", &image, error))?;
+        record.save(&self.places.record())?;
+        if self.has_children {
+            fs::rename(&kept, &archive).map_err(|error| Error::path("store", &archive, error))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps log and disk of a failed build, and tells where they are.
+    fn keep_failure(&self, error: Error, chroot: &Chroot<'_>) -> Error {
+        let date = local_time().unwrap_or_default();
+        let dir = self.places.failed(&date);
+        let keep = || -> std::io::Result<()> {
+            fs::create_dir_all(&dir)?;
+            // Where the tree is too incomplete for a disk, there is only the log.
+            if let Ok(disk) = disk::make(self.image, self.parent.map(Places::image).as_deref(), &self.inputs, chroot) {
+                fs::rename(disk, dir.join(&self.image.name))?;
+            }
+            fs::rename(chroot.work.join("log"), dir.join("log"))
+        };
+        match keep() {
+            Ok(()) => {
+                let hint = format!("what was made and said until then is in `{}`", dir.display());
+                let kept = error.output().map(str::to_owned);
+                let error = Error::new(error.kind(), "building failed").with_source(error);
+                kept.into_iter().fold(error, Error::with_output).with_hint(hint)
+            }
+            Err(_unkept) => error,
+        }
+    }
+
+    fn step(&self, step: &str) {
+        self.events.step(self.subject(), step);
+    }
+
+    fn subject(&self) -> String {
+        format!("image `{}`", self.image.name)
+    }
+}
+
+fn failed(what: &str, error: Error) -> Error {
+    Error::new(error.kind(), what).with_source(error)
+}
+
+/// Where an image is made. Its files have owners that only the namespace knows, so that removes them.
+#[derive(Debug)]
+struct Work<'n>(PathBuf, &'n Namespace);
+
+impl<'n> Work<'n> {
+    fn new(dir: PathBuf, namespace: &'n Namespace) -> Result<Self> {
+        let work = Self(dir, namespace);
+        // What a killed process has left.
+        work.remove()?;
+        fs::create_dir(&work.0).map_err(|error| Error::path("create", &work.0, error))?;
+        Ok(work)
+    }
+
+    fn remove(&self) -> Result<()> {
+        self.1.tool(&["rm", "-rf", "--", text(&self.0)?])?.run().map(drop)
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed before the next build.
+        let _ = self.remove();
+    }
+}

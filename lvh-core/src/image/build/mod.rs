@@ -1,0 +1,28 @@
+//! Images from their configuration: packages, then actions, then a disk, all without root and without mounting.
+//!
+//! ```text
+//!   request ─► forest ─► fresh? ──yes──► the file stays
+//!                          │ no
+//!                          ▼
+//!   mmdebstrap, or the parent's disk ─► tree ─► packages, actions ─► ext4 ─► raw or qcow2 ─► images/NAME
+//!          all in a user namespace (`namespace.rs`), in images/.NAME.build
+//! ```
+
+mod builder;
+mod chroot;
+mod disk;
+mod fresh;
+mod key;
+mod log;
+mod make;
+mod namespace;
+mod parent;
+mod perform;
+mod places;
+mod record;
+mod request;
+mod root;
+mod size;
+
+pub use builder::build;
+pub use request::{Outcome, Request, Stop};
