@@ -21,7 +21,7 @@ Exit codes:
   125  setup failed: no QEMU, no kernel, no boot, a guest that died
   `lvh exec`, `runner` and `attach` pass on the code of their command, with 124 for one that took too long, 127 for one
   that did not start and 128+N for one that signal N killed; `lvh doctor` exits with 1 where lvh cannot run.
-  `lvh run` exits as QEMU does; it, `lvh kernels` and `lvh version` exit with 1 for every error, as they always did.";
+  `lvh run` exits as QEMU does; it, `lvh kernels`, `images` and `version` exit with 1 for every error, as they always did.";
 
 /// The code that clap uses as well.
 const USAGE: u8 = 2;

@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 
 /// Commands that keep the rules of the Go tool, among them that every error's exit code is 1.
-const COMMANDS: &[&str] = &["kernels", "run", "version"];
+const COMMANDS: &[&str] = &["kernels", "images", "run", "version"];
 
 /// Flags that have another name now: of which command, the old one, the new one.
 const DEPRECATED: &[(&str, &str, &str)] = &[("run", "--qemu-disable-kvm", "--no-hw-accel")];
@@ -118,6 +118,7 @@ mod tests {
         check("lvh kernels --dir D --arch arm64 build K", "1 lvh kernels build --dir D --arch arm64 K");
         check("lvh --dir D kernels build K", "1 lvh kernels build --dir D K");
         check("lvh --dir D k --arch amd64 build K", "1 lvh k build --dir D --arch amd64 K");
+        check("lvh images --dir D build --image I", "1 lvh images build --dir D --image I");
         check("lvh kernel pull T -- --dir", "1 lvh kernel pull T -- --dir");
     }
 

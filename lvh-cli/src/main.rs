@@ -6,6 +6,7 @@ mod doctor;
 mod exec;
 mod exit;
 mod go_style;
+mod images;
 mod kernels;
 mod man;
 mod oci;
@@ -41,6 +42,7 @@ enum Command {
     #[command(visible_aliases = ["kernel", "k"])]
     Kernels(kernels::Args),
     Run(Box<run::Args>),
+    Images(images::Args),
     Completions(completions::Args),
     Man(man::Args),
     Version(version::Args),
@@ -64,6 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Update(args) => update::run(args),
         Command::Kernels(args) => kernels::run(args),
         Command::Run(args) => run::run(*args),
+        Command::Images(args) => images::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
         Command::Version(args) => version::run(args),

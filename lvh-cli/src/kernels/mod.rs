@@ -16,6 +16,7 @@ mod work;
 
 use std::process::ExitCode;
 
+pub(crate) use arguments::parse_bool;
 use clap::Subcommand;
 
 pub(crate) use arguments::parse_bool;

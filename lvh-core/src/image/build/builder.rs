@@ -14,7 +14,7 @@ use super::size;
 use crate::image::forest::{Forest, Selected};
 use crate::image::images_json::ImageEntry;
 use crate::kernel::stamp;
-use crate::store::Lock;
+use crate::store::{Key, Lock};
 use crate::{Error, Events, Result};
 
 /// Builds images of a configuration, as far as they are not there as it says. What is made from an image that could not be had
@@ -43,16 +43,18 @@ struct Builder<'b> {
 impl Builder<'_> {
     /// Refuses what could not be built in any case. What is there and not lvh's own is not looked at: it stays.
     fn check(&self, selection: &[Selected]) -> Result<()> {
-        for image in selection.iter().map(|selected| self.forest.image(selected.index)) {
-            if self.request.dry_run || !self.request.force && self.is_foreign(&image.name)? {
+        for selected in selection {
+            let image = self.forest.image(selected.index);
+            let is_forced = self.request.force && selected.asked;
+            if self.request.dry_run || !is_forced && self.is_foreign(&image.name)? {
                 continue;
             }
             if !image.image_size.is_empty() {
-                size::parse(&image.image_size).map_err(|error| about(image, "", error))?;
+                size::parse(&image.image_size).map_err(|error| about(image, None, error))?;
             }
             for (index, action) in image.actions.iter().enumerate() {
-                let place = format!("{}: ", title(index, &action.comment, action.op.name()));
-                action.op.check(&self.data_dir).map_err(|error| about(image, &place, error))?;
+                let place = || title(index, &action.comment, action.op.name());
+                action.op.check(&self.data_dir).map_err(|error| about(image, Some(place()), error))?;
             }
         }
         Ok(())
@@ -101,7 +103,7 @@ impl Builder<'_> {
                 continue;
             }
             let new_parent = parent.filter(|(_, outcome)| !outcome.cached).map(|(_, outcome)| outcome.name.clone());
-            let outcome = match self.image(selected.index, new_parent.as_deref()) {
+            let outcome = match self.image(*selected, new_parent.as_deref()) {
                 Ok(Verdict::Stays) => (true, String::new(), Ok(())),
                 Ok(Verdict::IsBuilt(deleted)) => (false, deleted, Ok(())),
                 Err(error) => (false, String::new(), Err(error)),
@@ -114,46 +116,47 @@ impl Builder<'_> {
     }
 
     /// Sees that an image is there, while nobody else does.
-    fn image(&self, index: usize, new_parent: Option<&str>) -> Result<Verdict> {
+    fn image(&self, selected: Selected, new_parent: Option<&str>) -> Result<Verdict> {
         self.request.stop.check()?;
-        let image = self.forest.image(index);
+        let image = self.forest.image(selected.index);
+        let (force, dry_run) = (self.request.force && selected.asked, self.request.dry_run);
         let places = Places::new(&self.data_dir, &image.name);
         places.make()?;
-        let subject = format!("image `{}`", image.name);
-        let _alone = Lock::exclusive(&places.lock(), &|| {
-            self.events.step(&subject, "waiting for another process that builds it")
-        })?;
+        let waiting =
+            || self.events.step(format!("image `{}`", image.name), "waiting for another process that builds it");
+        let _alone = Lock::exclusive(&places.lock(), &waiting)?;
         let parent = (!image.parent.is_empty()).then(|| Places::new(&self.data_dir, &image.parent));
-        let base = self.base(parent.as_ref())?;
-        let foreign = !self.request.force && new_parent.is_none() && self.is_foreign(&image.name)?;
-        let files = if self.request.dry_run || foreign {
-            ImageEntry { actions: Vec::new(), ..image.clone() }
-        } else {
-            image.clone()
-        };
-        let inputs = key::inputs(&files, &base, &self.data_dir)?;
-        let (force, dry_run) = (self.request.force, self.request.dry_run);
+        // What no record is compared with, and nothing is built of, need not be there.
+        let is_moot = Record::load(&places.record())?.is_none()
+            && (dry_run || !force && new_parent.is_none() && self.is_foreign(&image.name)?);
+        let inputs = if is_moot { Key::of([""; 0]) } else { self.inputs(image, parent.as_ref())? };
         let verdict = Question { places: &places, inputs: &inputs, force, dry_run, new_parent }.answer()?;
         match &verdict {
             Verdict::Stays => {}
             Verdict::IsBuilt(_) if dry_run => pretend(&places.image())?,
-            Verdict::IsBuilt(_) => {
-                let has_children = (0..self.forest.len()).any(|child| self.forest.parent(child) == Some(index));
-                let making = Making {
-                    image,
-                    places: &places,
-                    parent: parent.as_ref(),
-                    has_children,
-                    inputs,
-                    data_dir: &self.data_dir,
-                    request: self.request,
-                    events: self.events,
-                    namespace: self.namespace()?,
-                };
-                making.run()?;
-            }
+            Verdict::IsBuilt(_) => self.make(selected.index, &places, parent.as_ref(), inputs)?,
         }
         Ok(verdict)
+    }
+
+    fn make(&self, index: usize, places: &Places, parent: Option<&Places>, inputs: Key) -> Result<()> {
+        let making = Making {
+            image: self.forest.image(index),
+            places,
+            parent,
+            has_children: (0..self.forest.len()).any(|child| self.forest.parent(child) == Some(index)),
+            inputs,
+            data_dir: &self.data_dir,
+            request: self.request,
+            events: self.events,
+            namespace: self.namespace()?,
+        };
+        making.run()
+    }
+
+    /// The digest of all that the image is to be made of.
+    fn inputs(&self, image: &ImageEntry, parent: Option<&Places>) -> Result<Key> {
+        key::inputs(image, &self.base(parent)?, &self.data_dir)
     }
 
     /// What the image is made from, as it is now.
@@ -188,10 +191,7 @@ pub(super) fn title(index: usize, comment: &str, kind: &str) -> String {
     }
 }
 
-fn about(image: &ImageEntry, place: &str, error: Error) -> Error {
-    Error::new(
-        error.kind(),
-        format!("image `{}`: {}", image.name, place.trim_end_matches(": ")).trim_end_matches(": ").to_owned(),
-    )
-    .with_source(error)
+fn about(image: &ImageEntry, place: Option<String>, error: Error) -> Error {
+    let place = place.map(|place| format!(": {place}")).unwrap_or_default();
+    Error::new(error.kind(), format!("image `{}`{place}", image.name)).with_source(error)
 }

@@ -12,7 +12,7 @@ pub struct Request {
     pub data_dir: PathBuf,
     /// The images that are asked for. Default: all.
     pub names: Vec<String>,
-    /// Build also what is there and fits its configuration. Default: false.
+    /// Build also what is there and fits its configuration, but for images that are only parents. Default: false.
     pub force: bool,
     /// Make empty files instead of images. Default: false.
     pub dry_run: bool,

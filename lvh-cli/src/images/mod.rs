@@ -1,0 +1,43 @@
+//! `lvh images`: images of a data directory, as the lvh that was written in Go kept them.
+//!
+//! Its command lines, its `images.json`, what it printed on standard output and its exit codes are ours: scripts depend on them.
+
+mod build;
+mod example_config;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+const EXAMPLES: &str = "\
+Examples:
+  lvh images example-config > _data/images.json
+  lvh images build --dir _data --pkg-repo trixie
+  lvh images build --dir _data --image k8s.qcow2       it, what it is made from and what is made from it
+
+Options may also stand before the command: lvh images --dir _data build
+
+Exit codes: 0 for success, 1 for every error.";
+
+/// Keep the images of a data directory: disks with a root file system of their own.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(build::Args),
+    ExampleConfig(example_config::Args),
+}
+
+/// Runs the sub-command.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Build(args) => build::run(args),
+        Command::ExampleConfig(args) => example_config::run(args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
