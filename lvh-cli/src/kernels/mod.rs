@@ -16,7 +16,6 @@ mod work;
 
 use std::process::ExitCode;
 
-pub(crate) use arguments::parse_bool;
 use clap::Subcommand;
 
 pub(crate) use arguments::parse_bool;

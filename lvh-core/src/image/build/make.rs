@@ -66,8 +66,8 @@ impl Making<'_> {
     /// From nothing or the parent to the disk.
     fn make(&self, chroot: &Chroot<'_>) -> Result<(PathBuf, Record)> {
         match self.parent {
-            None => self.from_packages(chroot)?,
-            Some(parent) => self.from_parent(parent, chroot)?,
+            None => self.install_packages(chroot)?,
+            Some(parent) => self.start_from_parent(parent, chroot)?,
         }
         for (index, action) in self.image.actions.iter().enumerate() {
             let title = title(index, &action.comment, action.op.name());
@@ -87,7 +87,7 @@ impl Making<'_> {
         Ok((disk, Record::new(self.inputs.clone(), packages.lines().map(str::to_owned).collect())))
     }
 
-    fn from_packages(&self, chroot: &Chroot<'_>) -> Result<()> {
+    fn install_packages(&self, chroot: &Chroot<'_>) -> Result<()> {
         let Request { suite, mirror, .. } = self.request;
         self.step(&format!("installing packages of `{suite}`"));
         let made = root::bootstrap(self.image, suite, mirror.as_deref(), chroot);
@@ -100,7 +100,7 @@ impl Making<'_> {
         Ok(())
     }
 
-    fn from_parent(&self, parent: &Places, chroot: &Chroot<'_>) -> Result<()> {
+    fn start_from_parent(&self, parent: &Places, chroot: &Chroot<'_>) -> Result<()> {
         self.step(&format!("starting from `{}`", parent.name));
         let lock = Lock::shared(&parent.lock(), &|| self.step(&format!("waiting for who builds `{}`", parent.name)))?;
         let unpacked = parent::unpack(parent, chroot, self.events);
