@@ -34,6 +34,9 @@ pub(crate) struct VmArgs {
     /// Appended to the kernel's command line, such as lsm=bpf
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     kernel_args: Option<String>,
+    /// Take the kernels that lvh.lock names, and resolve none anew
+    #[arg(long)]
+    locked: bool,
     /// Say nothing of the VM unless something fails
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -43,6 +46,7 @@ impl VmArgs {
     /// The configuration that holds in `dir` with these on top, and where kernels and image come from.
     pub(crate) fn resolve(self, dir: &Path) -> lvh_core::Result<Resolved> {
         let mut config = Config::for_process(dir)?;
+        config.locked |= self.locked;
         config.vm.cpus = self.cpus.or(config.vm.cpus);
         config.vm.memory = self.memory.unwrap_or(config.vm.memory);
         config.vm.modules.extend(self.modules);

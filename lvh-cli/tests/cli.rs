@@ -21,6 +21,19 @@ fn usage_errors_exit_with_2() {
 }
 
 #[test]
+fn locked_kernels_are_not_resolved() {
+    let project = Project::new("");
+    let refused = "error: kernel `6.12` is locked (`--locked`, LVH_LOCKED=1): it is not in `";
+    let data = [("LVH_DATA_DIR", "data")];
+    check(&project.lvh(&["exec", "--locked", "-k", "6.12", "true"], &data), 2, refused);
+    check(&project.lvh(&["update", "--locked"], &data), 2, refused);
+    let runner = ["runner", "--locked", "-k", "6.12", "/bin/true"];
+    check(&project.lvh(&runner, &data), 2, refused);
+    let doctor = project.lvh(&["doctor", "-k", "6.12"], &[data[0], ("LVH_LOCKED", "1")]);
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("kernel `6.12` is locked"), "{doctor:?}");
+}
+
+#[test]
 fn a_mistake_in_the_file_names_its_line() {
     let project = Project::new("[vm]\nmemmory = '1G'");
     check(&project.lvh(&["doctor"], &[]), 2, "lvh.toml:2: unknown key `memmory` in [vm] (expected `memory`, `cpus`");

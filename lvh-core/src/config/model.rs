@@ -11,6 +11,7 @@ use super::file::kernel_table::KernelTable;
 use super::file::schema;
 use super::kernels;
 use super::value::{Accel, Channel, EnvPattern, KernelEventKind, Memory, Share};
+use crate::store::Pins;
 use crate::{Error, ErrorKind, Result, Store};
 
 /// The checked configuration: an `lvh.toml`, or the defaults where there is none.
@@ -33,6 +34,8 @@ pub struct Config {
     pub share: Option<Share>,
     /// Never touch the network. Default: false.
     pub offline: bool,
+    /// Never resolve a name that `lvh.lock` does not have. Default: false.
+    pub locked: bool,
     /// The archive of Debian kernels that name none. Default: the mirror of the machine's own apt configuration.
     pub debian_mirror: Option<String>,
     /// The file and the line of each of `default_kernels`, where they come from a file.
@@ -102,6 +105,7 @@ impl Default for Config {
             channel: None,
             share: None,
             offline: false,
+            locked: false,
             debian_mirror: None,
             default_kernel_places: Vec::new(),
             kernels: BTreeMap::new(),
@@ -177,13 +181,15 @@ impl Config {
         }
     }
 
-    /// The store in that directory, which touches the network only where this configuration lets it.
+    /// The store in that directory, which touches the network only where this configuration lets it, and pins names in the
+    /// `lvh.lock` beside `lvh.toml`.
     ///
     /// # Errors
     ///
     /// As [`Config::data_dir`], and when it cannot be made.
     pub fn store(&self) -> Result<Store> {
-        Ok(Store::open(self.data_dir()?)?.with_offline(self.offline))
+        let pins = self.file.as_deref().map(Pins::beside);
+        Ok(Store::open(self.data_dir()?)?.with_offline(self.offline).with_pins(pins).with_locked(self.locked))
     }
 }
 

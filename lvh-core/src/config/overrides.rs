@@ -24,6 +24,8 @@ pub struct Overrides {
     pub share: Option<Share>,
     /// `LVH_OFFLINE=1`.
     pub offline: Option<bool>,
+    /// `LVH_LOCKED=1`.
+    pub locked: Option<bool>,
     /// `LVH_DEBIAN_MIRROR=URL`.
     pub debian_mirror: Option<String>,
     /// `LVH_WARM_START=1` or `0`.
@@ -54,6 +56,7 @@ impl Overrides {
             channel: env.parse("LVH_CHANNEL", Channel::from_str)?,
             share: env.parse("LVH_SHARE", Share::from_str)?,
             offline: env.switch("LVH_OFFLINE")?,
+            locked: env.switch("LVH_LOCKED")?,
             debian_mirror: env.raw("LVH_DEBIAN_MIRROR").map(|url| url.to_string_lossy().into_owned()),
             warm_start: env.switch("LVH_WARM_START")?,
         })
@@ -86,7 +89,8 @@ impl Config {
     ///
     /// Where the file or `LVH_KERNELS` names a kernel that nothing knows.
     pub fn override_with(&mut self, overrides: Overrides) -> Result<()> {
-        let Overrides { kernels, data_dir, accel, channel, share, offline, debian_mirror, warm_start } = overrides;
+        let Overrides { kernels, data_dir, accel, channel, share, offline, locked, debian_mirror, warm_start } =
+            overrides;
         // Which kernels there are depends on where they are kept.
         self.data_dir = data_dir.or(self.data_dir.take());
         self.check_default_kernels()?;
@@ -99,6 +103,7 @@ impl Config {
         self.channel = channel.or(self.channel);
         self.share = share.or(self.share);
         self.offline = offline.unwrap_or(self.offline);
+        self.locked = locked.unwrap_or(self.locked);
         self.debian_mirror = debian_mirror.or(self.debian_mirror.take());
         self.vm.warm_start = warm_start.unwrap_or(self.vm.warm_start);
         Ok(())

@@ -5,9 +5,13 @@ use super::build::was_built_in_place;
 use super::from_source::{self, BuiltKernel, LAYOUT};
 use super::git::{Checkouts, LocalWork};
 use super::local::{self, LocalKernel};
+use super::pinning::refuse;
 use super::wanted::Wanted;
 use crate::store::{Key, Store};
 use crate::{Error, ErrorKind, Result};
+
+/// What precedes a commit in `lvh.lock`.
+const COMMIT: &str = "commit ";
 
 /// The question that the store remembers the answer to.
 ///
@@ -19,6 +23,32 @@ pub(super) fn question(source: &GitSource, store: &Store) -> Key {
     Key::of(["git", LAYOUT, &url, build.as_str(), &strict].into_iter().chain(built.as_deref()))
 }
 
+/// The same for one commit.
+fn question_of_commit(source: &GitSource, commit: &str) -> Key {
+    let (strict, build) = (source.build.strict.to_string(), source.build.key());
+    Key::of(["git-commit", LAYOUT, &source.url.repository, commit, build.as_str(), &strict])
+}
+
+/// What `lvh.lock` says of a commit.
+pub(super) fn pin(commit: &str) -> Vec<String> {
+    // What an earlier lvh built may not know its commit.
+    if commit.is_empty() { Vec::new() } else { vec![format!("{COMMIT}{commit}")] }
+}
+
+/// The commit in what `lvh.lock` says.
+fn pinned_commit(wanted: &Wanted<'_>) -> Result<Option<String>> {
+    let Some(pin) = wanted.pin else { return Ok(None) };
+    let commit = pin.first().and_then(|word| word.strip_prefix(COMMIT));
+    match commit.filter(|commit| commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        Some(commit) if pin.len() == 1 => Ok(Some(commit.to_owned())),
+        _ => {
+            let message = format!("{}: `lvh.lock` names no commit: `{}`", wanted.subject, pin.join("`, `"));
+            let hint = format!("`lvh update {}` writes it anew", wanted.name);
+            Err(Error::new(ErrorKind::Usage, message).with_hint(hint))
+        }
+    }
+}
+
 /// The tree of people's that another tool built the kernel in, with what it found there.
 pub(super) fn built_in_place(source: &GitSource, store: &Store) -> Option<LocalKernel> {
     let tree = store.root().join("kernels").join(source.tree.as_ref()?);
@@ -28,24 +58,47 @@ pub(super) fn built_in_place(source: &GitSource, store: &Store) -> Option<LocalK
 
 /// The kernel that `source` was built to, from the store; else it is fetched and built. Blocks.
 pub(super) fn resolve(wanted: &Wanted<'_>, source: &GitSource) -> Result<BuiltKernel> {
-    from_source::resolve(wanted, &|| question(source, wanted.store), &|| make(wanted, source))
+    if let Some(commit) = pinned_commit(wanted)? {
+        let source_at = GitSource { url: source.url.clone().with_reference(&commit)?, ..source.clone() };
+        return from_source::resolve(wanted, &|| question_of_commit(source, &commit), &|| {
+            make(wanted, &source_at, &tree_of(wanted, source), Some(&commit))
+        });
+    }
+    let tree = tree_of(wanted, source);
+    let built =
+        from_source::resolve(wanted, &|| question(source, wanted.store), &|| make(wanted, source, &tree, None))?;
+    if wanted.records && !built.commit.is_empty() {
+        wanted.store.remember(&question_of_commit(source, &built.commit), &built.key)?;
+    }
+    Ok(built)
 }
 
-fn make(wanted: &Wanted<'_>, source: &GitSource) -> Result<BuiltKernel> {
-    let Wanted { name, subject, store, events, newest } = *wanted;
+/// The name of the tree that it is built in.
+fn tree_of(wanted: &Wanted<'_>, source: &GitSource) -> String {
     // Another project may give the name to another repository.
-    let own = || format!("{name}-{}", &Key::of([source.url.to_string()]).as_str()[..8]);
-    let tree = source.tree.clone().unwrap_or_else(own);
+    let own = || format!("{}-{}", wanted.name, &Key::of([source.url.to_string()]).as_str()[..8]);
+    source.tree.clone().unwrap_or_else(own)
+}
+
+/// Brings `tree` to `source`, and builds what is there then.
+fn make(wanted: &Wanted<'_>, source: &GitSource, tree: &str, commit: Option<&str>) -> Result<BuiltKernel> {
+    let Wanted { name, subject, store, events, newest, .. } = *wanted;
     let checkouts = Checkouts::new(store.root()).called(subject);
-    let there = checkouts.dir(&tree)?.join(".git").exists();
+    let there = checkouts.dir(tree)?.join(".git").exists();
     match store.is_offline() {
         // Its people say when their tree moves on.
         false if there && source.tree.is_some() && !newest => {}
-        false => drop(checkouts.fetch(&tree, &source.url, LocalWork::Keep, events)?),
+        false if store.is_locked() && source.tree.is_some() => {
+            return Err(refuse(name, "its source was never fetched"));
+        }
+        false => drop(checkouts.fetch(tree, &source.url, LocalWork::Keep, events)?),
         true if !there => return Err(offline(source)),
         true => {}
     }
-    let open = checkouts.open(&tree, events)?;
+    let open = checkouts.open(tree, events)?;
+    if commit.is_some_and(|commit| open.checkout(events).map_or(true, |checkout| checkout.commit != commit)) {
+        return Err(offline(source));
+    }
     let reference = source.url.reference.as_ref().map(|reference| format!("#{reference}")).unwrap_or_default();
     from_source::build(wanted, &open, &source.build, &format!("{}{reference}", source.url.repository))
 }

@@ -26,6 +26,8 @@ pub(super) struct BuiltKernel {
     pub(super) key: Key,
     pub(super) identity: String,
     pub(super) release: KernelRelease,
+    /// The commit, or digest, of its source; empty where an earlier lvh did not write it down.
+    pub(super) commit: String,
     pub(super) entry: Entry,
 }
 
@@ -38,7 +40,11 @@ pub(super) fn resolve(
     let Wanted { subject, store, events, .. } = *wanted;
     let asked = question();
     let waiting = || events.step(subject, "waiting for another process that builds it");
-    let known = || if wanted.newest { Ok(None) } else { known(store, &asked, &waiting) };
+    let known = || match wanted.newest {
+        true => Ok(None),
+        false => known(store, &asked, &waiting)
+            .map(|kernel| kernel.filter(|kernel| !wanted.records || !kernel.commit.is_empty())),
+    };
     if let Some(kernel) = known()? {
         return Ok(kernel);
     }
@@ -64,7 +70,8 @@ fn load(key: Key, entry: Entry) -> Result<BuiltKernel> {
         fs::read_to_string(&path).map_err(|e| Error::path("read", &path, e))
     };
     let (identity, release) = (read("identity")?, KernelRelease::new(read("release")?));
-    Ok(BuiltKernel { key, identity, release, entry })
+    let commit = read("commit").unwrap_or_default();
+    Ok(BuiltKernel { key, identity, release, commit, entry })
 }
 
 /// Builds what is in the tree, where that is not in the store. `source` says where it is from.
@@ -74,8 +81,13 @@ pub(super) fn build(wanted: &Wanted<'_>, open: &OpenTree, spec: &BuildSpec, sour
     let (key, outcomes) = site.plan()?;
     tell_lost(subject, &outcomes.unwrap_or_default(), events);
     let waiting = || events.step(subject, "waiting for another process that builds it");
+    let commit = site.checkout.commit.clone();
     if let Some(entry) = store.get(KIND, &key, &waiting)? {
-        return load(key, entry);
+        let kernel = load(key, entry)?;
+        if kernel.commit.is_empty() {
+            store.add_to(&kernel.entry, "commit", &commit)?;
+        }
+        return Ok(BuiltKernel { commit, ..kernel });
     }
     let key = site.build(Products::Kernel)?.key;
     let identity = identity(source, &site, &key);
@@ -101,7 +113,8 @@ fn keep(site: &Site<'_>, identity: &str, entry: &Path) -> Result<()> {
     site.output("System.map").map_or(Ok(()), |map| copy(&map, "System.map"))?;
     site.install_modules(entry)?;
     depmod(entry, &built.release)?;
-    for (name, text) in [("release", built.release.as_str()), ("identity", identity)] {
+    for (name, text) in [("release", built.release.as_str()), ("identity", identity), ("commit", &site.checkout.commit)]
+    {
         let path = entry.join(name);
         fs::write(&path, text).map_err(|e| Error::path("write", &path, e))?;
     }

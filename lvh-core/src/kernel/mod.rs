@@ -19,6 +19,7 @@ mod image;
 mod local;
 mod modules;
 pub mod options;
+mod pinning;
 #[cfg(test)]
 mod properties;
 mod resolve;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::image::payload::{self, Extracted};
 use super::local::{self, LocalKernel, LocalModules};
 use super::modules::built;
+use super::pinning::Pinning;
 use super::stamp::stamp;
 use super::wanted::Wanted;
 use super::{
@@ -38,19 +39,26 @@ pub fn resolve_blocking(name: &str, source: &KernelSource, store: &Store, events
     run(name, source, store, events, false)
 }
 
-/// As [`resolve_blocking`], but asks the archive or remote again what a suite or a branch stands for.
+/// As [`resolve_blocking`], but asks the archive or remote again what a suite or a branch stands for, unless names are locked.
 ///
 /// # Errors
 /// As [`resolve`].
 pub fn update_blocking(name: &str, source: &KernelSource, store: &Store, events: &Events) -> Result<Kernel> {
-    forget(source, store)?;
+    if !store.is_locked() {
+        forget(source, store)?;
+    }
     run(name, source, store, events, true)
 }
 
 fn run(name: &str, source: &KernelSource, store: &Store, events: &Events, newest: bool) -> Result<Kernel> {
     let (watched, worked) = watch(events);
     let subject = format!("kernel `{name}`");
-    let resolver = Resolver(Wanted { name, subject: &subject, store, events: &watched, newest });
+    let pinning = Pinning::of(name, source, store);
+    let pin = pinning.as_ref().map_or(Ok(None), |pinning| pinning.pin(newest))?;
+    let records = pin.is_none() && pinning.as_ref().is_some_and(Pinning::records);
+    let newest = newest && pin.is_none() && !store.is_locked();
+    let wanted = Wanted { name, subject: &subject, store, events: &watched, newest, pin: pin.as_deref(), records };
+    let resolver = Resolver(wanted, pinning);
     let kernel = match source {
         KernelSource::Deb(source) => resolver.deb(source),
         KernelSource::Git(source) => resolver.git(source),
@@ -124,12 +132,12 @@ pub fn forget(source: &KernelSource, store: &Store) -> Result<bool> {
     }
 }
 
-struct Resolver<'a>(Wanted<'a>);
+struct Resolver<'a>(Wanted<'a>, Option<Pinning<'a>>);
 
 impl Resolver<'_> {
     fn deb(&self, source: &DebSource) -> Result<Kernel> {
-        let Wanted { subject, store, events, .. } = self.0;
-        let deb = deb::resolve(subject, source, Arch::HOST, store, events)?;
+        let deb = deb::resolve(&self.0, source, Arch::HOST)?;
+        self.record(&deb.packages);
         self.stored(deb.key, deb.identity, deb.release, &deb.entry)
     }
 
@@ -139,7 +147,14 @@ impl Resolver<'_> {
             return self.local(found);
         }
         let built = from_git::resolve(&self.0, source)?;
+        self.record(&from_git::pin(&built.commit));
         self.stored(built.key, built.identity, built.release, &built.entry)
+    }
+
+    fn record(&self, resolved: &[String]) {
+        if let (true, Some(pinning)) = (self.0.records, &self.1) {
+            pinning.record(resolved, self.0.events);
+        }
     }
 
     fn tarball(&self, source: &TarballSource) -> Result<Kernel> {

@@ -11,4 +11,8 @@ pub(super) struct Wanted<'a> {
     pub(super) events: &'a Events,
     /// What is remembered does not count.
     pub(super) newest: bool,
+    /// What `lvh.lock` says that it is.
+    pub(super) pin: Option<&'a [String]>,
+    /// What it is resolved to goes to `lvh.lock`.
+    pub(super) records: bool,
 }

@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Key, Lock, Staging, manifest};
+use super::{Key, Lock, Pins, Staging, manifest};
 use crate::{Error, ErrorKind, Result};
 
 /// The data directory's store; cheap to clone, safe to use from many threads and processes at once.
@@ -11,6 +11,8 @@ use crate::{Error, ErrorKind, Result};
 pub struct Store {
     dir: PathBuf,
     offline: bool,
+    pins: Option<Pins>,
+    locked: bool,
     /// What is to be told of damage.
     notes: Arc<Mutex<Vec<String>>>,
 }
@@ -61,7 +63,7 @@ impl Store {
             make_dir(&dir.join(part))?;
         }
         let dir = dir.canonicalize().map_err(|e| Error::path("find", &dir, e))?;
-        Ok(Self { dir, offline: false, notes: Arc::default() })
+        Ok(Self { dir, offline: false, pins: None, locked: false, notes: Arc::default() })
     }
 
     /// The data directory that it is in.
@@ -78,6 +80,28 @@ impl Store {
     /// Whether the network is forbidden.
     pub fn is_offline(&self) -> bool {
         self.offline
+    }
+
+    /// Sets the file that says what mutable names stand for here, and takes note of what they are resolved to. Default: none.
+    #[must_use]
+    pub fn with_pins(self, pins: Option<Pins>) -> Self {
+        Self { pins, ..self }
+    }
+
+    /// That file.
+    pub fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// Forbids, or allows, to resolve a mutable name that the file does not have. Default: allowed.
+    #[must_use]
+    pub fn with_locked(self, locked: bool) -> Self {
+        Self { locked, ..self }
+    }
+
+    /// Whether that is forbidden.
+    pub fn is_locked(&self) -> bool {
+        self.locked
     }
 
     /// The entry `key` of `kind`, if it is there. Waits for a process that is making it just now.
@@ -146,6 +170,13 @@ impl Store {
         self.get(kind, key, waiting)?.ok_or_else(|| {
             Error::new(ErrorKind::Artifact, format!("`{}` was removed while it was being made", path.display()))
         })
+    }
+
+    /// Adds the file `name` to an entry that an earlier lvh made without it.
+    pub(crate) fn add_to(&self, entry: &Entry, name: &str, text: &str) -> Result<()> {
+        let staging = Staging::new(&self.dir.join("tmp"))?;
+        let (temp, path) = (staging.scratch().join(name), entry.path().join(name));
+        fs::write(&temp, text).and_then(|()| fs::rename(&temp, &path)).map_err(|e| Error::path("write", &path, e))
     }
 
     /// As [`Store::get`], without waiting: what is being made just now is not there.

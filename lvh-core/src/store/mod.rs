@@ -13,9 +13,11 @@ mod entry;
 mod key;
 mod lock;
 pub(crate) mod manifest;
+mod pins;
 mod staging;
 
 pub use entry::{Entry, Store};
 pub use key::Key;
 pub use lock::Lock;
+pub use pins::{Pin, Pins};
 pub use staging::Staging;

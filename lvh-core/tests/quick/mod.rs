@@ -6,6 +6,7 @@ use std::path::Path;
 /// The Makefile of a source whose `make` takes no time.
 pub(crate) const MAKEFILE: &str = include_str!("kernel.mk");
 /// make's goals for a whole kernel.
+#[allow(dead_code, reason = "not every test asks what make did")]
 pub(crate) const ALL: &str = if cfg!(target_arch = "aarch64") { "Image.gz modules" } else { "bzImage modules" };
 
 /// Writes the file, and makes its directory.

@@ -62,9 +62,28 @@ impl Apt {
         self.tool("apt-get")?.args(args).dir(into).run_with(tick).map(drop).map_err(|cause| self.explain(cause))
     }
 
+    /// Downloads the file at `uri` to `to`, past the index: its digest is known.
+    pub(super) fn fetch(&self, uri: &str, sha256: &str, to: &Path, tick: &mut dyn FnMut()) -> Result<()> {
+        // Of `file:` it would make a link.
+        let uri = uri.strip_prefix("file:").map_or_else(|| uri.to_owned(), |path| format!("copy:{path}"));
+        let helper = Path::new("/usr/lib/apt/apt-helper");
+        if !helper.is_file() {
+            let message = format!("`{}` is not there", helper.display());
+            return Err(Error::new(ErrorKind::Missing, message).with_hint("apt install apt"));
+        }
+        let digest = format!("SHA256:{sha256}");
+        let tool = self.private(Tool::at(helper)).args(["download-file", &uri]).args([to]).args([digest]);
+        tool.run_with(tick)
+            .map(drop)
+            .map_err(|cause| Error::new(ErrorKind::Artifact, format!("failed to fetch `{uri}`")).with_source(cause))
+    }
+
     fn tool(&self, name: &str) -> Result<Tool> {
-        let tool = apt_tool(name)?.deadline(Duration::from_secs(20 * 60));
-        Ok(tool.env("APT_CONFIG", &self.dir.join("apt.conf")))
+        apt_tool(name).map(|tool| self.private(tool))
+    }
+
+    fn private(&self, tool: Tool) -> Tool {
+        tool.deadline(Duration::from_secs(20 * 60)).env("APT_CONFIG", &self.dir.join("apt.conf"))
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {

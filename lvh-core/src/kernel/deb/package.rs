@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::store::Key;
 use crate::{Error, ErrorKind, Result};
 
 /// One version of a package, as its index has it.
@@ -13,6 +14,8 @@ pub(super) struct Package {
     pub(super) size: u64,
     /// SHA-256 of the `.deb`, in hex, from the signed index.
     pub(super) sha256: String,
+    /// Where the `.deb` is in its archive, such as `pool/main/…`.
+    pub(super) file: String,
     depends: String,
 }
 
@@ -28,12 +31,29 @@ impl Package {
                 "Version" => package.version = value.to_owned(),
                 "Size" => package.size = value.parse().ok()?,
                 "SHA256" => package.sha256 = value.to_owned(),
+                "Filename" => package.file = value.to_owned(),
                 "Depends" => package.depends = value.to_owned(),
                 _ => {}
             }
         }
         let complete = [&package.name, &package.version, &package.sha256].iter().all(|field| !field.is_empty());
         complete.then_some(package)
+    }
+
+    /// Reads what [`Package::pin`] wrote.
+    pub(super) fn parse_pin(pin: &str) -> Option<Self> {
+        let words: Vec<&str> = pin.split(' ').collect();
+        let [name, version, sha256, size, file] = words.as_slice() else { return None };
+        let [name, version, file] = [name, version, file].map(ToString::to_string);
+        let sha256 = Key::parse(sha256.strip_prefix("sha256:")?)?.to_string();
+        let odd = |c: char| c.is_whitespace() || c.is_control();
+        let sound = !name.is_empty() && !version.is_empty() && !file.is_empty() && !pin.replace(' ', "").contains(odd);
+        sound.then_some(Self { name, version, sha256, size: size.parse().ok()?, file, depends: String::new() })
+    }
+
+    /// All that it takes to get exactly this one: name, version, digest, size and place.
+    pub(super) fn pin(&self) -> String {
+        format!("{} {} {}", self.identity(), self.size, self.file)
     }
 
     /// The packages of the same kernel that this one depends on, as (name, exact version).
@@ -119,6 +139,24 @@ Description-en: Linux for 64-bit PCs
         assert_eq!((package.size, package.sha256.as_str()), (1524, "aa"));
         assert_eq!(Package::parse(""), None);
         assert_eq!(Package::parse("Package: x\nVersion: 1\n"), None);
+    }
+
+    #[test]
+    fn a_pin_is_read_as_it_was_written() {
+        let sha256 = "ab".repeat(32);
+        let pin = format!("linux-image-6.1 6.1-1~x+y sha256:{sha256} 123 pool/main/l/x.deb");
+        let package = Package::parse_pin(&pin).unwrap();
+        assert_eq!((package.pin(), package.size, package.file.as_str()), (pin.clone(), 123, "pool/main/l/x.deb"));
+        for wrong in [
+            "",
+            "a b c d e",
+            &pin.replace("123", "x"),
+            &pin.replace("ab", "x"),
+            &format!("{pin} "),
+            &pin.replace("6.1-1~x+y", ""),
+        ] {
+            assert_eq!(Package::parse_pin(wrong).map(|package| package.pin()), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -174,8 +174,7 @@ impl Tree<'_> {
     /// Fetches what `url` stands for, and returns its commit.
     fn target(&self, url: &GitUrl) -> Result<String> {
         self.repository(|git| {
-            let whole =
-                url.reference.as_deref().filter(|text| is_commit(text) && text.len() == 40 && url.depth.is_none());
+            let whole = url.reference.as_deref().filter(|text| is_commit(text) && text.len() == 40);
             if let Some(known) = whole.filter(|text| commit(git, text).is_ok()) {
                 return Ok(known.to_owned());
             }
