@@ -129,13 +129,15 @@ impl HostContext {
         let workspace = self.variable("CARGO_MANIFEST_DIR").map(|manifest| workspace_of(Path::new(manifest)));
         let made = self.variable("OUT_DIR").map(PathBuf::from);
         let trees = workspace.into_iter().chain([self.cwd.clone()]).chain(made).collect();
-        let programs =
-            self.programs().map(Path::to_owned).chain(self.exe.ancestors().skip(1).take(2).map(Path::to_owned));
+        let programs = self
+            .directories_of_programs()
+            .map(Path::to_owned)
+            .chain(self.exe.ancestors().skip(1).take(2).map(Path::to_owned));
         Watched { trees, directories: programs.collect() }
     }
 
     /// The directories of the programs that cargo built for a test.
-    fn programs(&self) -> impl Iterator<Item = &Path> {
+    fn directories_of_programs(&self) -> impl Iterator<Item = &Path> {
         let programs = self.env.iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CARGO_BIN_EXE_"));
         programs.filter_map(|(_, program)| Path::new(program).parent())
     }
@@ -144,8 +146,22 @@ impl HostContext {
     /// cargo's own.
     fn of_cargo(&self) -> Vec<PathBuf> {
         let named = ["OUT_DIR", "CARGO_HOME", "CARGO_TARGET_DIR"].into_iter().filter_map(|name| self.variable(name));
-        let directories = named.map(|dir| self.cwd.join(dir)).chain(self.programs().map(Path::to_owned));
+        let directories = named.map(|dir| self.cwd.join(dir)).chain(self.directories_of_programs().map(Path::to_owned));
         directories.chain(self.target_dir()).filter(|dir| dir.is_dir()).collect()
+    }
+
+    /// The programs that a guest with this root may be asked to start: on the host's, this one alone needs a thought.
+    pub fn programs(&self, root: &RootFs) -> Vec<PathBuf> {
+        let of_tests = |name: &OsStr| {
+            let name = name.as_encoded_bytes();
+            name.starts_with(b"CARGO_BIN_EXE_") || name.starts_with(b"NEXTEST_BIN_EXE_")
+        };
+        let others = self.env.iter().filter(|(name, _)| *root != RootFs::Host && of_tests(name));
+        let others = others.map(|(_, program)| self.cwd.join(program)).filter(|program| program.is_file());
+        let mut programs: Vec<PathBuf> = std::iter::once(self.exe.clone()).chain(others).collect();
+        programs[1..].sort();
+        programs.dedup();
+        programs
     }
 
     /// The environment of a process in a guest with this root, before what guest mode needs.

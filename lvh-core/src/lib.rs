@@ -88,6 +88,7 @@ pub mod machine;
 mod nearest;
 #[doc(hidden)]
 pub mod process;
+mod program;
 pub mod progress;
 #[cfg(test)]
 mod property;

@@ -12,11 +12,11 @@ const APPLETS: [&str; 11] =
     ["sh", "cat", "sleep", "ls", "touch", "mount", "uname", "grep", "sha256sum", "ip", "nslookup"];
 
 /// Makes an ext4 disk in the directory `name` of `parent`: busybox, an `/etc/os-release` that says `of-the-disk`, and a
-/// program `/first` that never ends. It has no C library.
+/// program `/first` that never ends. Of C libraries it has what `files` holds: files of the host, and where they go.
 ///
 /// # Panics
 /// If a program is missing that `tests/setup` installs.
-pub fn busybox_disk(parent: &Path, name: &str) -> PathBuf {
+pub fn busybox_disk(parent: &Path, name: &str, files: &[(PathBuf, PathBuf)]) -> PathBuf {
     let dir = empty_directory(parent, name);
     let (tree, disk) = (dir.join("tree"), dir.join("disk.ext4"));
     fs::create_dir_all(tree.join("bin")).expect("a new directory can be written to");
@@ -29,6 +29,11 @@ pub fn busybox_disk(parent: &Path, name: &str) -> PathBuf {
     fs::copy(busybox.trim(), tree.join("bin/busybox")).expect("tests/setup installs busybox");
     for applet in APPLETS {
         symlink("busybox", tree.join("bin").join(applet)).expect("as above");
+    }
+    for (from, to) in files {
+        let to = tree.join(to.strip_prefix("/").unwrap_or(to));
+        fs::create_dir_all(to.parent().expect("it is in the tree")).expect("as above");
+        fs::copy(from, to).expect("the host has it");
     }
     fs::File::create(&disk).and_then(|disk| disk.set_len(32 << 20)).expect("as above");
     let mut mke2fs = Command::new("mke2fs");

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use lvh_tests::{Finished, Project, busybox_disk, lvh};
+use lvh_tests::{Finished, Project, Report, TestTarget, busybox_disk, lvh};
 
 fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
 /// An image without a C library.
-static DISK: LazyLock<PathBuf> = LazyLock::new(|| busybox_disk(scratch(), "images-disk"));
+static DISK: LazyLock<PathBuf> = LazyLock::new(|| busybox_disk(scratch(), "images-disk", &[]));
 
 /// A package whose image `base` that is, and `packed` the same in another format.
 fn project(name: &str) -> Project {
@@ -67,4 +67,57 @@ fn an_image_that_cannot_be_had_says_why() {
     check("./temporary", 2, "temporary` is no file\n\nhint: name a disk image, raw or qcow2");
     check("./empty", 2, "/empty` is empty");
     check("./text", 125, "failed to mount `ext4 disk lvh-root`");
+}
+
+/// The files of the host that a program of the host needs: its loader and libraries.
+fn libraries(program: &Path) -> Vec<PathBuf> {
+    let listed = Command::new("ldd").arg(program).output().unwrap().stdout;
+    let words = String::from_utf8(listed).unwrap();
+    words.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
+}
+
+/// Programs that the host built run with the image's libraries where those do, else with the host's.
+#[test]
+fn tests_run_on_images_with_older_libraries() {
+    let target = TestTarget::build("in_images");
+    let libraries = libraries(target.executable());
+    let of_host = |file: &PathBuf| (file.clone(), file.clone());
+    let same: Vec<_> = libraries.iter().map(of_host).collect();
+    // One that lacks what newer programs ask of it: another library stands for it.
+    let other = libraries.iter().find(|file| file.ends_with("libgcc_s.so.1")).expect("Rust's programs need it");
+    let is_libc = |file: &PathBuf| file.ends_with("libc.so.6");
+    let older = libraries.iter().map(|file| (if is_libc(file) { other } else { file }.clone(), file.clone()));
+    let older = busybox_disk(scratch(), "images-older", &older.collect::<Vec<_>>());
+    let same = busybox_disk(scratch(), "images-same", &same);
+    let toml = format!(
+        "default-kernels = ['6.12']\n[images.older]\npath = '{}'\n[images.same]\npath = '{}'\n",
+        older.display(),
+        same.display()
+    );
+    let project = Project::new(scratch(), "images-harness", &toml);
+    let mut command = project.command(&target);
+    command.env("RUST_BACKTRACE", "1").arg("--show-output").env_remove("LVH_KERNELS");
+    let report = Report::of(&mut command);
+    let stdout = &report.finished().stdout;
+
+    let own = libraries.iter().find(|file| is_libc(file)).unwrap().canonicalize().unwrap();
+    for (image, library) in [("older", Path::new("/run/.lvh/libc.so.6")), ("same", own.as_path())] {
+        let name = format!("a_program_of_the_host_is_itself::6.12+{image}");
+        assert_eq!(report.result(&name), "ok", "{stdout}\n{}", report.finished().stderr);
+        let block = report.block(&name);
+        assert!(block.contains(&format!("exe={}\n", target.executable().display())), "{block}");
+        let found = block.lines().find_map(|line| line.strip_prefix("library=")).unwrap();
+        assert_eq!(Path::new(found).file_name(), library.file_name(), "{block}");
+        assert_eq!(found.starts_with("/run/.lvh/"), image == "older", "{block}");
+        assert!(block.contains("::a_program_of_the_host_is_itself\n") && block.contains("images/main.rs:"), "{block}");
+    }
+    let digest = "image older sha256:";
+    report.check_failed("fails", &["images/main.rs:", "on purpose", "::fails\n", digest, "run it again: "]);
+    report.check_failed("nobody_has_such_an_image", &["image `oldr` is not in `"]);
+    assert!(report.finished().stderr.contains("hint: did you mean `older`?"), "{}", report.finished().stderr);
+
+    // A guest that sees nothing of the host's has the same.
+    command.env("LVH_SHARE", "packed").args(["--exact", "fails"]);
+    Report::of(&mut command)
+        .check_failed("fails", &["images/main.rs:", "on purpose", "::fails\n", ", packed, image older"]);
 }

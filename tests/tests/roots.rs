@@ -35,7 +35,7 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// An ext4 disk with busybox on it.
-static DISK: LazyLock<PathBuf> = LazyLock::new(|| busybox_disk(scratch(), "roots-disk"));
+static DISK: LazyLock<PathBuf> = LazyLock::new(|| busybox_disk(scratch(), "roots-disk", &[]));
 
 fn on_disk() -> RootFs {
     RootFs::Disk { path: DISK.clone(), format: DiskFormat::Raw }

@@ -4,6 +4,7 @@
 pub mod devices;
 pub mod disk;
 pub mod handover;
+pub mod kit;
 pub mod layer;
 pub mod modules;
 pub mod mounts;

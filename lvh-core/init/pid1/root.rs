@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::guest::protocol::{FileMount, FileSource, Root, Setup, Share};
 use crate::guest::wire::Bytes;
+use crate::pid1::kit;
 use crate::pid1::layer::{self, Layers};
 use crate::pid1::modules::once_there;
 use crate::pid1::mounts::{self, context};
@@ -48,6 +49,9 @@ pub fn build(setup: &Setup) -> io::Result<(Vec<String>, Layers)> {
     for mount in &setup.mounts {
         attach(mount, &setup.root, &mut layers).map_err(|error| context(error, as_path(&mount.target)))?;
     }
+    if let Some(kit) = &setup.kit {
+        kit::unpack(kit, source_of(&kit.source)).map_err(|error| context(error, Path::new("programs of the host")))?;
+    }
     sys::detach(Path::new(STAGE));
     Ok((warnings, layers))
 }
@@ -75,7 +79,8 @@ fn enter_root(setup: &Setup) -> io::Result<Vec<String>> {
         show_on_stage(&stage, tag, Path::new(ROOT))?;
         show_on_stage(&stage, &format!("{LOWER}/{tag}"), &Path::new(LAYERS).join(LOWER).join(tag))?;
     }
-    if setup.mounts.iter().any(|mount| matches!(mount.source, FileSource::Initramfs { .. })) {
+    let sources = setup.mounts.iter().map(|mount| &mount.source).chain(setup.kit.iter().map(|kit| &kit.source));
+    if sources.into_iter().any(|source| matches!(source, FileSource::Initramfs { .. })) {
         show_on_stage(&stage, INITRAMFS, Path::new("/"))?;
     }
     enter(Path::new(ROOT))?;
@@ -137,12 +142,20 @@ fn mount_served(share: &Share, target: &Path) -> io::Result<()> {
         .map_err(|error| context(error, Path::new(&format!("{fstype} share {tag}"))))
 }
 
+/// Where on the stage a file or directory is; those that the host mirrors are on none.
+fn source_of(source: &FileSource) -> PathBuf {
+    match source {
+        FileSource::Share { tag, path } | FileSource::Overlay { tag, path } => below(tag, path),
+        FileSource::Initramfs { path } => below(INITRAMFS, path),
+        FileSource::Memory { .. } => PathBuf::new(),
+    }
+}
+
 /// Puts one mount of the host's list in place.
 fn attach(mount: &FileMount, root: &Root, layers: &mut Layers) -> io::Result<()> {
     let target = as_path(&mount.target);
     let source = match &mount.source {
-        FileSource::Share { tag, path } => below(tag, path),
-        FileSource::Initramfs { path } => below(INITRAMFS, path),
+        source @ (FileSource::Share { .. } | FileSource::Initramfs { .. }) => source_of(source),
         FileSource::Memory { owner } => {
             let holds_files =
                 *root == Root::Initramfs {} && fs::read_dir(target).is_ok_and(|mut dir| dir.next().is_some());
@@ -166,7 +179,7 @@ fn link(source: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-fn bind(source: &Path, target: &Path) -> io::Result<()> {
+pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
     if source.is_dir() {
         mounts::make_dir(target)?;
     } else {
@@ -190,7 +203,7 @@ fn below(name: &str, path: &Bytes) -> PathBuf {
     Path::new(STAGE).join(name).join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn as_path(bytes: &Bytes) -> &Path {
+pub fn as_path(bytes: &Bytes) -> &Path {
     Path::new(OsStr::from_bytes(&bytes.0))
 }
 

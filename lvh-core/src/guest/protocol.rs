@@ -32,7 +32,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -69,6 +69,16 @@ pub const CORE: &str = "core";
 /// Where commands in the guest leave coverage profiles.
 pub const PROFILES: &str = "/run/lvh-profiles";
 
+/// Where the guest shows the libraries of a [`Kit`]. Short, for it must fit where a program names its loader.
+pub const KIT_LIBRARIES: &str = "/run/.lvh";
+
+/// Where the loader among them is.
+pub const KIT_LOADER: &str = "/run/.lvh/ld";
+
+/// The file of a [`Kit`] that says what its programs need of the root, in lines: the path of a loader, or the name of a
+/// library with the versions that it must have. Without it there is nothing to look for: the kit is always used.
+pub const KIT_NEEDS: &str = "needs";
+
 wire_struct! {
     /// How the guest builds the rootfs that commands see.
     pub struct Setup {
@@ -83,6 +93,8 @@ wire_struct! {
         pub shares: Vec<Share>,
         /// Mounts on top of the root, in this order.
         pub mounts: Vec<FileMount>,
+        /// Programs of the host that may need more than the root has.
+        pub kit: Option<Kit>,
         /// The program and its arguments that become the first process once all is mounted; none: lvh-init stays that.
         /// The agent is then a child of it.
         pub init: Vec<Bytes>,
@@ -102,6 +114,15 @@ wire_struct! {
         pub source: FileSource,
         /// Absolute path in the new root; made where it does not exist.
         pub target: Bytes,
+    }
+
+    /// Programs of the host with a loader and libraries, in a directory: `lib/`, [`KIT_NEEDS`], and copies of the programs that
+    /// look for both in [`KIT_LIBRARIES`].
+    pub struct Kit {
+        /// The directory.
+        pub source: FileSource,
+        /// The copies' names in it, each with the program's absolute path.
+        pub programs: Vec<(Bytes, Bytes)>,
     }
 
     /// The size of a terminal, in characters.

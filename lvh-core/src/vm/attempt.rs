@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::qemu::command_line::{GuestMemory, Hypervisor, Invocation};
 use super::qemu::device::Device;
 use super::root::initramfs::Initramfs;
+use super::root::kit::Kit;
 use super::spec::VmSpec;
 use super::transport::candidates::Transport;
 use super::transport::{channel, share};
@@ -20,6 +21,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) cpus: u32,
     pub(crate) transport: &'a Transport,
     pub(crate) initramfs: &'a Initramfs,
+    /// The programs that the guest's root may lack something for.
+    pub(crate) kit: Option<&'a Kit>,
     /// Where gdb is waited for.
     pub(crate) gdb: Option<&'a UnixListener>,
 }
@@ -73,7 +76,8 @@ impl Attempt<'_> {
 
     /// The paths of the host that its share must show.
     pub(crate) fn seen(&self) -> Vec<PathBuf> {
-        [&self.spec.visible[..], &self.spec.writable[..]].concat()
+        let kit = self.kit.map(|kit| kit.directory().to_owned());
+        [&self.spec.visible[..], &self.spec.writable[..]].concat().into_iter().chain(kit).collect()
     }
 
     /// The file of this name in the directory of the VM's logs, where it has one.

@@ -138,7 +138,8 @@ impl Attempt<'_> {
             seed: Bytes(seed),
             root: self.spec.root.on_the_wire(share),
             shares: shares.shares.clone(),
-            mounts: file_mounts(self.spec, share, mirrors),
+            mounts: file_mounts(self.spec, share, self.kit, mirrors),
+            kit: self.kit.map(|kit| kit.on_the_wire(share)),
             init: self.spec.init.iter().map(|word| Bytes(word.as_bytes().to_vec())).collect(),
         })
     }

@@ -8,6 +8,7 @@ use super::qemu::accel::{self, Choice, KvmState, Remembered};
 use super::qemu::command_line::{self, Hypervisor};
 use super::qemu::gdb;
 use super::root::initramfs::Initramfs;
+use super::root::kit::Kit;
 use super::root::rootfs::RootFs;
 use super::running::Vm;
 use super::snapshot::start;
@@ -40,6 +41,7 @@ struct Plan<'a> {
     spec: &'a VmSpec,
     transport: Transport,
     initramfs: Initramfs,
+    kit: Option<Kit>,
     accelerators: Choice,
     remembered: Remembered,
     store: Store,
@@ -57,8 +59,9 @@ impl<'a> Plan<'a> {
         let transport = Candidates::survey(offers, |driver| drivers.find(driver)).choose(spec)?;
         let remembered = Remembered::open(&store.state(accel::STATE)?);
         let accelerators = accel::candidates(spec.accel, &remembered)?;
-        let initramfs = Initramfs::prepare(spec, &drivers, &transport, store)?;
-        Ok(Self { spec, transport, initramfs, accelerators, remembered, store: store.clone() })
+        let kit = Kit::prepare(spec, store)?;
+        let initramfs = Initramfs::prepare(spec, &drivers, &transport, kit.as_ref(), store)?;
+        Ok(Self { spec, transport, initramfs, kit, accelerators, remembered, store: store.clone() })
     }
 
     /// Boots under the first accelerator that can.
@@ -113,7 +116,7 @@ impl<'a> Plan<'a> {
         let Self { spec, transport, initramfs, .. } = self;
         let cpus = spec.cpus.unwrap_or(if matches!(hypervisor, Hypervisor::Tcg { .. }) { 1 } else { 2 });
         let hypervisor = accel::for_cpus(hypervisor, cpus, spec.kernel.arch);
-        Attempt { spec, hypervisor, cpus, transport, initramfs, gdb }
+        Attempt { spec, hypervisor, cpus, transport, initramfs, kit: self.kit.as_ref(), gdb }
     }
 }
 

@@ -80,6 +80,11 @@ impl VmSpec {
         &self.kernel
     }
 
+    /// What its root file system is.
+    pub fn root_fs(&self) -> &RootFs {
+        &self.root
+    }
+
     /// What its root file system is. Default: the host's.
     #[must_use]
     pub fn root(self, root: RootFs) -> Self {
@@ -184,8 +189,9 @@ impl VmSpec {
         Self { replaced: Some((original, copy)), ..self }
     }
 
-    /// Programs, each with the libraries that it needs, and files that the guest gets where it cannot see the host's files
-    /// (see [`Share::Packed`]). Default: none.
+    /// Programs of the host that the guest is to run. Where it cannot see the host's files (see [`Share::Packed`]), it gets
+    /// each with the libraries that it needs, and files; on an image's root that lacks what they need, each with a loader and
+    /// libraries of the host. Default: none.
     #[must_use]
     pub fn packed(self, packed: Vec<PathBuf>) -> Self {
         Self { packed, ..self }

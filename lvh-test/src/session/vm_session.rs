@@ -212,6 +212,7 @@ impl<'a> Session<'a> {
         if let Some((name, source)) = image {
             spec = spec.image(&image::resolve(name, &source, store, events).await?);
         }
+        let programs = context.programs(spec.root_fs());
         spec = spec
             .memory(key.memory)
             .accel(key.accel)
@@ -221,7 +222,7 @@ impl<'a> Session<'a> {
             .shows(context)
             .writable(context.writable().map_err(unwritable)?)
             .profiles(context.profiles().map_err(unwritable)?)
-            .packed(vec![context.exe.clone()])
+            .packed(programs)
             .packed_directories(vec![context.cwd.clone()]);
         if let Some(cpus) = key.cpus {
             spec = spec.cpus(cpus);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::initramfs::config_of;
+use super::kit::Kit;
 use super::rootfs::RootFs;
 use crate::config::Share;
 use crate::guest::mirror::Mirror;
@@ -11,10 +12,10 @@ use crate::vm::spec::VmSpec;
 use crate::vm::transport::share::{HOST, bytes};
 
 /// The mounts, parents before what lies in them; those in which the guest mirrors a directory are among them.
-pub(crate) fn file_mounts(spec: &VmSpec, share: Share, mirrors: &[Mirror]) -> Vec<FileMount> {
+pub(crate) fn file_mounts(spec: &VmSpec, share: Share, kit: Option<&Kit>, mirrors: &[Mirror]) -> Vec<FileMount> {
     let mut mounts = match share {
         Share::Virtiofs | Share::NineP => shared(spec),
-        Share::Packed => packed(spec),
+        Share::Packed => packed(spec, kit),
     };
     mounts.extend(mirrors.iter().map(|mirror| mirrored(mirror, share)));
     mounts.sort_by_key(|mount| mount.target.0.iter().filter(|&&byte| byte == b'/').count());
@@ -48,12 +49,13 @@ fn mirrored(mirror: &Mirror, share: Share) -> FileMount {
 }
 
 /// From the initramfs, where that is not the root itself.
-fn packed(spec: &VmSpec) -> Vec<FileMount> {
+fn packed(spec: &VmSpec, kit: Option<&Kit>) -> Vec<FileMount> {
     if !matches!(spec.root, RootFs::Disk { .. }) {
         return Vec::new();
     }
     let config = spec.kernel.config.iter().map(|_| config_of(&spec.kernel));
     let directories = spec.packed_directories.iter().filter(|path| path.parent().is_some());
-    let paths = spec.packed.iter().chain(directories).cloned().chain(config);
+    let programs = spec.packed.iter().filter(|program| kit.is_none_or(|kit| !kit.has(program)));
+    let paths = programs.chain(directories).cloned().chain(config);
     paths.map(|path| FileMount { source: FileSource::Initramfs { path: bytes(&path) }, target: bytes(&path) }).collect()
 }

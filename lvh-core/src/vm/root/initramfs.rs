@@ -8,6 +8,7 @@ use crate::guest::initramfs::packed;
 use crate::guest::initramfs::{self, Init};
 use crate::kernel::Kernel;
 use crate::store::{Key, Store};
+use crate::vm::root::kit::Kit;
 use crate::vm::spec::VmSpec;
 use crate::vm::transport::candidates::{self, Transport};
 use crate::vm::transport::drivers::{Driver, Drivers};
@@ -33,7 +34,13 @@ impl Initramfs {
         Self { base: Key::of_bytes(segments.iter().map(Vec::as_slice)), segments }
     }
 
-    pub(crate) fn prepare(spec: &VmSpec, drivers: &Drivers, transport: &Transport, store: &Store) -> Result<Self> {
+    pub(crate) fn prepare(
+        spec: &VmSpec,
+        drivers: &Drivers,
+        transport: &Transport,
+        kit: Option<&Kit>,
+        store: &Store,
+    ) -> Result<Self> {
         let names = |drivers: Vec<Driver>| drivers.into_iter().map(|driver| driver.module).collect::<Vec<_>>();
         let channel = names(candidates::channel_drivers(transport.channel));
         let mut others = names(candidates::share_drivers(transport.share));
@@ -45,8 +52,12 @@ impl Initramfs {
         let mut segments = vec![segment];
         segments.push(packed::libraries_of_init(init)?);
         if transport.share == Share::Packed {
-            let config = spec.kernel.config.iter().map(|config| (config.clone(), config_of(&spec.kernel)));
-            segments.push(packed::segment(&spec.packed, &spec.packed_directories, &config.collect::<Vec<_>>())?);
+            let mut renamed: Vec<_> =
+                spec.kernel.config.iter().map(|config| (config.clone(), config_of(&spec.kernel))).collect();
+            renamed.extend(kit.map(Kit::packed).transpose()?.into_iter().flatten());
+            let has_copy = |program: &&PathBuf| kit.is_some_and(|kit| kit.has(program));
+            let programs: Vec<PathBuf> = spec.packed.iter().filter(|program| !has_copy(program)).cloned().collect();
+            segments.push(packed::segment(&programs, &spec.packed_directories, &renamed)?);
         }
         Ok(Self { segments, base })
     }

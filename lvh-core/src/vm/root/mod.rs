@@ -2,4 +2,5 @@
 
 pub(crate) mod files;
 pub(crate) mod initramfs;
+pub(crate) mod kit;
 pub(crate) mod rootfs;

@@ -214,7 +214,8 @@ mod tests {
     fn look(spec: &VmSpec, hypervisor: Hypervisor, channel: Channel, share: Share) -> (bool, Key) {
         let transport = Transport { channel, share, passed_over: Vec::new() };
         let initramfs = Initramfs::of_segments(&[b"base"]);
-        let attempt = Attempt { spec, hypervisor, cpus: 1, transport: &transport, initramfs: &initramfs, gdb: None };
+        let attempt =
+            Attempt { spec, hypervisor, cpus: 1, transport: &transport, initramfs: &initramfs, kit: None, gdb: None };
         (attempt.devices().iter().all(Device::is_snapshot_safe), key(&attempt, Path::new("/usr/bin/qemu")))
     }
 
