@@ -10,7 +10,6 @@ use super::session::{Session, shown};
 /// Brings the disk images in the image `source` (`/data/images/*.qcow2.zst`) into the directory `into`, decompressed.
 ///
 /// Each gets its name when it is complete, and one that is there is replaced.
-#[expect(dead_code, reason = "`lvh images pull` and `lvh run` are to come")]
 pub(crate) fn pull_images(
     source: &Source,
     platform: Platform,

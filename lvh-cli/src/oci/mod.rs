@@ -8,7 +8,6 @@ mod kernel;
 mod session;
 
 pub(crate) use catalog::catalog;
-#[expect(unused_imports, reason = "as said there")]
 pub(crate) use images::pull_images;
 pub(crate) use kernel::pull_kernel;
 pub(crate) use session::failed;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lvh_core::config::Accel;
 use lvh_core::run::{self, Port, RootDevice, RunConfig};
+use lvh_core::vm::Hypervisor;
 use lvh_core::{Arch, Config, Error, ErrorKind, Result};
 
 use super::image;
@@ -17,6 +18,7 @@ Examples:
   lvh run --image _data/images/base.qcow2
   lvh run --image base.qcow2 --kernel ./bzImage --append 'lsm=bpf init=/bin/sh'
   lvh run --image base.qcow2 --host-mount . -p 2222:22 --daemonize --console-log-file console.log
+  lvh run --image quay.io/lvh-images/kind:6.6-main
   lvh run --image base.qcow2 --rw                   what the guest writes stays in the image
   lvh run --image base.qcow2 --qemu-cmd-print       QEMU's command line, for a shell
 
@@ -27,7 +29,7 @@ The exit code is QEMU's, which is 0 also where the guest's kernel panics; 1 for 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true, mut_args(as_switch))]
 pub(crate) struct Args {
-    /// The image: a file, or the name of one in `images/` of --dir [mandatory]
+    /// The image: a file, the name of one in `images/` of --dir, or one to pull from a registry to there [mandatory]
     #[arg(long, value_name = "IMAGE", allow_hyphen_values = true, value_hint = clap::ValueHint::FilePath)]
     image: Option<OsString>,
     /// The data directory, with images in `images/`
@@ -101,17 +103,19 @@ pub(crate) struct Args {
 
 impl Args {
     /// The VM that they ask for.
-    pub(super) fn resolve(self) -> Result<RunConfig> {
+    pub(super) fn resolve(self) -> anyhow::Result<RunConfig> {
         let image = self.image.as_deref().ok_or_else(|| usage("required flag(s) \"image\" not set"))?;
         let ports = ports(&self.ports)?;
         let (arch, device) = (self.arch()?, self.root_dev.parse::<RootDevice>()?);
         if self.kernel.is_none() && !self.append.is_empty() {
-            return Err(usage("--append needs --kernel: the boot loader in the image has words of its own"));
+            return Err(usage("--append needs --kernel: the boot loader in the image has words of its own").into());
         }
         if self.rw && self.snapshot {
-            return Err(usage("--rw and --snapshot exclude each other"));
+            return Err(usage("--rw and --snapshot exclude each other").into());
         }
-        let image = image::find(image, Path::new(&self.dir), self.pull_image, self.qemu_cmd_print)?;
+        let images =
+            image::Wanted { dir: Path::new(&self.dir), arch, pull: self.pull_image, shown_only: self.qemu_cmd_print };
+        let image = images.find(image)?;
         let here = std::env::current_dir().map_err(|error| Error::io("find the working directory", error))?;
         let config = Config::for_process(&here)?;
         let hypervisor = self.hypervisor(arch, &config)?;
@@ -125,7 +129,7 @@ impl Args {
             arch,
             cpus: self.cpu,
             memory: self.mem,
-            cpu_kind: Some(self.cpu_kind).filter(|kind| !kind.is_empty()),
+            cpu_kind: cpu_kind(self.cpu_kind, hypervisor),
             kernel,
             ports,
             host_mount: given(self.host_mount),
@@ -148,7 +152,7 @@ impl Args {
     }
 
     /// Who executes the guest; why it is slow is told.
-    fn hypervisor(&self, arch: Arch, config: &Config) -> Result<lvh_core::vm::Hypervisor> {
+    fn hypervisor(&self, arch: Arch, config: &Config) -> Result<Hypervisor> {
         let accel = if self.no_hw_accel { Accel::Tcg } else { config.vm.accel };
         // Without a home directory nothing is remembered.
         let data_dir = config.data_dir().ok();
@@ -156,6 +160,15 @@ impl Args {
         news.into_iter().for_each(|news| terminal::events().note(news));
         Ok(hypervisor)
     }
+}
+
+/// QEMU does not start with the host's processor under TCG, and scripts ask for it wherever they run.
+fn cpu_kind(kind: String, hypervisor: Hypervisor) -> Option<String> {
+    if kind == "host" && hypervisor != Hypervisor::Kvm {
+        terminal::events().note("`--cpu-kind host` is KVM's: without it QEMU's own is used");
+        return None;
+    }
+    Some(kind).filter(|kind| !kind.is_empty())
 }
 
 fn ports(texts: &[String]) -> Result<Vec<Port>> {

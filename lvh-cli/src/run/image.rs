@@ -3,21 +3,71 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
+use anyhow::Context as _;
 use lvh_core::run::Image;
-use lvh_core::{Error, ErrorKind, Result};
+use lvh_core::{Arch, Error, ErrorKind};
+use lvh_oci::{Architecture, Compressed, Platform, Source};
 
-/// The image called `name`: a file, or one of the data directory `dir`. Where its call is only shown it need not exist, unless
-/// it would be pulled.
-pub(super) fn find(name: &OsStr, dir: &Path, pull: bool, shown_only: bool) -> Result<Image> {
-    let file = Path::new(name);
-    let in_dir = in_data_dir(file, dir);
-    match in_dir.filter(|in_dir| !exists(file) && exists(in_dir)) {
-        Some(in_dir) => Image::open(&in_dir),
-        None if exists(file) => Image::open(file),
-        None if pull => Err(nowhere(file, dir)),
-        None if shown_only => Ok(Image::named(file)),
-        None => Err(nowhere(file, dir)),
+use crate::{oci, terminal};
+
+/// What the image is looked for with.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    /// The data directory.
+    pub(super) dir: &'a Path,
+    /// The architecture of an image that is pulled.
+    pub(super) arch: Arch,
+    /// What is no file may be pulled.
+    pub(super) pull: bool,
+    /// Its call is only shown: it need not exist, unless it would be pulled.
+    pub(super) shown_only: bool,
+}
+
+impl Wanted<'_> {
+    /// The image called `name`: a file, one of the data directory, or one that is pulled to there.
+    pub(super) fn find(&self, name: &OsStr) -> anyhow::Result<Image> {
+        let file = Path::new(name);
+        let in_dir = in_data_dir(file, self.dir).filter(|in_dir| exists(in_dir));
+        let image = match (exists(file), in_dir) {
+            (true, _) => Image::open(file)?,
+            (false, Some(in_dir)) => Image::open(&in_dir)?,
+            (false, None) if self.pull && is_reference(name) => Image::open(&self.pull(&name.to_string_lossy())?)?,
+            (false, None) if self.shown_only && !self.pull => Image::named(file),
+            (false, None) => return Err(nowhere(file, self.dir).into()),
+        };
+        Ok(image)
     }
+
+    /// Pulls it, and says on standard output where it is, as the Go tool did.
+    fn pull(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let architecture = match self.arch {
+            Arch::Aarch64 => Architecture::Arm64,
+            _ => Architecture::Amd64,
+        };
+        let images = self.dir.join("images");
+        let pull = |source: Source| {
+            oci::pull_images(&source, Platform::linux(architecture), &images, Compressed::Removed, &terminal::events())
+        };
+        let pulled = name.parse().map_err(oci::failed).and_then(pull);
+        let pulled = pulled.map_err(|error| failed(name, error))?;
+        let file = image_among(&pulled.files).ok_or_else(|| {
+            Error::new(ErrorKind::Artifact, format!("`{name}` holds no disk image in `/data/images`"))
+        })?;
+        terminal::output(&format!("Autodetected image {} inside {name}\n", file.display()))
+            .context("failed to write to stdout")?;
+        Ok(file.clone())
+    }
+}
+
+fn failed(name: &str, error: Error) -> Error {
+    terminal::error(&format!("unable to find local file \"{name}\"\n"));
+    Error::new(error.kind(), "unable to pull image").with_source(error)
+}
+
+/// The first that is called as an image is, else the first.
+fn image_among(files: &[PathBuf]) -> Option<&PathBuf> {
+    let is_qcow2 = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "qcow2");
+    files.iter().find(is_qcow2).or(files.first())
 }
 
 /// Anything but a clear no is told by who opens it.
@@ -32,8 +82,40 @@ fn in_data_dir(name: &Path, dir: &Path) -> Option<PathBuf> {
     single.then(|| dir.join("images").join(name))
 }
 
+/// It says that it is in an archive or a layout, begins with a registry, or ends with a tag or a digest: what else does not
+/// exist is a file that was misspelt.
+fn is_reference(name: &OsStr) -> bool {
+    let Some(text) = name.to_str().filter(|text| !text.starts_with(['/', '.'])) else { return false };
+    let (first, rest) = text.split_once('/').unwrap_or(("", text));
+    let begins_with_a_registry = first == "localhost" || first.contains(['.', ':']);
+    begins_with_a_registry || rest.contains(':')
+}
+
 fn nowhere(name: &Path, dir: &Path) -> Error {
     let images = dir.join("images");
     let message = format!("image `{}` is neither a file nor in `{}`", name.display(), images.display());
-    Error::new(ErrorKind::Usage, message).with_hint("--dir names the directory that has `images/`")
+    Error::new(ErrorKind::Usage, message).with_hint(
+        "--dir names the directory that has `images/`; what is pulled has its registry or its tag in its name",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_no_misspelt_files() {
+        let check = |text: &str, expected| assert_eq!(is_reference(OsStr::new(text)), expected, "{text}");
+        check("quay.io/lvh-images/kind:6.6-main", true);
+        check("quay.io/lvh-images/kind", true);
+        check("localhost/kind", true);
+        check("lvh-images/kind:main", true);
+        check("kind:main", true);
+        check("quay.io/lvh-images/kind@sha256:00", true);
+        check("oci:layout", true);
+        check("docker-archive:kind.tar", true);
+        for file in ["base", "base.qcow2", "images/base.qcow2", "/a:b/base", "./kind:main", "../quay.io/x:1"] {
+            check(file, false);
+        }
+    }
 }
