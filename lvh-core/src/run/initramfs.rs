@@ -85,3 +85,43 @@ impl Initramfs<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a kernel with this configuration and these modules needs.
+    fn check(config: Option<&str>, modules: Option<&[&str]>, expected: std::result::Result<bool, &str>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut kernel = Kernel::example();
+        if let Some(config) = config {
+            std::fs::write(dir.path().join("config"), config).unwrap();
+            kernel.config = Some(dir.path().join("config"));
+        }
+        if let Some(modules) = modules {
+            let list: String = modules.iter().map(|module| format!("{module}.ko:\n")).collect();
+            std::fs::write(dir.path().join("modules.dep"), list).unwrap();
+            kernel.modules = Some(dir.path().to_owned());
+        }
+        let arch = Arch::X86_64;
+        let initramfs = |device| Initramfs { arch, kernel: Some(&kernel), device, shares_modules: false };
+        let found = initramfs(RootDevice::Vda).is_needed();
+        let found = found.map_err(|error| error.to_string());
+        assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|why| *why), "{config:?}");
+    }
+
+    #[test]
+    fn kernels_need_one_where_drivers_are_modules() {
+        let built_in = "CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_BLK=y\nCONFIG_EXT4_FS=y\n";
+        let module = "CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_BLK=m\nCONFIG_EXT4_FS=y\n";
+        check(None, None, Ok(false));
+        check(Some(built_in), None, Ok(false));
+        check(Some(built_in), Some(&[]), Ok(false));
+        check(Some(module), Some(&["virtio_blk"]), Ok(true));
+        let why = "kernel `k` (6.1) cannot mount the image: the guest's kernel has virtio_blk as a module, but its modules were \
+                   not found";
+        check(Some(module), None, Err(why));
+        let why = "kernel `k` (6.1) cannot mount the image: the guest's kernel has no ext4 (CONFIG_EXT4_FS)";
+        check(Some("CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_BLK=y\n"), None, Err(why));
+    }
+}
