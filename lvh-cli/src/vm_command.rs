@@ -37,6 +37,9 @@ pub(crate) struct VmArgs {
     /// Take the kernels that lvh.lock names, and resolve none anew
     #[arg(long)]
     locked: bool,
+    /// Network: the guest reaches what this machine reaches, and this machine at 10.0.2.2 [default: `network` of lvh.toml]
+    #[arg(long)]
+    network: bool,
     /// Say nothing of the VM unless something fails
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -49,6 +52,7 @@ impl VmArgs {
         config.locked |= self.locked;
         config.vm.cpus = self.cpus.or(config.vm.cpus);
         config.vm.memory = self.memory.unwrap_or(config.vm.memory);
+        config.vm.network |= self.network;
         config.vm.modules.extend(self.modules);
         config.vm.kernel_args =
             [config.vm.kernel_args, self.kernel_args.unwrap_or_default()].join(" ").trim().to_owned();

@@ -1,8 +1,9 @@
 //! The system calls that `std` does not offer.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use std::fs::File;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -346,15 +347,60 @@ pub fn make_raw(tty: &File) -> io::Result<()> {
 
 /// Brings the loopback interface up.
 pub fn loopback_up() -> io::Result<()> {
+    interface_up(std::net::UdpSocket::bind("0.0.0.0:0")?.as_raw_fd(), OsStr::new("lo"))
+}
+
+/// Brings a network interface up, by any socket of IPv4.
+pub fn interface_up(socket: RawFd, name: &OsStr) -> io::Result<()> {
     const SIOCSIFFLAGS: c_ulong = 0x8914;
     const IFF_UP: u16 = 1;
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-    // struct ifreq: 16 bytes of name, then a union of 24 bytes that starts with the flags.
-    let mut request = [0u8; 40];
-    request[..2].copy_from_slice(b"lo");
-    request[16..18].copy_from_slice(&IFF_UP.to_ne_bytes());
-    // SAFETY: `request` has the layout of ifreq and outlives the call.
-    check(unsafe { ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, request.as_ptr()) }).map(drop)
+    change_interface(socket, SIOCSIFFLAGS, name, &IFF_UP.to_ne_bytes())
+}
+
+/// Gives a network interface its address, likewise.
+pub fn set_interface_address(socket: RawFd, name: &OsStr, address: Ipv4Addr, mask: Ipv4Addr) -> io::Result<()> {
+    const SIOCSIFADDR: c_ulong = 0x8916;
+    const SIOCSIFNETMASK: c_ulong = 0x891c;
+    change_interface(socket, SIOCSIFADDR, name, &socket_address(address))?;
+    change_interface(socket, SIOCSIFNETMASK, name, &socket_address(mask))
+}
+
+/// Sends all that has no nearer route to `gateway`, likewise.
+pub fn add_default_route(socket: RawFd, gateway: Ipv4Addr) -> io::Result<()> {
+    const SIOCADDRT: c_ulong = 0x890b;
+    // RTF_UP and RTF_GATEWAY.
+    const FLAGS: u16 = 1 | 2;
+    // struct rtentry on 64-bit Linux: destination at 8, gateway at 24, mask at 40, flags at 56.
+    let mut route = [0u64; 15];
+    let all = socket_address(Ipv4Addr::UNSPECIFIED);
+    for (at, address) in [(1, all), (3, socket_address(gateway)), (5, all)] {
+        for (word, bytes) in route[at..at + 2].iter_mut().zip(address.chunks_exact(8)) {
+            *word = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+        }
+    }
+    route[7] = u64::from(FLAGS).to_le();
+    // SAFETY: `route` has the layout of rtentry and outlives the call.
+    check(unsafe { ioctl(socket, SIOCADDRT, route.as_ptr()) }).map(drop)
+}
+
+/// An ioctl on an interface, with what its union begins with.
+fn change_interface(socket: RawFd, request: c_ulong, name: &OsStr, value: &[u8]) -> io::Result<()> {
+    // struct ifreq: 16 bytes of name, then a union of 24 bytes.
+    let mut interface = [0u8; 40];
+    let name = name.as_bytes();
+    interface[..15].iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    interface[16..16 + value.len()].copy_from_slice(value);
+    // SAFETY: `interface` has the layout of ifreq and outlives the call.
+    check(unsafe { ioctl(socket, request, interface.as_ptr()) }).map(drop)
+}
+
+/// struct sockaddr_in without a port.
+fn socket_address(address: Ipv4Addr) -> [u8; 16] {
+    const AF_INET: u16 = 2;
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&AF_INET.to_ne_bytes());
+    bytes[4..8].copy_from_slice(&address.octets());
+    bytes
 }
 
 /// finit_module(2) without parameters.

@@ -43,6 +43,7 @@ use proc_macro::TokenStream;
 /// | `boot_timeout` | `"2m"` | time for the boot |
 /// | `modules` | `["nf_tables"]` | kernel modules to load before the test |
 /// | `kernel_args` | `"lsm=bpf"` | appended to the kernel's command line |
+/// | `network` | flag | a network through which the guest reaches the host and what the host reaches |
 /// | `fail_on` | `["oops", "warn"]` | what fails the test if the kernel reports it: `oops`, `warn`, `lockup`, `hung-task`, `rcu-stall`, `oom`, `lockdep` |
 /// | `fresh_vm` | flag | no other test runs in this test's VM |
 /// | `fresh_boot` | flag | the test's VM boots, rather than resume from a snapshot |

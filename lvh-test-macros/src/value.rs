@@ -62,6 +62,14 @@ pub(crate) fn flag(raw: &Raw) -> Result<Value> {
     }
 }
 
+/// `network`, `network = false`: a flag that `lvh.toml` may set too.
+pub(crate) fn choice(raw: &Raw) -> Result<Value> {
+    match flag(raw)? {
+        Value::Flag(flag) => Ok(some(flag)),
+        other => Ok(other),
+    }
+}
+
 /// `kernels = ["5.10", "6.12"]`, `kernel = "6.12"`.
 pub(crate) fn kernels(raw: &Raw) -> Result<Value> {
     names(raw, "kernel", r#"expected a kernel such as `"6.12"`, or a list such as `["5.10", "6.12"]`"#)

@@ -40,6 +40,8 @@ pub struct Options {
     pub modules: &'static [&'static str],
     /// `kernel_args = ".."`: appended to the kernel's command line.
     pub kernel_args: &'static str,
+    /// `network`: the guest has a network.
+    pub network: Option<bool>,
     /// `fail_on = [..]`: what fails the test if the kernel reports it.
     pub fail_on: Option<&'static [KernelEventKind]>,
     /// `fresh_vm`: no other test runs in this test's VM.
@@ -68,6 +70,7 @@ impl Options {
         boot_timeout_ms: None,
         modules: &[],
         kernel_args: "",
+        network: None,
         fail_on: None,
         fresh_vm: false,
         fresh_boot: false,

@@ -54,7 +54,7 @@
 //!
 //! # Limits
 //!
-//! - The guest has no network but loopback.
+//! - The guest has no network but loopback, unless a test asks for one.
 //! - Linux hosts only, tested on x86-64. Without KVM everything takes about ten times as long.
 //! - Under nextest each test has a VM of its own.
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "the driver reads it")]
 
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpStream, ToSocketAddrs};
 use std::process::Command;
 use std::{env, fs};
 
@@ -24,12 +26,36 @@ fn a_program_of_the_host_is_itself() {
     println!("exe={}", exe.display());
     assert!(output(Command::new(&exe).arg("--list")).contains("a_program_of_the_host_is_itself::6.12+older: test\n"));
     assert_eq!(output(Command::new("sh").args(["-c", "cat /etc/os-release"])), "ID=of-the-disk\n");
+    assert_eq!(interfaces(), ["lo"]);
     assert!(env::vars().all(|(name, _)| !name.starts_with("LD_")));
     let maps = read("/proc/self/maps");
     let library = maps.lines().filter_map(|line| line.split(' ').next_back()).find(|path| path.ends_with("/libc.so.6"));
     println!("library={}", library.unwrap());
     // Names and lines come from the program's own file.
     println!("{}", std::backtrace::Backtrace::force_capture());
+}
+
+/// Interfaces that are there without being asked for, such as `sit0`, aside.
+fn interfaces() -> Vec<String> {
+    let all = fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut wanted: Vec<String> = all.filter(|name| name == "lo" || name.starts_with('e')).collect();
+    wanted.sort();
+    wanted
+}
+
+/// The driver listens on the host's loopback, and says which name the host can look up.
+#[lvh::test(image = "older", network)]
+fn reaches_the_host() {
+    assert_eq!(interfaces(), ["eth0", "lo"]);
+    assert_eq!(read("/etc/resolv.conf"), "nameserver 10.0.2.3\n");
+    let port: u16 = env::var("LVH_TEST_PORT").unwrap().parse().unwrap();
+    let mut said = String::new();
+    TcpStream::connect((Ipv4Addr::new(10, 0, 2, 2), port)).unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "of the host\n");
+    match env::var("LVH_TEST_NAME") {
+        Ok(name) => assert!((name.as_str(), 80).to_socket_addrs().unwrap().next().is_some()),
+        Err(_) => println!("names are not looked up: the host cannot either"),
+    }
 }
 
 #[lvh::test(image = "older")]

@@ -1,9 +1,12 @@
 //! VMs whose root is the disk of an image.
 
 use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::thread;
 
 use lvh_tests::{Finished, Project, Report, TestTarget, busybox_disk, lvh};
 
@@ -90,14 +93,23 @@ fn tests_run_on_images_with_older_libraries() {
     let older = busybox_disk(scratch(), "images-older", &older.collect::<Vec<_>>());
     let same = busybox_disk(scratch(), "images-same", &same);
     let toml = format!(
-        "default-kernels = ['6.12']\n[images.older]\npath = '{}'\n[images.same]\npath = '{}'\n",
+        "default-kernels = ['6.12']\n[vm]\nenv = ['LVH_TEST_*']\n[images.older]\npath = '{}'\n[images.same]\npath = '{}'\n",
         older.display(),
         same.display()
     );
     let project = Project::new(scratch(), "images-harness", &toml);
     let mut command = project.command(&target);
     command.env("RUST_BACKTRACE", "1").arg("--show-output").env_remove("LVH_KERNELS");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    command.env("LVH_TEST_PORT", listener.local_addr().unwrap().port().to_string());
+    thread::spawn(move || listener.incoming().for_each(|peer| drop(peer.unwrap().write_all(b"of the host\n"))));
+    let name = "deb.debian.org";
+    if (name, 80).to_socket_addrs().is_ok() {
+        command.env("LVH_TEST_NAME", name);
+    }
     let report = Report::of(&mut command);
+    assert_eq!(report.result("reaches_the_host"), "ok", "{}", report.block("reaches_the_host"));
+    assert_eq!(report.count_stderr(", warm)"), 3, "{}", report.finished().stderr);
     let stdout = &report.finished().stdout;
 
     let own = libraries.iter().find(|file| is_libc(file)).unwrap().canonicalize().unwrap();

@@ -8,5 +8,6 @@ pub mod kit;
 pub mod layer;
 pub mod modules;
 pub mod mounts;
+pub mod network;
 pub mod reaper;
 pub mod root;

@@ -13,6 +13,7 @@ use crate::pid1::kit;
 use crate::pid1::layer::{self, Layers};
 use crate::pid1::modules::once_there;
 use crate::pid1::mounts::{self, context};
+use crate::pid1::network;
 use crate::sys::{self, MS_BIND, MS_MOVE, MS_RDONLY};
 
 /// Where the new root is mounted before it is entered.
@@ -48,6 +49,10 @@ pub fn build(setup: &Setup) -> io::Result<(Vec<String>, Layers)> {
     let mut layers = Layers::new();
     for mount in &setup.mounts {
         attach(mount, &setup.root, &mut layers).map_err(|error| context(error, as_path(&mount.target)))?;
+    }
+    if setup.network {
+        let failed = |error: io::Error| io::Error::new(error.kind(), format!("failed to set up the network: {error}"));
+        network::bring_up().map_err(failed)?;
     }
     if let Some(kit) = &setup.kit {
         kit::unpack(kit, source_of(&kit.source)).map_err(|error| context(error, Path::new("programs of the host")))?;

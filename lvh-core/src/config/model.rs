@@ -68,6 +68,8 @@ pub struct VmDefaults {
     pub modules: Vec<String>,
     /// Resume VMs from snapshots, rather than boot each. Default: true.
     pub warm_start: bool,
+    /// Whether guests have a network. Default: false.
+    pub network: bool,
     /// What fails a test that would pass, if the kernel reports it meanwhile. Default: oopses and lockups.
     pub fail_on: Vec<KernelEventKind>,
 }
@@ -89,6 +91,7 @@ impl Default for VmDefaults {
             kernel_args: String::new(),
             modules: Vec::new(),
             warm_start: true,
+            network: false,
             fail_on: vec![KernelEventKind::Oops, KernelEventKind::Lockup],
         }
     }

@@ -32,7 +32,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -93,6 +93,8 @@ wire_struct! {
         pub shares: Vec<Share>,
         /// Mounts on top of the root, in this order.
         pub mounts: Vec<FileMount>,
+        /// Set up the network card; QEMU's network is 10.0.2.0/24, with the host at .2 and a name server at .3.
+        pub network: bool,
         /// Programs of the host that may need more than the root has.
         pub kit: Option<Kit>,
         /// The program and its arguments that become the first process once all is mounted; none: lvh-init stays that.

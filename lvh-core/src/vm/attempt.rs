@@ -53,6 +53,7 @@ impl Attempt<'_> {
         let tty = self.spec.kernel.arch.console();
         let mut devices = vec![Device::Console { fd: console, tty }, Device::Qmp { fd: monitor }, channel];
         devices.extend(shares);
+        devices.extend(self.spec.network.then_some(Device::Net));
         devices.extend(self.spec.root.device());
         devices.extend(self.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
         devices

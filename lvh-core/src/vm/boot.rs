@@ -139,6 +139,7 @@ impl Attempt<'_> {
             root: self.spec.root.on_the_wire(share),
             shares: shares.shares.clone(),
             mounts: file_mounts(self.spec, share, self.kit, mirrors),
+            network: self.spec.network,
             kit: self.kit.map(|kit| kit.on_the_wire(share)),
             init: self.spec.init.iter().map(|word| Bytes(word.as_bytes().to_vec())).collect(),
         })

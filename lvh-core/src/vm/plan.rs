@@ -55,6 +55,7 @@ impl<'a> Plan<'a> {
         let drivers = Drivers::of(&spec.kernel)?;
         drivers.check(&spec.kernel, &spec.modules)?;
         check_root(spec, &drivers)?;
+        check_network(spec, &drivers)?;
         let offers = HostOffers::here(spec.kernel.arch);
         let transport = Candidates::survey(offers, |driver| drivers.find(driver)).choose(spec)?;
         let remembered = Remembered::open(&store.state(accel::STATE)?);
@@ -129,6 +130,18 @@ fn check_root(spec: &VmSpec, drivers: &Drivers) -> Result<()> {
         Some(why) => {
             let (kernel, path) = (&spec.kernel.name, path.display());
             Err(Error::new(ErrorKind::Boot, format!("kernel `{kernel}` cannot mount the disk `{path}`: {why}")))
+        }
+    }
+}
+
+/// Whether the kernel has what a network needs.
+fn check_network(spec: &VmSpec, drivers: &Drivers) -> Result<()> {
+    match spec.drivers().iter().filter(|_| spec.network).find_map(|driver| drivers.find(driver).err()) {
+        None => Ok(()),
+        Some(why) => {
+            let message = format!("kernel `{}` cannot have a network: {why}", spec.kernel.name);
+            Err(Error::new(ErrorKind::Boot, message)
+                .with_hint("`network` of the test or of [vm], or `--network`, asks for it"))
         }
     }
 }

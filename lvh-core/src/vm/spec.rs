@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::root::rootfs::RootFs;
-use super::transport::drivers::Drivers;
+use super::transport::drivers::{Driver, Drivers, PCI};
 use crate::config::{Accel, Channel, Memory, Share, VmDefaults};
 use crate::error::Result;
 use crate::host_context::Watched;
@@ -36,6 +36,7 @@ pub struct VmSpec {
     pub(crate) replaced: Option<(PathBuf, PathBuf)>,
     pub(crate) packed: Vec<PathBuf>,
     pub(crate) packed_directories: Vec<PathBuf>,
+    pub(crate) network: bool,
     pub(crate) boot_timeout: Duration,
     pub(crate) warm_start: bool,
     pub(crate) gdb: Option<PathBuf>,
@@ -67,6 +68,7 @@ impl VmSpec {
             replaced: None,
             packed: Vec::new(),
             packed_directories: Vec::new(),
+            network: config.vm.network,
             // Who executes the guest is known only when it runs; a deadline that is too long costs nothing.
             boot_timeout: config.vm.boot_timeout.unwrap_or(VmDefaults::TIMEOUT * TCG_FACTOR),
             warm_start: config.vm.warm_start,
@@ -201,6 +203,19 @@ impl VmSpec {
     #[must_use]
     pub fn packed_directories(self, packed_directories: Vec<PathBuf>) -> Self {
         Self { packed_directories, ..self }
+    }
+
+    /// A network card on a network of QEMU's own, through which the guest reaches the host, also what listens on its loopback
+    /// alone (10.0.2.2), and what the host reaches; nothing reaches the guest. Default: `network` of `[vm]`.
+    #[must_use]
+    pub fn network(self, network: bool) -> Self {
+        Self { network, ..self }
+    }
+
+    /// What the guest's kernel needs for what is asked for beside a transport, in load order.
+    pub(crate) fn drivers(&self) -> Vec<Driver> {
+        let network = [PCI, Driver::new("virtio_net", "VIRTIO_NET", 3)].into_iter().filter(|_| self.network);
+        self.root.drivers().into_iter().chain(network).collect()
     }
 
     /// How long the guest may take from QEMU's start until it is ready. Default: `boot-timeout` of `[vm]`, else ten minutes.

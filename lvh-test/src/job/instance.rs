@@ -57,6 +57,8 @@ pub(crate) struct VmOptions {
     pub(crate) modules: Vec<String>,
     /// Appended to the kernel's command line.
     pub(crate) kernel_args: String,
+    /// Whether it has a network.
+    pub(crate) network: Option<bool>,
     /// No other test runs in this test's VM.
     pub(crate) fresh_vm: bool,
     /// The VM boots, rather than resume from a snapshot.
@@ -121,6 +123,7 @@ impl VmOptions {
             boot_timeout: options.boot_timeout_ms.map(Duration::from_millis),
             modules: options.modules.iter().map(|&module| module.to_owned()).collect(),
             kernel_args: options.kernel_args.to_owned(),
+            network: options.network,
             fresh_vm: options.fresh_vm,
             fresh_boot: options.fresh_boot,
         }

@@ -18,6 +18,7 @@ pub(crate) struct VmKey {
     pub(crate) boot_timeout: Option<Duration>,
     pub(crate) modules: Vec<String>,
     pub(crate) kernel_args: String,
+    pub(crate) network: bool,
     pub(crate) warm_start: bool,
     /// The place in the plan of a test that wants a VM for itself.
     alone: Option<usize>,
@@ -50,6 +51,7 @@ impl VmKey {
             boot_timeout: test.boot_timeout.or(vm.boot_timeout),
             modules: vm.modules.iter().chain(&test.modules).cloned().collect(),
             kernel_args: args.into_iter().filter(|args| !args.is_empty()).collect::<Vec<_>>().join(" "),
+            network: test.network.unwrap_or(vm.network),
             warm_start: vm.warm_start && !test.fresh_boot,
             alone: test.fresh_vm.then_some(job.index),
         }
@@ -94,6 +96,7 @@ mod tests {
         check(Options { boot_timeout_ms: Some(1), ..PLAIN }, false, true);
         check(Options { modules: &["tun"], ..PLAIN }, false, true);
         check(Options { kernel_args: "quiet", ..PLAIN }, false, true);
+        check(Options { network: Some(true), ..PLAIN }, false, true);
         check(Options { fresh_boot: true, ..PLAIN }, false, true);
     }
 
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn saying_what_holds_anyway_is_no_difference() {
-        let defaults = Options { memory_mib: Some(1024), accel: Some(Accel::Auto), ..PLAIN };
+        let defaults = Options { network: Some(false), memory_mib: Some(1024), accel: Some(Accel::Auto), ..PLAIN };
         check(defaults, true, true);
     }
 

@@ -218,6 +218,7 @@ impl<'a> Session<'a> {
             .accel(key.accel)
             .modules(key.modules.clone())
             .kernel_args(key.kernel_args.clone())
+            .network(key.network)
             .warm_start(key.warm_start)
             .shows(context)
             .writable(context.writable().map_err(unwritable)?)

@@ -43,6 +43,7 @@ struct Vm {
     modules: Option<List<Word<ModuleName>>>,
     fail_on: Option<List<Word<KernelEventKind>>>,
     warm_start: Option<Switch>,
+    network: Option<Switch>,
 }
 
 /// Reads the whole file; kernels and images of the file `above` it are known too, where it has none of that name.
@@ -91,6 +92,7 @@ impl From<Vm> for VmDefaults {
                 kinds => List::values(kinds, |kind| kind.0),
             },
             warm_start: vm.warm_start.map_or(defaults.warm_start, |on| on.0),
+            network: vm.network.map_or(defaults.network, |on| on.0),
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Device {
     Virtiofs { tag: String, fd: RawFd },
     /// A 9p share by QEMU, read-only.
     NineP { tag: String, path: PathBuf },
+    /// A network card on QEMU's own network, in which the guest reaches the host and what the host reaches.
+    Net,
     /// The disk that is the root. QEMU writes to a file of its own over it, which has no name.
     Disk { path: PathBuf, format: DiskFormat },
 }
@@ -71,6 +73,11 @@ impl Device {
                 let path = escape(&path.to_string_lossy());
                 let fsdev = format!("local,id={tag},path={path},security_model=none,multidevs=remap,readonly=on");
                 [pair("-fsdev", fsdev), pair("-device", format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"))].concat()
+            }
+            // No ROM: nothing boots from it, and a machine may lack the file. No IPv6: the host may have none to pass it on to.
+            Self::Net => {
+                [pair("-netdev", "user,id=net,ipv6=off"), pair("-device", "virtio-net-pci,netdev=net,romfile=")]
+                    .concat()
             }
             Self::Disk { path, format } => {
                 let path = escape(&path.to_string_lossy());
@@ -119,7 +126,7 @@ impl Device {
             | Self::VirtioSerial { fd }
             | Self::Serial { fd, .. }
             | Self::Virtiofs { fd, .. } => Some(fd),
-            Self::VhostVsock { .. } | Self::NineP { .. } | Self::Disk { .. } => None,
+            Self::VhostVsock { .. } | Self::NineP { .. } | Self::Net | Self::Disk { .. } => None,
         }
     }
 
@@ -128,6 +135,8 @@ impl Device {
         match self {
             // What nobody has mounted or opened yet has its whole state in QEMU.
             Self::Console { .. } | Self::Qmp { .. } | Self::VirtioSerial { .. } | Self::NineP { .. } => true,
+            // Its driver is there, but it is down.
+            Self::Net => true,
             // The kernel has read the partition table, and nothing else of it.
             Self::Disk { .. } => true,
             // QEMU brings the queues, and resets all connections: the guest comes again

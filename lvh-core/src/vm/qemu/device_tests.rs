@@ -75,6 +75,7 @@ fn cases() -> Vec<Case> {
              -device virtio-9p-pci,fsdev=host,mount_tag=host",
             None,
         ),
+        case(Device::Net, "-netdev user,id=net,ipv6=off -device virtio-net-pci,netdev=net,romfile=", None),
     ]
 }
 

@@ -44,7 +44,7 @@ impl Initramfs {
         let names = |drivers: Vec<Driver>| drivers.into_iter().map(|driver| driver.module).collect::<Vec<_>>();
         let channel = names(candidates::channel_drivers(transport.channel));
         let mut others = names(candidates::share_drivers(transport.share));
-        others.extend(names(spec.root.drivers()));
+        others.extend(names(spec.drivers()));
         others.extend(OPTIONAL);
         others.extend(spec.modules.iter().map(String::as_str));
         let init = Init::of(spec.kernel.arch)?;
