@@ -40,6 +40,7 @@ static DISK: LazyLock<PathBuf> = LazyLock::new(|| {
     for applet in ["sh", "mount", "sync", "poweroff", "ip", "nc", "ls", "uname", "cat", "touch"] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
+    symlink("../sbin/init", tree.join("bin/own")).unwrap();
     fs::File::create(&disk).unwrap().set_len(32 << 20).unwrap();
     do_run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(&disk));
     disk
@@ -109,7 +110,7 @@ fn spawn(mut command: Command) -> (Child, impl BufRead) {
 /// The first that boots has what the host gives it, answers on its port, ends QEMU, and leaves no trace.
 #[test]
 fn an_image_boots_and_is_not_changed() {
-    let script = "echo the host says $(cat /host/word); echo words: $*; uname -r > /host/release
+    let script = "echo I am $0; echo the host says $(cat /host/word); echo words: $*; uname -r > /host/release
         ls /lib/modules/$(uname -r) > /host/modules; touch /written && echo root is writable
         ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; echo listening; echo from the guest | nc -l -p 80";
     let dir = prepare("plain", script);
@@ -117,10 +118,11 @@ fn an_image_boots_and_is_not_changed() {
     let (before, port) = (fs::read(&*DISK).unwrap(), free_port());
     let forward = format!("{port}:80");
     let image = DISK.to_str().unwrap();
-    let args = ["--image", image, "--kernel", "6.12", "--append", "a=b word", "-p", &forward];
+    let args = ["--image", image, "--kernel", "6.12", "--append", "init=/bin/own a=b word", "-p", &forward];
     let (mut qemu, mut console) = spawn(lvh_run(&dir, &args));
     let said = read_up_to(&mut console, "listening");
     assert!(said.contains("the host says good morning"), "{said}");
+    assert!(said.contains("I am /bin/own"), "{said}");
     assert!(said.contains("words: word"), "{said}");
     assert!(said.contains("root is writable"), "{said}");
     let mut answer = String::new();

@@ -29,7 +29,7 @@ The exit code is QEMU's, which is 0 also where the guest's kernel panics; 1 for 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true, mut_args(as_switch))]
 pub(crate) struct Args {
-    /// The image: a file, the name of one in `images/` of --dir, or one to pull from a registry to there [mandatory]
+    /// The image: a file, the name of one in `images/` of --dir or in lvh.toml, or one to pull from a registry to there [mandatory]
     #[arg(long, value_name = "IMAGE", allow_hyphen_values = true, value_hint = clap::ValueHint::FilePath)]
     image: Option<OsString>,
     /// The data directory, with images in `images/`
@@ -113,14 +113,13 @@ impl Args {
         if self.rw && self.snapshot {
             return Err(usage("--rw and --snapshot exclude each other").into());
         }
-        let images =
-            image::Wanted { dir: Path::new(&self.dir), arch, pull: self.pull_image, shown_only: self.qemu_cmd_print };
-        let image = images.find(image)?;
         let here = std::env::current_dir().map_err(|error| Error::io("find the working directory", error))?;
         let config = Config::for_process(&here)?;
+        let (dir, shown_only) = (Path::new(&self.dir), self.qemu_cmd_print);
+        let image = image::Wanted { dir, arch, pull: self.pull_image, shown_only, config: &config }.find(image)?;
         let hypervisor = self.hypervisor(arch, &config)?;
         let modules = given(self.kernel_modules);
-        let wanted = Wanted { arch, device, append: self.append, modules, shown_only: self.qemu_cmd_print };
+        let wanted = Wanted { arch, device, append: self.append, modules, shown_only };
         let Boot { kernel, modules } = match self.kernel.filter(|kernel| !kernel.is_empty()) {
             Some(name) => wanted.find(&name, &config)?,
             None => Boot { kernel: None, modules: wanted.modules },

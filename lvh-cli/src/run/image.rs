@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
 use lvh_core::run::Image;
-use lvh_core::{Arch, Error, ErrorKind};
+use lvh_core::{Arch, Config, Error, ErrorKind, ImageSource, image};
 use lvh_oci::{Architecture, Compressed, Platform, Source};
 
 use crate::{oci, terminal};
@@ -21,21 +21,40 @@ pub(super) struct Wanted<'a> {
     pub(super) pull: bool,
     /// Its call is only shown: it need not exist, unless it would be pulled.
     pub(super) shown_only: bool,
+    /// What has images of its own.
+    pub(super) config: &'a Config,
 }
 
 impl Wanted<'_> {
-    /// The image called `name`: a file, one of the data directory, or one that is pulled to there.
+    /// The image called `name`: a file, one of the data directory or of `lvh.toml`, or one that is pulled to the former.
     pub(super) fn find(&self, name: &OsStr) -> anyhow::Result<Image> {
         let file = Path::new(name);
-        let in_dir = in_data_dir(file, self.dir).filter(|in_dir| exists(in_dir));
-        let image = match (exists(file), in_dir) {
-            (true, _) => Image::open(file)?,
-            (false, Some(in_dir)) => Image::open(&in_dir)?,
-            (false, None) if self.pull && is_reference(name) => Image::open(&self.pull(&name.to_string_lossy())?)?,
-            (false, None) if self.shown_only && !self.pull => Image::named(file),
-            (false, None) => return Err(nowhere(file, self.dir).into()),
+        let path = match self.at_hand(file)? {
+            Some(path) => path,
+            None if self.pull && is_reference(name) => self.pull(&name.to_string_lossy())?,
+            None if self.shown_only && !self.pull => file.to_owned(),
+            None => return Err(nowhere(file, self.dir).into()),
         };
-        Ok(image)
+        Ok(if self.shown_only { Image::named(&path) } else { Image::open(&path)? })
+    }
+
+    fn at_hand(&self, name: &Path) -> lvh_core::Result<Option<PathBuf>> {
+        if exists(name) {
+            return Ok(Some(name.to_owned()));
+        }
+        let in_dir = in_data_dir(name, self.dir).filter(|in_dir| exists(in_dir));
+        let known = name.to_str().filter(|name| self.config.image_names().iter().any(|known| known == name));
+        match (in_dir, known) {
+            (Some(in_dir), _) => Ok(Some(in_dir)),
+            (None, None) => Ok(None),
+            (None, Some(name)) => match self.config.image(name)? {
+                ImageSource::Path(path) => Ok(Some(path)),
+                source => {
+                    let store = self.config.store()?;
+                    image::resolve_blocking(name, &source, &store, &terminal::events()).map(|image| Some(image.path))
+                }
+            },
+        }
     }
 
     /// Pulls it, and says on standard output where it is, as the Go tool did.
