@@ -105,9 +105,21 @@ fn in_data_dir(name: &Path, dir: &Path) -> Option<PathBuf> {
 /// exist is a file that was misspelt.
 fn is_reference(name: &OsStr) -> bool {
     let Some(text) = name.to_str().filter(|text| !text.starts_with(['/', '.'])) else { return false };
-    let (first, rest) = text.split_once('/').unwrap_or(("", text));
-    let begins_with_a_registry = first == "localhost" || first.contains(['.', ':']);
-    begins_with_a_registry || rest.contains(':')
+    let says_where = ["oci:", "oci-archive:", "docker-archive:"].iter().any(|kind| text.starts_with(kind));
+    let has_a_tag = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    says_where || begins_with_a_registry(text) || has_a_tag
+}
+
+/// As Docker tells a registry from the rest of a name.
+pub(super) fn begins_with_a_registry(text: &str) -> bool {
+    let first = text.split_once('/').map_or("", |(first, _)| first);
+    let is_host =
+        first == "localhost" || first.contains('.') || first.split_once(':').is_some_and(|(_, port)| is_port(port));
+    is_host && !first.starts_with('.')
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
 }
 
 fn nowhere(name: &Path, dir: &Path) -> Error {
@@ -132,6 +144,8 @@ mod tests {
         check("kind:main", true);
         check("quay.io/lvh-images/kind@sha256:00", true);
         check("oci:layout", true);
+        check("oci:/some/layout", true);
+        check("registry:5000/kind", true);
         check("docker-archive:kind.tar", true);
         for file in ["base", "base.qcow2", "images/base.qcow2", "/a:b/base", "./kind:main", "../quay.io/x:1"] {
             check(file, false);

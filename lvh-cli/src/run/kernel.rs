@@ -7,6 +7,7 @@ use lvh_core::kernel::{self, Kernel};
 use lvh_core::run::{BootKernel, Initramfs, RootDevice};
 use lvh_core::{Arch, Config, Error, ErrorKind, Events, Result};
 
+use super::image::begins_with_a_registry;
 use crate::terminal;
 use crate::vm_command::from_here;
 
@@ -45,7 +46,11 @@ impl Wanted {
 
     fn named(&self, name: &OsStr, config: &Config, events: &Events) -> Result<Kernel> {
         let text = name.to_str().ok_or_else(|| usage(format!("kernel `{}` is no file", name.display())))?;
-        let source = config.kernel(&from_here(text.to_owned()))?;
+        let text = &match begins_with_a_registry(text) {
+            true => format!("oci:{text}"),
+            false => text.to_owned(),
+        };
+        let source = config.kernel(&from_here(text.clone()))?;
         let kernel = kernel::resolve_blocking(text, &source, &config.store()?, events)?;
         match kernel.arch == self.arch {
             true => Ok(kernel),
