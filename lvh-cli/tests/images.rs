@@ -1,8 +1,20 @@
-//! `lvh images`, in scripts: each command, what it prints and its exit code, all as the lvh that was written in Go had it.
+//! `lvh images`: in scripts all that needs no image; then what is built and what comes from a registry.
 
 #[expect(dead_code, reason = "scripts call `lvh` through a shell")]
 mod project;
 mod script;
+#[expect(dead_code, reason = "of the registry's ways in, these tests need the open one")]
+#[path = "../../lvh-oci/tests/registry/support/server.rs"]
+mod server;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use server::{Flavour, Registry};
+use tempfile::TempDir;
 
 #[test]
 fn build() {
@@ -12,4 +24,273 @@ fn build() {
 #[test]
 fn command_line() {
     script::check("images/command-line.txt");
+}
+
+/// A data directory with an image of another release than this machine's, in which every action has its part, and images that are
+/// made from it.
+const IMAGES: &str = r#"[
+{"name": "base.qcow2", "bootable": false, "variant": "minbase", "image_size": "1G", "packages": ["systemd"], "actions": [
+    {"type": "run-command", "op": {"Cmd": "set -e; passwd -d root; systemctl restart nothing; [ $$ != 1 ]; [ ! -e /proc/1/root/etc/hostname ] || ! [ /proc/1/root -ef / ]; ! echo x > /proc/sys/kernel/hostname; echo from $(id -u) > /ran"}},
+    {"type": "copy-in", "op": {"LocalPath": "copied", "RemoteDir": "/opt"}},
+    {"type": "set-hostname", "op": {"Hostname": "named"}},
+    {"type": "mkdir", "op": {"Dir": "/a/b c:d"}},
+    {"type": "upload", "op": {"File": "up:load.sh", "Dest": "/a/uploaded"}},
+    {"type": "upload", "op": {"File": "up:load.sh", "Dest": "/a/b c:d"}},
+    {"type": "chmod", "op": {"Permissions": "0705", "File": "/a/uploaded"}},
+    {"type": "append-line", "op": {"File": "/etc/lines", "Line": "first"}},
+    {"type": "append-line", "op": {"File": "/etc/lines", "Line": "$HOME 'second'"}},
+    {"type": "link", "op": {"Target": "/a/uploaded", "Link": "/a/x:/a/y"}},
+    {"type": "install-kernel", "op": {"KernelInstallDir": "kernel"}},
+    {"type": "tar-in", "op": {"TarFile": "files.tar", "RemoteDir": "/a"}}
+]},
+{"name": "child", "parent": "base.qcow2", "actions": [
+    {"type": "run-command", "op": {"Cmd": "/opt/copied/link > /child; rm /a/tarred"}}
+]},
+{"name": "bad", "parent": "base.qcow2", "actions": [
+    {"type": "mkdir", "op": {"Dir": "/until-then"}},
+    {"comment": "mine", "type": "run-command", "op": {"Cmd": "echo last words; exit 3"}}
+]},
+{"name": "slow", "parent": "base.qcow2", "actions": [
+    {"type": "run-command", "op": {"Cmd": "sleep 98765"}}
+]}
+]"#;
+
+/// All that is built shares one image from packages: that takes most of a minute.
+#[test]
+fn what_is_built() {
+    let site = Built::new();
+    // The parent is built because it is missing.
+    let output = site.lvh(&["-i", "bad"]);
+    check_failure(&site, &output);
+    let line = "image:child      cachedImageUsed:false cachedImageDeleted:\n";
+    site.check(&["-i", "child"], line);
+    check_content(&site);
+    site.check(&["-i", "child"], &line.replace("false", "true"));
+    check_two_builders(&site);
+    check_changed_file(&site);
+    check_interrupted(&site);
+}
+
+/// Its parent stays, it does not; disk and log are kept.
+fn check_failure(site: &Built, output: &Output) {
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert_eq!(out, "image:base.qcow2 cachedImageUsed:false cachedImageDeleted:\n", "{err}");
+    let said = "error: images errors:bad: building failed: action 2 (run-command: mine) failed: \
+                `action 2 (run-command: mine)` ended with exit code 3\n---- output ----\nlast words\n----------------\n";
+    assert!(err.contains(said), "{err}");
+    let failed: Vec<PathBuf> = fs::read_dir(site.path("D/images-failed")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(err.contains(&format!("is in `{}`", failed[0].display())), "{err}");
+    assert!(fs::read_to_string(failed[0].join("log")).unwrap().ends_with("last words\n"));
+    assert!(site.debugfs(&failed[0].join("bad"), "stat /until-then").contains("Type: directory"));
+    assert!(!site.path("D/images/bad").exists() && !site.path("D/images/.bad.build").exists());
+}
+
+/// What the actions of the parent and of the child have done.
+fn check_content(site: &Built) {
+    let disk = site.path("D/images/child");
+    let cat = |path: &str| site.debugfs(&disk, &format!("cat {path}"));
+    let stat = |path: &str| site.debugfs(&disk, &format!("stat {path}"));
+    assert_eq!(cat("/ran"), "from 0\n");
+    assert_eq!(cat("/child"), "script\n");
+    assert_eq!(cat("/etc/hostname"), "named\n");
+    assert_eq!(cat("/etc/lines"), "first\n$HOME 'second'\n");
+    assert_eq!(cat("/a/uploaded"), "#!/bin/sh\n");
+    assert!(stat("/a/uploaded").contains("Mode:  0705"), "{}", stat("/a/uploaded"));
+    assert!(stat("\"/a/b c:d/up:load.sh\"").contains("Mode:  0640"));
+    for link in ["/a/x", "/a/y"] {
+        assert!(stat(link).contains("Fast link dest: \"/a/uploaded\""), "{}", stat(link));
+    }
+    assert!(stat("/vmlinuz").contains("Fast link dest: \"/boot/vmlinuz-1.2\""));
+    assert_eq!(cat("/boot/vmlinuz-1.2") + &cat("/usr/lib/modules/1.2/modules.dep"), "kernelmodules");
+    assert_eq!(stat("/a/tarred"), "", "the child removed it");
+    // Of the host, and of what was only needed to build.
+    assert_eq!(cat("/etc/resolv.conf"), "nameserver 10.0.2.3\n");
+    for path in ["/usr/sbin/policy-rc.d", "/etc/apt/apt.conf.d/99mmdebstrap", "/run/lvh", "/var/log/dpkg.log"] {
+        assert_eq!(stat(path), "", "{path}");
+    }
+    let release = cat("/usr/lib/os-release");
+    assert!(release.contains(&format!("VERSION_CODENAME={}", site.suite)), "{release}");
+    assert_eq!(fs::metadata(&disk).unwrap().len(), 1 << 30, "as large as its parent");
+}
+
+/// Of two that want an image at once one builds it.
+fn check_two_builders(site: &Built) {
+    fs::remove_file(site.path("D/images/child")).unwrap();
+    let builders = [(); 2].map(|()| site.start(&["-i", "child"]));
+    let mut lines = builders.map(|builder| {
+        let output = builder.wait_with_output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    lines.sort();
+    let line = |cached| format!("image:child      cachedImageUsed:{cached} cachedImageDeleted:\n");
+    assert_eq!(lines, [line(false), line(true)]);
+}
+
+/// An image follows the files that it takes, where lvh made it.
+fn check_changed_file(site: &Built) {
+    let edited = IMAGES
+        .replace("/opt/copied/link > /child", "true")
+        .replace("\"name\": \"child\"", "\"name\": \"child\", \"packages\": []");
+    fs::write(site.path("D/images.json"), edited).unwrap();
+    let image = site.path("D/images/child").display().to_string();
+    let why = format!("image '{image}' was made of something else than it is configured to be");
+    site.check(&["-i", "child"], &format!("image:child      cachedImageUsed:false cachedImageDeleted:{why}\n"));
+}
+
+/// Nothing runs on and nothing is left when somebody wants lvh to end; nothing runs on when it is killed.
+fn check_interrupted(site: &Built) {
+    let names = |site: &Built| {
+        let names = fs::read_dir(site.path("D/images")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains("slow") && !name.ends_with(".lock")).collect::<Vec<_>>()
+    };
+    for signal in [libc::SIGKILL, libc::SIGINT] {
+        let mut builder = site.start(&["-i", "slow"]);
+        wait_for(&mut builder, true);
+        // SAFETY: kill takes plain numbers.
+        unsafe { libc::kill(builder.id().cast_signed(), signal) };
+        wait_for(&mut builder, false);
+        let output = builder.wait_with_output().unwrap();
+        if signal == libc::SIGINT {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.ends_with("error: images errors:slow: stopped\n"), "{said}");
+            assert_eq!(names(site), [""; 0]);
+        }
+    }
+    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(".build"));
+}
+
+/// Waits until the command of the slow image runs, or does not.
+fn wait_for(builder: &mut Child, running: bool) {
+    let start = Instant::now();
+    let runs = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        processes
+            .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+            .any(|line| line == b"sleep\098765\0")
+    };
+    while runs() != running {
+        assert!(start.elapsed() < Duration::from_secs(120), "waiting for {running}");
+        assert!(!running || builder.try_wait().unwrap().is_none(), "it ended");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// The data directory.
+struct Built {
+    dir: TempDir,
+    suite: &'static str,
+}
+
+impl Built {
+    fn new() -> Self {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let release = fs::read_to_string("/etc/os-release").unwrap();
+        let suite = if release.contains("trixie") { "bookworm" } else { "trixie" };
+        let site = Self { dir, suite };
+        let files = [
+            ("images.json", IMAGES),
+            ("copied/script", "echo script\n"),
+            ("up:load.sh", "#!/bin/sh\n"),
+            ("kernel/boot/vmlinuz-1.2", "kernel"),
+            ("kernel/lib/modules/1.2/modules.dep", "modules"),
+            ("tarred", "of the archive"),
+        ];
+        for (name, text) in files {
+            let path = site.path("D").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let prepare =
+            "chmod 755 copied/script; ln -s script copied/link; chmod 640 up:load.sh; tar -cf files.tar tarred";
+        assert!(Command::new("sh").args(["-c", prepare]).current_dir(site.path("D")).status().unwrap().success());
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, args: &[impl AsRef<str>]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
+        command.args(["images", "--dir", "D", "build", "--pkg-repo", self.suite]);
+        command.args(args.iter().map(AsRef::as_ref)).current_dir(self.dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn lvh(&self, args: &[impl AsRef<str>]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn start(&self, args: &[impl AsRef<str>]) -> Child {
+        self.command(args).spawn().unwrap()
+    }
+
+    #[track_caller]
+    fn check(&self, args: &[&str], stdout: &str) {
+        let output = self.lvh(args);
+        let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        assert_eq!((output.status.code(), out.as_str()), (Some(0), stdout), "{err}");
+    }
+
+    /// What debugfs prints of a disk.
+    fn debugfs(&self, disk: &Path, request: &str) -> String {
+        let mut command = Command::new("debugfs");
+        command.env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");
+        String::from_utf8(command.args(["-R", request]).arg(disk).output().unwrap().stdout).unwrap()
+    }
+}
+
+/// Images go to a registry and come back; what was changed meanwhile is kept.
+#[test]
+fn push_and_pull() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let registry = Registry::start(&Flavour::Open);
+    let path = |name: &str| dir.path().join(name);
+    let lvh = |line: &str, code: i32| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
+        command.args(line.replace("REPO", &registry.name("images")).split(' ')).current_dir(dir.path());
+        let output = command.env("HOME", dir.path()).env_remove("LVH_DATA_DIR").output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(output.status.code(), Some(code), "{line}: {err}");
+        (out, err.replace(&registry.name("images"), "REPO"))
+    };
+    let read = |name: &str| fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    fs::create_dir_all(path("S/images")).unwrap();
+    fs::write(path("S/images/base.qcow2"), "one").unwrap();
+    let (pushed, _) = lvh("images push --dir S -i base.qcow2 REPO:main", 0);
+    assert!(pushed.contains("images:main@sha256:"), "{pushed}");
+
+    lvh("images pull --cache --platform=linux/amd64 --dir D REPO:main and more", 0);
+    assert_eq!(read("D/images/base.qcow2"), "one");
+    assert!(path("D/images/base.qcow2.zst").is_file());
+    assert!(lvh("images pull --dir D REPO:main", 0).1.contains("is in `D/images` already"));
+
+    // Another image under the same tag takes the place of what is as it came.
+    fs::write(path("S/images/base.qcow2"), "two").unwrap();
+    lvh("images push --dir S -i base.qcow2 REPO:main", 0);
+    lvh("images pull --dir D REPO:main", 0);
+    assert_eq!(read("D/images/base.qcow2"), "two");
+    assert!(!path("D/images/base.qcow2.local-1").exists());
+
+    // What was changed here is kept.
+    fs::write(path("D/images/base.qcow2"), "mine").unwrap();
+    let said = lvh("images pull --dir D REPO:main", 0).1;
+    assert!(said.contains("was changed here, or is from elsewhere: it is `D/images/base.qcow2.local-1` now"), "{said}");
+    assert_eq!(
+        (read("D/images/base.qcow2"), read("D/images/base.qcow2.local-1")),
+        ("two".to_owned(), "mine".to_owned())
+    );
+
+    let platform = "error: `REPO:main` has nothing for linux/arm64 (it has: linux/amd64)\n";
+    assert!(lvh("images pull --dir D --platform linux/arm64 REPO:main", 1).1.contains(platform));
+    assert!(lvh("images push --dir S -i ../base REPO:main", 1).1.contains("there is no image `S/images/../base`"));
+    let mut left: Vec<_> = fs::read_dir(path("D/images")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    let expected =
+        [".base.qcow2.pulled", ".pull.lock", "base.qcow2", "base.qcow2.local-1", "base.qcow2.zst"].map(Into::into);
+    assert_eq!(left, expected as [std::ffi::OsString; 5]);
 }

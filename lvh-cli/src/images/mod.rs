@@ -4,6 +4,9 @@
 
 mod build;
 mod example_config;
+mod pull;
+pub(crate) mod pulled;
+mod push;
 
 use std::process::ExitCode;
 
@@ -14,6 +17,7 @@ Examples:
   lvh images example-config > _data/images.json
   lvh images build --dir _data --pkg-repo trixie
   lvh images build --dir _data --image k8s.qcow2       it, what it is made from and what is made from it
+  lvh images pull quay.io/lvh-images/root-images:main-bookworm
 
 Options may also stand before the command: lvh images --dir _data build
 
@@ -30,6 +34,8 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(build::Args),
+    Pull(pull::Args),
+    Push(push::Args),
     ExampleConfig(example_config::Args),
 }
 
@@ -37,6 +43,8 @@ enum Command {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Build(args) => build::run(args),
+        Command::Pull(args) => pull::run(args),
+        Command::Push(args) => push::run(args),
         Command::ExampleConfig(args) => example_config::run(args),
     }?;
     Ok(ExitCode::SUCCESS)

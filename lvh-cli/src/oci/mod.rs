@@ -8,6 +8,6 @@ mod kernel;
 mod session;
 
 pub(crate) use catalog::catalog;
-pub(crate) use images::pull_images;
+pub(crate) use images::{pull_images, push, resolve};
 pub(crate) use kernel::pull_kernel;
 pub(crate) use session::failed;

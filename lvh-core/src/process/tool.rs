@@ -25,6 +25,8 @@ const PIPE_GRACE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Tool {
     name: String,
+    /// What errors call the call, instead of its name and verb.
+    called: Option<String>,
     command: Command,
     /// The exit code of a call that went well.
     success: i32,
@@ -65,6 +67,7 @@ impl Tool {
         let (deadline, grace) = (Duration::from_secs(30 * 60), Duration::ZERO);
         Self {
             name,
+            called: None,
             command,
             success: 0,
             deadline,
@@ -155,7 +158,7 @@ impl Tool {
     /// As [`Tool::run`]; shows `watch` what came out of its standard error so far, a few times a second.
     pub(crate) fn run_watching(self, watch: &mut dyn FnMut(&dyn Fn() -> String)) -> Result<String> {
         let call = self.call();
-        let Self { name, command, success, deadline, grace, log, input, inherited, stop } = self;
+        let Self { name, called: _, command, success, deadline, grace, log, input, inherited, stop } = self;
         let child = spawn(command, log, input, inherited, !grace.is_zero())
             .map_err(|e| with_hint(Error::new(ErrorKind::Io, format!("failed to start `{name}`")), e))?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -171,8 +174,16 @@ impl Tool {
         }
     }
 
+    /// Errors call it so: its words are long.
+    pub(crate) fn called(self, called: &str) -> Self {
+        Self { called: Some(called.to_owned()), ..self }
+    }
+
     /// Its name and its verb.
     fn call(&self) -> String {
+        if let Some(called) = &self.called {
+            return called.clone();
+        }
         let verb = self.command.get_args().find_map(|arg| arg.to_str().filter(|arg| !arg.starts_with('-')));
         format!("{} {}", self.name, verb.unwrap_or_default()).trim_end().to_owned()
     }

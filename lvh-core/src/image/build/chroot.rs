@@ -65,7 +65,7 @@ impl Chroot<'_> {
 
     /// Runs a program of the host in a namespace, beside the tree.
     pub(super) fn beside(&self, step: &str, words: &[&str]) -> Result<()> {
-        self.logged(step, self.namespace.tool(words)?)
+        self.logged(step, self.namespace.tool(words)?.called(step))
     }
 
     fn logged(&self, step: &str, tool: Tool) -> Result<()> {
@@ -83,6 +83,6 @@ impl Chroot<'_> {
         env.extend(proxies);
         let head = ["sh", "-c", CHROOT, "chroot.sh", places::text(&tree)?, INSIDE];
         let env: Vec<&str> = env.iter().map(String::as_str).collect();
-        self.namespace.tool(&[&head, &env[..], words].concat())
+        Ok(self.namespace.tool(&[&head, &env[..], words].concat())?.called(words[0]))
     }
 }

@@ -41,7 +41,11 @@ impl Namespace {
         let head = ["-c", ENTER, "enter.sh", self.mapper, &self.uids, &self.gids];
         // Programs of the host that only root has in PATH, such as mke2fs.
         let path = std::env::var("PATH").unwrap_or_default();
-        let tool = Tool::new("sh", "dash")?.args(head).args(words).without_vars(&["TMPDIR"]);
+        let tool = Tool::new("sh", "dash")?
+            .called(words.first().unwrap_or(&"sh"))
+            .args(head)
+            .args(words)
+            .without_vars(&["TMPDIR"]);
         Ok(tool.var("PATH", &format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")))
     }
 

@@ -2,4 +2,4 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q -y -o Dpkg::Options::=--force-confnew update
-apt-get -q -y -o Dpkg::Options::=--force-confnew install "$@"
+apt-get -q -y -o Dpkg::Options::=--force-confnew -o Dpkg::Options::=--force-unsafe-io install "$@"

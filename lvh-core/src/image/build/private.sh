@@ -1,6 +1,7 @@
 # What packages took from the machine that they were installed on, or made as a secret, is no part of an image.
 # usage: private.sh HOSTNAME     a name for an image that has none yet; empty: it keeps its own
 set -eu
+rm -f /etc/apt/apt.conf.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/99mmdebstrap
 if [ -n "$1" ]; then
     # mmdebstrap copied both, with their modes.
     rm -f /etc/hostname

@@ -18,7 +18,7 @@ pub(super) fn bootstrap(image: &ImageEntry, suite: &str, mirror: Option<&str>, c
     let include = format!("--include={include}");
     let variant = format!("--variant={}", if image.variant.is_empty() { "debootstrap" } else { &image.variant });
     let source = source(suite, mirror)?;
-    let mut words = vec!["mmdebstrap", "--mode=root", "--format=directory", &variant];
+    let mut words = vec!["mmdebstrap", "--mode=root", "--format=directory", "--dpkgopt=force-unsafe-io", &variant];
     words.extend(Some(include.as_str()).filter(|include| *include != "--include="));
     words.extend(["--", suite, text(&tree)?]);
     words.extend(source.as_deref());
