@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use lvh_core::store::Lock;
-use lvh_core::{Error, Events, Result};
+use lvh_core::{Error, Event, Events, Result};
 use lvh_oci::{Compressed, Platform, Source};
 
 use crate::oci;
@@ -35,7 +35,11 @@ pub(crate) fn pull(
     let pulled = oci::pull_images(source, platform, &scratch.0, compressed, events)?;
     let names: Vec<PathBuf> =
         pulled.files.iter().filter_map(|file| file.strip_prefix(&scratch.0).ok()).map(Path::to_owned).collect();
-    names.iter().map(|name| take(name, &scratch.0, &images, &origin, names.len(), events)).collect()
+    let take = |name| take(name, &scratch.0, &images, &origin, names.len(), events);
+    let files = names.iter().map(take).collect::<Result<_>>()?;
+    let result = format!("in `{}`", images.display());
+    events.send(Event::Done { subject: format!("`{source}`"), result });
+    Ok(files)
 }
 
 /// The images of `origin` in the directory, if all of them are there as they came.

@@ -22,9 +22,7 @@ pub(crate) fn pull_images(
     events.step(&subject, "looking for it");
     let show = shown(&subject, events);
     let work = lvh_oci::pull_images(source, platform, into, compressed, &session.blobs, &session.options, &show);
-    let pulled = session.run(work)?;
-    events.send(Event::Done { subject, result: format!("in `{}`", into.display()) });
-    Ok(pulled)
+    session.run(work)
 }
 
 /// What `source` names just now.

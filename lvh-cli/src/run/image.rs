@@ -8,6 +8,7 @@ use lvh_core::run::Image;
 use lvh_core::{Arch, Config, Error, ErrorKind, ImageSource, image};
 use lvh_oci::{Architecture, Compressed, Platform, Source};
 
+use crate::images::pulled;
 use crate::{oci, terminal};
 
 /// What the image is looked for with.
@@ -63,13 +64,11 @@ impl Wanted<'_> {
             Arch::Aarch64 => Architecture::Arm64,
             _ => Architecture::Amd64,
         };
-        let images = self.dir.join("images");
-        let pull = |source: Source| {
-            oci::pull_images(&source, Platform::linux(architecture), &images, Compressed::Removed, &terminal::events())
-        };
-        let pulled = name.parse().map_err(oci::failed).and_then(pull);
-        let pulled = pulled.map_err(|error| failed(name, error))?;
-        let file = image_among(&pulled.files).ok_or_else(|| {
+        let platform = Platform::linux(architecture);
+        let pull = |source: Source| pulled::pull(&source, platform, self.dir, Compressed::Removed, &terminal::events());
+        let files = name.parse().map_err(oci::failed).and_then(pull);
+        let files = files.map_err(|error| failed(name, error))?;
+        let file = image_among(&files).ok_or_else(|| {
             Error::new(ErrorKind::Artifact, format!("`{name}` holds no disk image in `/data/images`"))
         })?;
         terminal::output(&format!("Autodetected image {} inside {name}\n", file.display()))
