@@ -26,6 +26,7 @@ pub(crate) fn pull(
     fs::create_dir_all(&images).map_err(|error| Error::path("create", &images, error))?;
     let waiting = || events.note(format!("waiting for another process that pulls to `{}`", images.display()));
     let _alone = Lock::exclusive(&images.join(".pull.lock"), &waiting)?;
+    events.step(format!("`{source}`"), "looking for it");
     let origin = format!("{} {platform}", oci::resolve(source)?);
     if let Some(files) = present(&images, &origin, compressed)? {
         events.note(format!("`{source}` is in `{}` already", images.display()));
@@ -35,8 +36,8 @@ pub(crate) fn pull(
     let pulled = oci::pull_images(source, platform, &scratch.0, compressed, events)?;
     let names: Vec<PathBuf> =
         pulled.files.iter().filter_map(|file| file.strip_prefix(&scratch.0).ok()).map(Path::to_owned).collect();
-    let take = |name| take(name, &scratch.0, &images, &origin, names.len(), events);
-    let files = names.iter().map(take).collect::<Result<_>>()?;
+    let take = |name: &PathBuf| take(name, &scratch.0, &images, &origin, names.len(), events);
+    let files = names.iter().map(take).collect::<Result<Vec<_>>>()?;
     let result = format!("in `{}`", images.display());
     events.send(Event::Done { subject: format!("`{source}`"), result });
     Ok(files)

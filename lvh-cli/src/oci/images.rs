@@ -19,7 +19,6 @@ pub(crate) fn pull_images(
 ) -> Result<PulledImages> {
     let subject = format!("`{source}`");
     let session = Session::of(source)?;
-    events.step(&subject, "looking for it");
     let show = shown(&subject, events);
     let work = lvh_oci::pull_images(source, platform, into, compressed, &session.blobs, &session.options, &show);
     session.run(work)
