@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lvh_oci::{Architecture, Content, Pack, Platform};
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// What each use of the published action may give, and what it is otherwise.
@@ -236,6 +237,18 @@ fn make_image(dir: &Path, image: &Path) {
     do_run(Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(image));
 }
 
+/// Publishes such an image as Cilium's are, as `tiny:1.0-main` below `published`.
+fn publish_image(dir: &Path) {
+    make_image(dir, &dir.join("tiny_1.0.qcow2"));
+    do_run(Command::new("zstd").args(["-q", "--rm"]).arg(dir.join("tiny_1.0.qcow2")));
+    let name = "tiny_1.0.qcow2.zst";
+    let contents = vec![Content { from: dir.join(name), to: format!("data/images/{name}") }];
+    let platform = Platform::linux(Architecture::Amd64);
+    let pack = Pack { contents, platform, annotations: Default::default(), tag: Some("1.0-main".to_owned()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(lvh_oci::pack(pack, &dir.join("published/tiny"))).unwrap();
+}
+
 /// A kernel file of Debian's.
 fn kernel() -> String {
     let args = ["run", "--image", "none", "--pull-image=false", "--kernel", "6.12", "--qemu-cmd-print"];
@@ -249,15 +262,13 @@ fn kernel() -> String {
 fn a_job_runs_commands_in_its_vm() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (runner, kernel) = (Runner::new(dir.path()), kernel());
-    let images = dir.path().join("images/amd64/images");
-    fs::create_dir_all(&images).unwrap();
     fs::create_dir_all(dir.path().join("a b")).unwrap();
-    // As the cache brings it.
-    make_image(dir.path(), &images.join("tiny_1.0.qcow2"));
-    do_run(Command::new("zstd").args(["-q", "--rm"]).arg(images.join("tiny_1.0.qcow2")));
+    publish_image(dir.path());
+    let repository = format!("oci:{}/published", dir.path().display());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let parent = dir.path().to_str().unwrap();
-    let fixed = [("image", "tiny"), ("image-version", "1.0-main"), ("images-folder-parent", parent)];
+    let fixed = [("image-repo", &*repository), ("image", "tiny"), ("image-version", "1.0-main")];
+    let fixed = [&fixed[..], &[("images-folder-parent", parent)]].concat();
     let fixed = [&fixed[..], &[("ssh-port", &port), ("host-mount", "a b"), ("mem", "512M"), ("cpu", "1")]].concat();
     let used = |more: &[(&str, &str)]| runner.run(&[&fixed[..], more].concat());
 
@@ -278,6 +289,17 @@ fn a_job_runs_commands_in_its_vm() {
     let last = used(&[("provision", "false"), ("cmd", "echo so far; false; echo further"), ("shutdown", "true")]);
     assert_eq!((last.code, last.output.as_str()), (1, "so far\n"));
     wait_until("QEMU is gone", || !vm.exists());
+
+    // The next job has the compressed image from the cache.
+    let image = dir.path().join("images/amd64/images/tiny_1.0.qcow2");
+    let (pulled, text) = (fs::read(&image).unwrap(), image.to_str().unwrap());
+    fs::write(&image, "changed").unwrap();
+    let step = runner.steps().iter().find(|step| step["name"].as_str() == Some("Decompress cached image")).unwrap();
+    let mut values = HashMap::from([("steps.files.outputs.image".to_owned(), text.to_owned())]);
+    let mut used = Used { code: 0, output: String::new() };
+    runner.run_script(step, "", &mut values, &mut used);
+    assert_eq!(used.code, 0, "{}", used.output);
+    assert!(fs::read(&image).unwrap() == pulled);
 }
 
 /// A VM that nobody shuts down ends with the process that ran the steps.
