@@ -43,6 +43,9 @@ pub(crate) struct VmArgs {
     /// Say nothing of the VM unless something fails
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// Tell of every VM, also of one that goes on from a snapshot
+    #[arg(long, short, conflicts_with = "quiet")]
+    verbose: bool,
 }
 
 impl VmArgs {
@@ -50,6 +53,7 @@ impl VmArgs {
     pub(crate) fn resolve(self, dir: &Path) -> lvh_core::Result<Resolved> {
         let mut config = Config::for_process(dir)?;
         config.locked |= self.locked;
+        config.verbose |= self.verbose;
         config.vm.cpus = self.cpus.or(config.vm.cpus);
         config.vm.memory = self.memory.unwrap_or(config.vm.memory);
         config.vm.network |= self.network;
@@ -107,7 +111,11 @@ impl VmCommand {
     /// Boots one VM after the other and runs the command in it; the code is the first that is not 0.
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let result = runtime.block_on(self.run_on_all(&if self.quiet { Events::silent() } else { terminal::events() }));
+        let events = match self.quiet {
+            true => Events::silent(),
+            false => terminal::events().with_news_only(self.on.config.verbose),
+        };
+        let result = runtime.block_on(self.run_on_all(&events));
         // A thread that waits for a terminal's input cannot be stopped, and need not be.
         runtime.shutdown_background();
         result.map(ExitCode::from)

@@ -88,6 +88,20 @@ fn an_interrupt_reaches_the_command_and_ends_the_round() {
     assert!(stderr.contains("kernel `6.12`: exit code 42") && !stderr.contains("kernel `6.1`"), "{stderr}");
 }
 
+/// The first start takes the snapshot, where there is none yet; the next has nothing to tell.
+#[test]
+fn what_is_not_new_is_not_told() {
+    let said = |options: &[&str]| {
+        let output = lvh(&[options, &["true"]].concat()).env("LVH_SHARE", "9p").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    said(&[]);
+    assert_eq!(said(&[]), "");
+    let told = said(&["--verbose"]);
+    assert!(told.contains(" ready in ") && told.contains(", warm)\n") && told.lines().count() == 1, "{told}");
+}
+
 #[test]
 fn a_signal_while_the_vm_boots_ends_us() {
     let mut command = lvh(&["true"]);

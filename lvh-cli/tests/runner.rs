@@ -56,7 +56,12 @@ fn project(name: &str) -> PathBuf {
 fn cargo(dir: &Path, arguments: &[&str], kernels: &str) -> Output {
     let mut command = Command::new(env!("CARGO"));
     let target = host_target().to_uppercase().replace('-', "_");
-    command.args(arguments).current_dir(dir).stdin(Stdio::null()).env("CARGO_TERM_COLOR", "never");
+    command
+        .args(arguments)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .env("CARGO_TERM_COLOR", "never")
+        .env("LVH_VERBOSE", "1");
     command.env(format!("CARGO_TARGET_{target}_RUNNER"), format!("{} runner", env!("CARGO_BIN_EXE_lvh")));
     command.env("LVH_KERNELS", kernels).env("RUST_TEST_RELEASE", kernels.split(',').next().unwrap());
     for variable in ["CARGO_TARGET_DIR", "CARGO_MANIFEST_DIR", "NEXTEST", "RUSTFLAGS"] {

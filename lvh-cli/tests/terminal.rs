@@ -19,7 +19,7 @@ impl OnTerminal {
         let (ours, theirs) = open(rows, columns);
         let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
         let end = || theirs.try_clone().unwrap();
-        command.args(arguments).stdin(end()).stdout(end()).stderr(end());
+        command.args(arguments).env("LVH_VERBOSE", "1").stdin(end()).stdout(end()).stderr(end());
         // SAFETY: plain system calls between fork and exec.
         unsafe {
             command.pre_exec(|| {

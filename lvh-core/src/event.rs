@@ -45,6 +45,14 @@ pub enum Event {
         /// What came of it, such as `6.12.117+deb13-amd64`.
         result: String,
     },
+    /// A VM goes on from a snapshot, which takes no time and happens with every run: news only to who asks for it
+    /// ([`Config::verbose`](crate::Config::verbose)).
+    Resumed {
+        /// Such as ``kernel `6.12` ``.
+        subject: String,
+        /// Such as `6.12.117+deb13-amd64 ready in 0.4 s (tcg, virtio-serial, 9p, warm)`.
+        result: String,
+    },
     /// One line the user should see once, such as why KVM is not used.
     Note(String),
 }
@@ -57,6 +65,19 @@ impl Events {
     /// Sends every event to `sink`.
     pub fn new(sink: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(sink))
+    }
+
+    /// These without [`Event::Resumed`], unless `verbose`.
+    #[must_use]
+    pub fn with_news_only(self, verbose: bool) -> Self {
+        if verbose {
+            return self;
+        }
+        Self::new(move |event| {
+            if !matches!(event, Event::Resumed { .. }) {
+                self.send(event);
+            }
+        })
     }
 
     /// Drops every event.

@@ -70,7 +70,7 @@ impl Progress {
                 let line = count_line(subject, step, *done, *total, detail);
                 self.progress(subject, step, line, PLAIN_COUNT_INTERVAL, now)
             }
-            Event::Done { subject, result } => self.done(subject, result),
+            Event::Done { subject, result } | Event::Resumed { subject, result } => self.done(subject, result),
             Event::Note(line) => self.note(line),
         }
     }

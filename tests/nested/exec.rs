@@ -61,7 +61,7 @@ pub(crate) fn lvh() -> Command {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(prepare);
     let mut command = Command::new(program());
-    command.env("LVH_DATA_DIR", data_dir()).env("LVH_OFFLINE", "1");
+    command.env("LVH_DATA_DIR", data_dir()).env("LVH_OFFLINE", "1").env("LVH_VERBOSE", "1");
     command
 }
 

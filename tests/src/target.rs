@@ -41,6 +41,8 @@ impl TestTarget {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.executable);
         command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
+        // How many VMs there were is counted by what is told of each.
+        command.env("LVH_VERBOSE", "1");
         for variable in ["NEXTEST", "LVH_MODE", "RUST_TEST_THREADS", "RUST_TEST_NOCAPTURE", "CARGO_PKG_NAME"] {
             command.env_remove(variable);
         }
@@ -72,7 +74,9 @@ impl Finished {
 /// If it does not build.
 pub fn lvh() -> Command {
     static LVH: LazyLock<PathBuf> = LazyLock::new(|| built(&["build", "--package", "lvh-cli"], "lvh"));
-    Command::new(&*LVH)
+    let mut command = Command::new(&*LVH);
+    command.env("LVH_VERBOSE", "1");
+    command
 }
 
 /// The executable of the target `name`, which cargo builds with `arguments`.
@@ -89,7 +93,7 @@ fn built(arguments: &[&str], name: &str) -> PathBuf {
 /// Cargo, in this package.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("LVH_VERBOSE", "1");
     without_reports(&mut command);
     command
 }

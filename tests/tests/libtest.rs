@@ -223,6 +223,7 @@ fn run(args: &[&str]) -> Output {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env::current_exe().expect("this test has a path"));
-    command.args(args).env("LVH_KERNELS", "6.12");
+    // Each VM is told, and so counted.
+    command.args(args).env("LVH_KERNELS", "6.12").env("LVH_VERBOSE", "1");
     command
 }

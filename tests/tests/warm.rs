@@ -168,6 +168,13 @@ fn who_wants_a_boot_gets_one() {
     let ready: Vec<_> = stderr.lines().filter(|line| line.contains(" ready in ")).collect();
     assert_eq!(ready.iter().filter(|line| line.contains(", warm)")).count(), 1, "{stderr}");
     assert_eq!(ready.len(), 2, "{stderr}");
+
+    // Only what took long is told, where nobody asks for more.
+    let mut command = TRANSPORT.command();
+    command.args(["--exact", "boots_afresh", "tells"]).env_remove("LVH_VERBOSE");
+    let stderr = run(&project, &mut command).stderr;
+    let told: Vec<_> = stderr.lines().filter(|line| line.contains(" ready in ")).collect();
+    assert!(told.len() == 1 && !stderr.contains(", warm)"), "{stderr}");
 }
 
 /// On a disk with room for the kernel and not for a VM, in a mount namespace of our own.

@@ -36,6 +36,8 @@ pub struct Config {
     pub offline: bool,
     /// Never resolve a name that `lvh.lock` does not have. Default: false.
     pub locked: bool,
+    /// Tell of every VM, also of those that go on from a snapshot. Default: false.
+    pub verbose: bool,
     /// The archive of Debian kernels that name none. Default: the mirror of the machine's own apt configuration.
     pub debian_mirror: Option<String>,
     /// The file and the line of each of `default_kernels`, where they come from a file.
@@ -109,6 +111,7 @@ impl Default for Config {
             share: None,
             offline: false,
             locked: false,
+            verbose: false,
             debian_mirror: None,
             default_kernel_places: Vec::new(),
             kernels: BTreeMap::new(),

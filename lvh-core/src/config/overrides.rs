@@ -30,6 +30,8 @@ pub struct Overrides {
     pub debian_mirror: Option<String>,
     /// `LVH_WARM_START=1` or `0`.
     pub warm_start: Option<bool>,
+    /// `LVH_VERBOSE=1`.
+    pub verbose: Option<bool>,
 }
 
 impl Overrides {
@@ -59,6 +61,7 @@ impl Overrides {
             locked: env.switch("LVH_LOCKED")?,
             debian_mirror: env.raw("LVH_DEBIAN_MIRROR").map(|url| url.to_string_lossy().into_owned()),
             warm_start: env.switch("LVH_WARM_START")?,
+            verbose: env.switch("LVH_VERBOSE")?,
         })
     }
 }
@@ -89,7 +92,7 @@ impl Config {
     ///
     /// Where the file or `LVH_KERNELS` names a kernel that nothing knows.
     pub fn override_with(&mut self, overrides: Overrides) -> Result<()> {
-        let Overrides { kernels, data_dir, accel, channel, share, offline, locked, debian_mirror, warm_start } =
+        let Overrides { kernels, data_dir, accel, channel, share, offline, locked, debian_mirror, warm_start, verbose } =
             overrides;
         // Which kernels there are depends on where they are kept.
         self.data_dir = data_dir.or(self.data_dir.take());
@@ -105,6 +108,7 @@ impl Config {
         self.offline = offline.unwrap_or(self.offline);
         self.locked = locked.unwrap_or(self.locked);
         self.debian_mirror = debian_mirror.or(self.debian_mirror.take());
+        self.verbose = verbose.unwrap_or(self.verbose);
         self.vm.warm_start = warm_start.unwrap_or(self.vm.warm_start);
         Ok(())
     }

@@ -387,13 +387,14 @@ fn the_environment_wins() {
         ("LVH_SHARE", "9p"),
         ("LVH_OFFLINE", "1"),
         ("LVH_WARM_START", "0"),
+        ("LVH_VERBOSE", "1"),
     ];
     config.override_with(overrides(&vars).unwrap()).unwrap();
     assert_eq!(config.default_kernels, ["5.10", "6.1"]);
     assert_eq!(config.data_dir().unwrap(), Path::new("/data"));
     assert_eq!(config.vm.accel, Accel::Kvm);
     assert_eq!((config.channel, config.share), (Some(Channel::VirtioSerial), Some(Share::NineP)));
-    assert_eq!((config.offline, config.vm.warm_start), (true, false));
+    assert_eq!((config.offline, config.vm.warm_start, config.verbose), (true, false, true));
 }
 
 #[test]

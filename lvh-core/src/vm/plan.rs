@@ -31,7 +31,11 @@ impl Vm {
         let plan = Plan::make(spec, store);
         store.take_notes().into_iter().for_each(|note| events.note(note));
         let vm = plan?.boot(&subject, events).await?;
-        events.send(Event::Done { subject, result: vm.info().to_string() });
+        let (info, result) = (vm.info(), vm.info().to_string());
+        events.send(match info.resumed && info.snapshot_after.is_none() {
+            true => Event::Resumed { subject, result },
+            false => Event::Done { subject, result },
+        });
         Ok(vm)
     }
 }

@@ -45,7 +45,7 @@ impl<'a> Shared<'a> {
             config,
             settings,
             store: config.store()?,
-            events: Events::new(move |event| progress.progress(event)),
+            events: Events::new(move |event| progress.progress(event)).with_news_only(config.verbose),
             context: HostContext::here().map_err(|error| Error::io("find out where this test binary is", error))?,
             nocapture,
             test_events,
