@@ -490,3 +490,27 @@ fn images_have_names() {
          hint: write a table [images.\"other.one\"] with path = \"…\"",
     );
 }
+
+/// Those of the data directory are images whoever made them; what only stands in its `images.json` is not built by asking for it.
+#[test]
+fn images_of_the_data_directory_have_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir_all(data.join("images")).unwrap();
+    std::fs::write(data.join("images/pulled.qcow2"), "x").unwrap();
+    std::fs::write(data.join("images/.pulled.qcow2.made"), "x").unwrap();
+    std::fs::write(data.join("images.json"), r#"[{"name": "pulled.qcow2"}, {"name": "k8s.qcow2"}]"#).unwrap();
+    let text = "data-dir = 'data'\n[images.base]\npath = 'base.qcow2'\n";
+    let config = Config::parse(&dir.path().join("lvh.toml"), text).unwrap();
+    assert_eq!(config.image("pulled.qcow2").unwrap(), ImageSource::Path(data.join("images/pulled.qcow2")));
+    assert_eq!(config.image_names(), ["base", "k8s.qcow2", "pulled.qcow2"]);
+    let report = |name: &str| config.image(name).unwrap_err().report().replace(dir.path().to_str().unwrap(), "DIR");
+    assert_eq!(
+        report("k8s.qcow2"),
+        "image `k8s.qcow2` of `DIR/data/images.json` is not built\n\n\
+         hint: `lvh images build --dir DIR/data --image k8s.qcow2` builds it"
+    );
+    for name in ["other", "", "..", ".pulled.qcow2.made"] {
+        assert!(report(name).contains("(known: base, k8s.qcow2, pulled.qcow2)"), "{}", report(name));
+    }
+}
