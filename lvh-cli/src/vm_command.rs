@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lvh_core::config::Memory;
+use lvh_core::config::{Init, Memory};
 use lvh_core::kernel::{self, KernelSource};
 use lvh_core::vm::{Command, Vm, VmSpec};
 use lvh_core::{Config, Events, HostContext, ImageSource, image};
@@ -22,6 +22,9 @@ pub(crate) struct VmArgs {
     /// Image whose disk is the root file system: a name of lvh.toml, or a path [default: this machine's root]
     #[arg(long, short, value_name = "IMAGE")]
     image: Option<String>,
+    /// Which program is the guest's first process: lvh's own, or the image's systemd
+    #[arg(long, value_name = "INIT", requires = "image", default_value = "lvh")]
+    init: Init,
     /// Virtual CPUs [default: 2 with KVM, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: Option<u32>,
@@ -68,7 +71,7 @@ impl VmArgs {
         };
         let kernels = names.into_iter().map(|name| config.kernel(&name).map(|source| (name, source)));
         let kernels = kernels.collect::<lvh_core::Result<_>>()?;
-        Ok(Resolved { config, kernels, image })
+        Ok(Resolved { config, kernels, image, init: self.init })
     }
 }
 
@@ -79,6 +82,8 @@ pub(crate) struct Resolved {
     pub(crate) kernels: Vec<(String, KernelSource)>,
     /// None: the root is this machine's.
     pub(crate) image: Option<(String, ImageSource)>,
+    /// What the guest's first process is.
+    pub(crate) init: Init,
 }
 
 /// A path on the command line starts at the working directory, as everywhere in a shell; one in `lvh.toml` starts there.
@@ -172,6 +177,9 @@ impl VmCommand {
         let mut spec = VmSpec::new(kernel, config);
         if let Some((name, source)) = image {
             spec = spec.image(&image::resolve(name, source, &store, events).await?);
+        }
+        if self.on.init == Init::Systemd {
+            spec = spec.systemd();
         }
         let spec = spec
             .shows(&self.context)

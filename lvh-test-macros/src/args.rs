@@ -37,6 +37,7 @@ impl Args {
         let read = read_all.parse2(tokens);
         errors.take(read);
         args.check_host(errors);
+        args.check_init(errors);
         args
     }
 
@@ -117,6 +118,14 @@ impl Args {
         }
         for setting in self.settings.iter().filter(|setting| setting.spec.needs_vm) {
             errors.at(&setting.key, format!("`{}` means nothing with `host`: no VM is started", setting.spec.name));
+        }
+    }
+
+    /// The host's root is no system that starts in a guest.
+    fn check_init(&self, errors: &mut Errors) {
+        let init = self.settings.iter().find(|setting| setting.spec.name == "init" && setting.value.is_some());
+        if let Some(init) = init.filter(|_| self.images().is_empty()) {
+            errors.at(&init.key, "`init` means nothing without `image`: the host's root has no init of its own");
         }
     }
 }

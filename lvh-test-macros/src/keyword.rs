@@ -15,6 +15,12 @@ const KERNEL_EVENTS: [&str; 7] = ["oops", "warn", "lockup", "hung-task", "rcu-st
 /// Those of lvh-core's `Accel`.
 const ACCELS: [&str; 3] = ["auto", "kvm", "tcg"];
 
+/// Those of lvh-core's `Init`.
+const INITS: [&str; 2] = ["lvh", "systemd"];
+
+/// What `init` takes, for people.
+pub(crate) const EXPECTED_INIT: &str = r#"`"lvh"` or `"systemd"`"#;
+
 /// What `accel` takes, for people.
 pub(crate) const EXPECTED_ACCEL: &str = r#"`"auto"`, `"kvm"` or `"tcg"`"#;
 
@@ -58,6 +64,15 @@ pub(crate) fn accel(word: &LitStr) -> Result<Keyword> {
     }
 }
 
+/// The first process that `init` names.
+pub(crate) fn init(word: &LitStr) -> Result<Keyword> {
+    let text = word.value();
+    match INITS.contains(&text.as_str()) {
+        true => Ok(Keyword::new("Init", &text)),
+        false => Err(Error::new(word.span(), format!("unknown init `{text}`; expected {EXPECTED_INIT}"))),
+    }
+}
+
 /// `hung-task` → `HungTask`.
 fn camel_case(word: &str) -> String {
     let capital = |part: &str| part[..1].to_ascii_uppercase() + &part[1..];
@@ -69,9 +84,9 @@ mod tests {
     use std::fmt::Debug;
     use std::str::FromStr;
 
-    use lvh_core::config::{Accel, KernelEventKind};
+    use lvh_core::config::{Accel, Init, KernelEventKind};
 
-    use super::{ACCELS, KERNEL_EVENTS, camel_case};
+    use super::{ACCELS, INITS, KERNEL_EVENTS, camel_case};
 
     /// Checks that each word means the variant of `T` that we make of it.
     fn check<T: Debug + FromStr>(words: &[&str]) {
@@ -85,6 +100,7 @@ mod tests {
     fn the_words_are_lvh_cores() {
         check::<KernelEventKind>(&KERNEL_EVENTS);
         check::<Accel>(&ACCELS);
+        check::<Init>(&INITS);
         assert_eq!(KERNEL_EVENTS, KernelEventKind::NAMES);
     }
 }

@@ -36,6 +36,7 @@ use proc_macro::TokenStream;
 /// |---|---|---|
 /// | `kernel`, `kernels` | `"6.12"` or `["5.10", "6.12"]` | kernels to run on, one after the other. Default: `default-kernels` of `lvh.toml` |
 /// | `image`, `images` | `"base"` or `["base", "kind"]` | images whose disk is the root file system, each on every kernel. Default: the host's root |
+/// | `init` | `"lvh"`, `"systemd"` | the guest's first process: lvh's own, or the image's systemd |
 /// | `cpus` | `2` | virtual CPUs |
 /// | `memory` | `"512M"` | guest memory; units `K`, `M`, `G`, at least `64M` |
 /// | `accel` | `"auto"`, `"kvm"`, `"tcg"` | accelerator |

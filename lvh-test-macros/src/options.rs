@@ -41,6 +41,7 @@ pub(crate) const OPTIONS: &[Spec] = &[
     option("kernels",      Target::Field("kernels"),         VM,  value::kernels),
     option("image",        Target::Field("images"),          VM,  value::images),
     option("images",       Target::Field("images"),          VM,  value::images),
+    option("init",         Target::Field("init"),            VM,  value::init),
     option("cpus",         Target::Field("cpus"),            VM,  value::cpus),
     option("memory",       Target::Field("memory_mib"),      VM,  value::memory),
     option("accel",        Target::Field("accel"),           VM,  value::accel),

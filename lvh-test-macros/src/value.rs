@@ -114,6 +114,11 @@ pub(crate) fn accel(raw: &Raw) -> Result<Value> {
     keyword::accel(&raw.parse(keyword::EXPECTED_ACCEL)?).map(Value::Keyword)
 }
 
+/// `init = "systemd"`.
+pub(crate) fn init(raw: &Raw) -> Result<Value> {
+    keyword::init(&raw.parse(keyword::EXPECTED_INIT)?).map(Value::Keyword)
+}
+
 /// `memory = "512M"`.
 pub(crate) fn memory(raw: &Raw) -> Result<Value> {
     let literal: LitStr = raw.parse(r#"a string such as `"512M"`"#)?;

@@ -1,6 +1,6 @@
 //! A test as the attribute registers it.
 
-use lvh_core::config::{Accel, KernelEventKind};
+use lvh_core::config::{Accel, Init, KernelEventKind};
 
 /// One `#[lvh::test]` function. Built by the attribute; every field is plain data or a function pointer.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Options {
     pub kernels: &'static [&'static str],
     /// `image = ".."` or `images = [..]`; empty: the host's own root.
     pub images: &'static [&'static str],
+    /// `init = ".."`: `lvh` or `systemd`.
+    pub init: Option<Init>,
     /// `cpus = N`.
     pub cpus: Option<u32>,
     /// `memory = ".."`, in MiB.
@@ -63,6 +65,7 @@ impl Options {
     pub const DEFAULT: Self = Self {
         kernels: &[],
         images: &[],
+        init: None,
         cpus: None,
         memory_mib: None,
         accel: None,

@@ -5,7 +5,7 @@
 use std::process::{ExitCode, Termination};
 
 pub use inventory::submit;
-pub use lvh_core::config::{Accel, KernelEventKind};
+pub use lvh_core::config::{Accel, Init, KernelEventKind};
 
 pub use crate::case::{Options, TestCase};
 

@@ -58,6 +58,18 @@ fn reaches_the_host() {
     }
 }
 
+/// On a Debian that is older than the host.
+#[lvh::test(image = "debian", init = "systemd")]
+fn runs_beside_systemd() {
+    assert_eq!(read("/proc/1/comm"), "systemd\n");
+    assert_eq!(output(Command::new("systemctl").arg("is-system-running")), "running\n");
+    output(Command::new("systemctl").args(["stop", "systemd-logind"]));
+    println!("{}", read("/etc/os-release"));
+}
+
+#[lvh::test(image = "broken", init = "systemd")]
+fn never_runs() {}
+
 #[lvh::test(image = "older")]
 fn fails() {
     panic!("on purpose");

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, ToSocketAddrs};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::thread;
 
-use lvh_tests::{Finished, Project, Report, TestTarget, busybox_disk, lvh};
+use lvh_tests::{Finished, Project, Report, TestTarget, busybox_disk, empty_directory, lvh};
 
 fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
@@ -99,7 +100,10 @@ fn tests_run_on_images_with_older_libraries() {
     );
     let project = Project::new(scratch(), "images-harness", &toml);
     let mut command = project.command(&target);
-    command.env("RUST_BACKTRACE", "1").arg("--show-output").env_remove("LVH_KERNELS");
+    command
+        .env("RUST_BACKTRACE", "1")
+        .args(["--show-output", "--skip=runs_beside_systemd", "--skip=never_runs"])
+        .env_remove("LVH_KERNELS");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     command.env("LVH_TEST_PORT", listener.local_addr().unwrap().port().to_string());
     thread::spawn(move || listener.incoming().for_each(|peer| drop(peer.unwrap().write_all(b"of the host\n"))));
@@ -132,4 +136,47 @@ fn tests_run_on_images_with_older_libraries() {
     command.env("LVH_SHARE", "packed").args(["--exact", "fails"]);
     Report::of(&mut command)
         .check_failed("fails", &["images/main.rs:", "on purpose", "::fails\n", ", packed, image older"]);
+}
+
+/// Makes a disk of the tree at `dir`/tree.
+fn disk_of_tree(dir: &Path, name: &str) -> PathBuf {
+    let disk = dir.join(name);
+    fs::File::create(&disk).and_then(|disk| disk.set_len(1 << 30)).unwrap();
+    let mut mke2fs = Command::new("mke2fs");
+    assert!(mke2fs.args(["-q", "-t", "ext4", "-d"]).arg(dir.join("tree")).arg(&disk).status().unwrap().success());
+    disk
+}
+
+/// By hand: it makes an image of Debian 11, whose systemd takes a quarter of a minute to start.
+#[test]
+#[ignore = "needs root, mmdebstrap and a mirror; takes some minutes"]
+fn the_systemd_of_an_image_is_the_first_process() {
+    let dir = empty_directory(scratch(), "images-systemd");
+    let archive = dir.join("debian.tar");
+    let mut mmdebstrap = Command::new("mmdebstrap");
+    mmdebstrap.args(["--quiet", "--variant=minbase", "--include=systemd-sysv,dbus", "bullseye"]).arg(&archive);
+    assert!(mmdebstrap.status().unwrap().success());
+    fs::create_dir(dir.join("tree")).unwrap();
+    assert!(Command::new("tar").arg("-C").arg(dir.join("tree")).arg("-xf").arg(&archive).status().unwrap().success());
+    let debian = disk_of_tree(&dir, "debian.ext4");
+    let unit = "[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n";
+    let units = dir.join("tree/etc/systemd/system");
+    fs::write(units.join("broken.service"), unit).unwrap();
+    fs::create_dir_all(units.join("multi-user.target.wants")).unwrap();
+    symlink("../broken.service", units.join("multi-user.target.wants/broken.service")).unwrap();
+    let broken = disk_of_tree(&dir, "broken.ext4");
+    let toml = format!(
+        "default-kernels = ['6.12']\n[images.debian]\npath = '{}'\n[images.broken]\npath = '{}'\n",
+        debian.display(),
+        broken.display()
+    );
+    let project = Project::new(scratch(), "images-beside-systemd", &toml);
+    let mut command = project.command(&TestTarget::build("in_images"));
+    command.args(["--show-output", "runs_beside_systemd", "never_runs"]).env_remove("LVH_KERNELS");
+    let report = Report::of(&mut command);
+    let (stdout, stderr) = (&report.finished().stdout, &report.finished().stderr);
+    assert_eq!(report.result("runs_beside_systemd"), "ok", "{stdout}\n{stderr}");
+    assert!(report.block("runs_beside_systemd").contains("(bullseye)"), "{stdout}");
+    report.check_failed("never_runs", &["the VM did not start: units of the image's systemd failed: broken.service"]);
+    assert!(stderr.contains("Process: ") && stderr.contains("ExecStart=/bin/false"), "{stderr}");
 }

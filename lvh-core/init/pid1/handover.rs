@@ -1,9 +1,12 @@
 //! Making another program the first process.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::guest::wire::Bytes;
@@ -22,6 +25,7 @@ pub fn hand_over(argv: &[Bytes]) -> io::Result<()> {
     if argv.is_empty() {
         return Ok(());
     }
+    mask_units(Path::new("/run/systemd/system"))?;
     // Closed by exec where that works.
     let (mut failure, failed) = io::pipe()?;
     if sys::fork()? != 0 {
@@ -33,6 +37,22 @@ pub fn hand_over(argv: &[Bytes]) -> io::Result<()> {
     let mut why = String::new();
     failure.read_to_string(&mut why)?;
     if why.is_empty() { Ok(()) } else { Err(io::Error::other(why)) }
+}
+
+/// What of systemd makes no sense here: consoles to log in, which wait for a device that nobody may announce; questions at the
+/// first start; device nodes that are there already (`devices.rs`), for which a small image lacks kmod.
+const MASKED: [&str; 3] = ["serial-getty@.service", "systemd-firstboot.service", "kmod-static-nodes.service"];
+
+/// Masks them for a systemd, which other inits do not read (systemd.unit(5)).
+fn mask_units(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    for unit in MASKED {
+        match symlink("/dev/null", dir.join(unit)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Never returns: tells what keeps it from becoming the program, and waits for the end.

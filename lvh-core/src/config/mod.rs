@@ -28,4 +28,4 @@ pub use kernels_json::{KernelEntry, KernelsFile};
 pub use model::{Config, VmDefaults};
 pub use overrides::Overrides;
 pub(crate) use value::pattern_matches;
-pub use value::{Accel, Channel, EnvPattern, Expected, KernelEventKind, Memory, Share, parse_duration};
+pub use value::{Accel, Channel, EnvPattern, Expected, Init, KernelEventKind, Memory, Share, parse_duration};

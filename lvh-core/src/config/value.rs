@@ -68,6 +68,16 @@ keywords! {
 }
 
 keywords! {
+    /// Which program is a guest's first process.
+    Init {
+        /// lvh's own.
+        Lvh = "lvh",
+        /// The image's systemd.
+        Systemd = "systemd",
+    }
+}
+
+keywords! {
     /// How host and guest talk.
     Channel {
         /// vsock through the kernel's own device.

@@ -23,6 +23,7 @@ mod root;
 mod running;
 mod snapshot;
 mod spec;
+mod systemd;
 pub(crate) mod transport;
 
 pub use crate::guest::client::command::Command;

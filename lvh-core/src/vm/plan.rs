@@ -1,6 +1,7 @@
 //! What is decided before a boot, and which accelerators are tried.
 
 use std::os::unix::net::UnixListener;
+use std::time::Instant;
 
 use super::attempt::Attempt;
 use super::failure::Failure;
@@ -13,6 +14,7 @@ use super::root::rootfs::RootFs;
 use super::running::Vm;
 use super::snapshot::start;
 use super::spec::VmSpec;
+use super::systemd;
 use super::transport::candidates::{Candidates, HostOffers, Transport};
 use super::transport::drivers::Drivers;
 use crate::config::Accel;
@@ -30,9 +32,16 @@ impl Vm {
         let subject = format!("kernel `{}`", spec.kernel.name);
         let plan = Plan::make(spec, store);
         store.take_notes().into_iter().for_each(|note| events.note(note));
-        let vm = plan?.boot(&subject, events).await?;
+        let mut vm = plan?.boot(&subject, events).await?;
+        if spec.waits_for_systemd {
+            events.step(&subject, "waiting for the image's systemd");
+            let begin = Instant::now();
+            systemd::wait_until_up(&vm, spec.boot_timeout).await?;
+            vm.info.ready_after += begin.elapsed();
+        }
         let (info, result) = (vm.info(), vm.info().to_string());
-        events.send(match info.resumed && info.snapshot_after.is_none() {
+        // A systemd that took its time is news.
+        events.send(match info.resumed && info.snapshot_after.is_none() && !spec.waits_for_systemd {
             true => Event::Resumed { subject, result },
             false => Event::Done { subject, result },
         });

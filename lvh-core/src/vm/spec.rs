@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::root::rootfs::RootFs;
+use super::systemd;
 use super::transport::drivers::{Driver, Drivers, PCI};
 use crate::config::{Accel, Channel, Memory, Share, VmDefaults};
 use crate::error::Result;
@@ -22,6 +23,7 @@ pub struct VmSpec {
     /// What the user calls the disk that is the root, and its short digest.
     pub(crate) image: Option<String>,
     pub(crate) init: Vec<OsString>,
+    pub(crate) waits_for_systemd: bool,
     pub(crate) cpus: Option<u32>,
     pub(crate) memory: Memory,
     pub(crate) accel: Accel,
@@ -54,6 +56,7 @@ impl VmSpec {
             root: RootFs::default(),
             image: None,
             init: Vec::new(),
+            waits_for_systemd: false,
             cpus: config.vm.cpus,
             memory: config.vm.memory,
             accel: config.vm.accel,
@@ -105,6 +108,13 @@ impl VmSpec {
     #[must_use]
     pub fn init(self, argv: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         Self { init: argv.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The root's systemd is the guest's first process, and has started all that it is to start before the VM is there.
+    /// Default: no.
+    #[must_use]
+    pub fn systemd(self) -> Self {
+        Self { waits_for_systemd: true, ..self.init([systemd::PROGRAM]) }
     }
 
     /// Virtual CPUs. Default: `cpus` of `[vm]`, else 2 with KVM and 1 under TCG.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lvh_core::config::{Accel, KernelEventKind};
+use lvh_core::config::{Accel, Init, KernelEventKind};
 use serde::{Deserialize, Serialize};
 
 use super::keywords;
@@ -44,6 +44,9 @@ pub(crate) struct Instance {
 pub(crate) struct VmOptions {
     /// The image whose disk is the root; `None`: the host's own root.
     pub(crate) image: Option<String>,
+    /// The first process.
+    #[serde(with = "keywords::one")]
+    pub(crate) init: Option<Init>,
     /// Virtual CPUs.
     pub(crate) cpus: Option<u32>,
     /// Memory, in MiB.
@@ -117,6 +120,7 @@ impl VmOptions {
     fn of(options: &Options, image: Option<&str>) -> Self {
         Self {
             image: image.map(str::to_owned),
+            init: options.init,
             cpus: options.cpus,
             memory_mib: options.memory_mib,
             accel: options.accel,

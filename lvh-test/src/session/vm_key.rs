@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lvh_core::Config;
-use lvh_core::config::{Accel, Memory};
+use lvh_core::config::{Accel, Init, Memory};
 
 use crate::job::{Job, place};
 
@@ -12,6 +12,7 @@ use crate::job::{Job, place};
 pub(crate) struct VmKey {
     pub(crate) kernel: String,
     pub(crate) image: Option<String>,
+    pub(crate) init: Init,
     pub(crate) cpus: Option<u32>,
     pub(crate) memory: Memory,
     pub(crate) accel: Accel,
@@ -45,6 +46,7 @@ impl VmKey {
         Self {
             kernel: job.instance.kernel.clone().expect("a test in a VM has a kernel"),
             image: test.image.clone(),
+            init: test.init.unwrap_or(Init::Lvh),
             cpus: test.cpus.or(vm.cpus),
             memory: test.memory_mib.map_or(vm.memory, Memory::from_mib),
             accel: test.accel.unwrap_or(vm.accel),
@@ -63,7 +65,7 @@ mod tests {
     use std::time::Duration;
 
     use lvh_core::Config;
-    use lvh_core::config::{Accel, KernelEventKind, Memory};
+    use lvh_core::config::{Accel, Init, KernelEventKind, Memory};
 
     use super::VmKey;
     use crate::case::Options;
@@ -90,6 +92,7 @@ mod tests {
     fn what_is_another_vm() {
         assert_ne!(key_of(0, "6.1", PLAIN), key_of(0, "6.12", PLAIN));
         check(Options { images: &["base"], ..PLAIN }, false, true);
+        check(Options { init: Some(Init::Systemd), ..PLAIN }, false, true);
         check(Options { cpus: Some(2), ..PLAIN }, false, true);
         check(Options { memory_mib: Some(512), ..PLAIN }, false, true);
         check(Options { accel: Some(Accel::Tcg), ..PLAIN }, false, true);

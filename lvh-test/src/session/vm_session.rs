@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lvh_core::config::{KernelEventKind, Share, VmDefaults};
+use lvh_core::config::{Init, KernelEventKind, Share, VmDefaults};
 use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
@@ -211,6 +211,9 @@ impl<'a> Session<'a> {
         let mut spec = VmSpec::new(kernel, config);
         if let Some((name, source)) = image {
             spec = spec.image(&image::resolve(name, &source, store, events).await?);
+        }
+        if key.init == Init::Systemd {
+            spec = spec.systemd();
         }
         let programs = context.programs(spec.root_fs());
         spec = spec

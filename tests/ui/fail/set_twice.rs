@@ -7,4 +7,10 @@ fn one_and_many() {}
 #[lvh::test(image = "a", images = ["b"])]
 fn image_and_images() {}
 
+#[lvh::test(init = "systemd")]
+fn init_of_the_host() {}
+
+#[lvh::test(image = "a", init = "upstart")]
+fn init_of_old() {}
+
 fn main() {}
