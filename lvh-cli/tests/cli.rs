@@ -113,8 +113,10 @@ fn each_command_has_its_manual_page() {
     let help = String::from_utf8(project.lvh(&["--help"], &[]).stdout).unwrap();
     let mut expected: Vec<String> = commands(&help).iter().map(|command| format!("lvh-{command}.1")).collect();
     expected.push("lvh.1".to_owned());
-    let help = String::from_utf8(project.lvh(&["kernels", "--help"], &[]).stdout).unwrap();
-    expected.extend(commands(&help).iter().map(|command| format!("lvh-kernels-{command}.1")));
+    for group in ["images", "kernels"] {
+        let help = String::from_utf8(project.lvh(&[group, "--help"], &[]).stdout).unwrap();
+        expected.extend(commands(&help).iter().map(|command| format!("lvh-{group}-{command}.1")));
+    }
     expected.sort();
     let files = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut files: Vec<String> = files.collect();
