@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod exec;
 mod exit;
+mod gc;
 mod go_style;
 mod images;
 mod kernels;
@@ -13,6 +14,7 @@ mod oci;
 mod relay;
 mod run;
 mod runner;
+mod sizes;
 mod terminal;
 mod update;
 mod version;
@@ -39,6 +41,7 @@ enum Command {
     Attach(attach::Args),
     Doctor(doctor::Args),
     Update(update::Args),
+    Gc(gc::Args),
     #[command(visible_aliases = ["kernel", "k"])]
     Kernels(kernels::Args),
     Run(Box<run::Args>),
@@ -64,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Attach(args) => attach::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Update(args) => update::run(args),
+        Command::Gc(args) => gc::run(args),
         Command::Kernels(args) => kernels::run(args),
         Command::Run(args) => run::run(*args),
         Command::Images(args) => images::run(args),

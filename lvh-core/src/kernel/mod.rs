@@ -16,6 +16,7 @@ mod from_tarball;
 mod from_web;
 pub mod git;
 mod image;
+pub mod inventory;
 mod local;
 mod modules;
 pub mod options;

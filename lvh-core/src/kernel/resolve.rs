@@ -82,8 +82,9 @@ fn run(name: &str, source: &KernelSource, store: &Store, events: &Events, newest
 /// It is no kernel; those of reading.
 pub fn look_at(path: &Path, store: &Store) -> Result<Kernel> {
     let local = local::at(path)?;
-    let (modules_key, modules) = gathered(&local, store)?;
+    let (modules_key, modules, in_use) = gathered(&local, store)?;
     Ok(Kernel {
+        in_use,
         name: path.display().to_string(),
         identity: local.image.display().to_string(),
         key: Key::of(["seen", &stamp(&local.image), &modules_key]).to_string(),
@@ -97,13 +98,13 @@ pub fn look_at(path: &Path, store: &Store) -> Result<Kernel> {
 }
 
 /// Its modules in one tree, and what tells them from others.
-fn gathered(local: &LocalKernel, store: &Store) -> Result<(String, Option<PathBuf>)> {
+fn gathered(local: &LocalKernel, store: &Store) -> Result<(String, Option<PathBuf>, Vec<Entry>)> {
     Ok(match &local.modules {
-        LocalModules::None => (String::new(), None),
-        LocalModules::Installed(dir) => (installed_stamp(dir), Some(dir.clone())),
+        LocalModules::None => (String::new(), None, Vec::new()),
+        LocalModules::Installed(dir) => (installed_stamp(dir), Some(dir.clone()), Vec::new()),
         LocalModules::Built(root) => {
             let gathered = built::gather(root, &local.release, store)?;
-            gathered.map_or_else(Default::default, |(key, dir)| (key.to_string(), Some(dir)))
+            gathered.map_or_else(Default::default, |(key, dir, entry)| (key.to_string(), Some(dir), vec![entry]))
         }
     })
 }
@@ -166,7 +167,8 @@ impl Resolver<'_> {
         let entry = from_web::fetch(&self.0, source)?;
         let kernel = local::at(&entry.path().join("kernel")).and_then(|found| self.local(found))?;
         let sha256 = source.sha256.as_ref().map(ToString::to_string).unwrap_or_default();
-        Ok(Kernel { identity: format!("{} sha256:{sha256}", source.url), ..kernel })
+        let in_use = kernel.in_use.into_iter().chain([entry]).collect();
+        Ok(Kernel { identity: format!("{} sha256:{sha256}", source.url), in_use, ..kernel })
     }
 
     /// The kernel that an entry of the store holds.
@@ -184,18 +186,21 @@ impl Resolver<'_> {
             arch: Arch::HOST,
             release,
             image,
+            in_use: extracted.entry.into_iter().chain([entry.clone()]).collect(),
         })
     }
 
     fn local(&self, local: LocalKernel) -> Result<Kernel> {
         let digest = self.digest(&local.image)?;
-        let image = if local.packed { self.unpack(&local.image, &digest)? } else { local.image.clone() };
+        let unpacked = if local.packed { Some(self.unpack(&local.image, &digest)?) } else { None };
+        let image = unpacked.as_ref().map_or_else(|| local.image.clone(), |entry| entry.path().join("image"));
         let extracted = self.extract(&image, &digest)?;
         if extracted.vmlinux.is_none() && local.arch == Arch::X86_64 && is_elf(&image) {
             return Err(no_entry(&local.image));
         }
-        let (modules_key, modules) = gathered(&local, self.0.store)?;
+        let (modules_key, modules, in_use) = gathered(&local, self.0.store)?;
         Ok(Kernel {
+            in_use: in_use.into_iter().chain(extracted.entry).chain(unpacked).collect(),
             name: self.0.name.to_owned(),
             identity: format!("{} sha256:{digest}", local.image.display()),
             key: Key::of(["local", digest.as_str(), &modules_key]).to_string(),
@@ -208,15 +213,14 @@ impl Resolver<'_> {
         })
     }
 
-    /// The image in the packed file `packed`, whose digest is `key`.
-    fn unpack(&self, packed: &Path, key: &Key) -> Result<PathBuf> {
+    /// The entry with the `image` in the packed file `packed`, whose digest is `key`.
+    fn unpack(&self, packed: &Path, key: &Key) -> Result<Entry> {
         let start = || self.0.events.step(self.0.subject, "unpacking the kernel image");
-        let entry = self.0.store.populate("unpacked", key, &start, |staging| {
+        self.0.store.populate("unpacked", key, &start, |staging| {
             start();
             let image = staging.entry().join("image");
             fs::write(&image, local::unpacked(packed)?).map_err(|e| Error::path("write", &image, e))
-        })?;
-        Ok(entry.path().join("image"))
+        })
     }
 
     fn extract(&self, image: &Path, key: &Key) -> Result<Extracted> {

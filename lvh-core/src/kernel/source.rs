@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use super::build::BuildSpec;
 use super::git::GitUrl;
 use crate::Arch;
-use crate::store::Key;
+use crate::store::{Entry, Key};
 
 /// Where a kernel comes from: the checked form of a `[kernels.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +141,8 @@ pub struct Kernel {
     pub config: Option<PathBuf>,
     /// The module tree: the directory that is `/lib/modules/RELEASE` for this kernel, where it has one.
     pub modules: Option<PathBuf>,
+    /// Keeps what of it is in the store from being removed.
+    pub(crate) in_use: Vec<Entry>,
 }
 
 #[cfg(test)]
@@ -157,6 +159,7 @@ impl Kernel {
             vmlinux: None,
             config: None,
             modules: None,
+            in_use: Vec::new(),
         }
     }
 }

@@ -71,6 +71,11 @@ impl Store {
         self.dir.parent().expect("the store has a name in the data directory")
     }
 
+    /// Where the entries are.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Forbids, or allows, what would use the network. Default: allowed.
     #[must_use]
     pub fn with_offline(self, offline: bool) -> Self {
@@ -110,6 +115,7 @@ impl Store {
     /// When the store cannot be read.
     pub fn get(&self, kind: &str, key: &Key, waiting: &dyn Fn()) -> Result<Option<Entry>> {
         let lock = Lock::shared(&self.entry_lock(kind, key), waiting)?;
+        lock.touch();
         self.sound(kind, key, lock)
     }
 
@@ -182,7 +188,10 @@ impl Store {
     /// As [`Store::get`], without waiting: what is being made just now is not there.
     pub(crate) fn peek(&self, kind: &str, key: &Key) -> Result<Option<Entry>> {
         match Lock::try_shared(&self.entry_lock(kind, key))? {
-            Some(lock) => self.sound(kind, key, lock),
+            Some(lock) => {
+                lock.touch();
+                self.sound(kind, key, lock)
+            }
             None => Ok(None),
         }
     }
@@ -296,11 +305,11 @@ impl Store {
         self.dir.join("resolved").join(question.as_str())
     }
 
-    fn entry_lock(&self, kind: &str, key: &Key) -> PathBuf {
+    pub(super) fn entry_lock(&self, kind: &str, key: &Key) -> PathBuf {
         self.lock_file(&format!("{kind}-{key}"))
     }
 
-    fn lock_file(&self, name: &str) -> PathBuf {
+    pub(super) fn lock_file(&self, name: &str) -> PathBuf {
         self.dir.join("locks").join(name)
     }
 }

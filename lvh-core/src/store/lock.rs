@@ -2,7 +2,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -55,6 +55,11 @@ impl Lock {
     /// As [`Lock::try_exclusive`].
     pub(crate) fn try_shared(path: &Path) -> Result<Option<Self>> {
         at_once(path, File::try_lock_shared)
+    }
+
+    /// Notes in the file's time that what it stands for was wanted. Where that cannot be, it counts as older than it is.
+    pub(super) fn touch(&self) {
+        let _ = self.file.set_modified(SystemTime::now());
     }
 
     /// Takes the lock file at `path` together with other readers.

@@ -4,12 +4,13 @@
 //! <root>/store/
 //!   <kind>/<key>/     complete entries: a name here means that everything below it is there
 //!   resolved/<key>    what a mutable name (a suite, a tag) was resolved to
-//!   locks/<name>      lock files, never removed
+//!   locks/<name>      lock files, never removed; the time of an entry's is when it was taken last
 //!   state/<name>/     private directories of tools, such as apt's lists
 //!   tmp/<name>/       work in progress, locked by its owner; leftovers of killed processes are swept
 //! ```
 
 mod entry;
+mod gc;
 mod key;
 mod lock;
 pub(crate) mod manifest;
@@ -17,6 +18,8 @@ mod pins;
 mod staging;
 
 pub use entry::{Entry, Store};
+pub(crate) use gc::size;
+pub use gc::{Collected, Limits, StoredEntry};
 pub use key::Key;
 pub use lock::Lock;
 pub use pins::{Pin, Pins};

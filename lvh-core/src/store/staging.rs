@@ -36,6 +36,12 @@ impl Staging {
         Ok(Self { dir, _alive: alive })
     }
 
+    /// Those below `tmp` whose owners are dead.
+    pub(super) fn abandoned(tmp: &Path) -> Vec<PathBuf> {
+        let found = fs::read_dir(tmp).into_iter().flatten().flatten().map(|found| found.path());
+        found.filter(|dir| dir.is_dir() && File::open(dir).is_ok_and(|dir| dir.try_lock().is_ok())).collect()
+    }
+
     /// The directory that becomes the entry.
     pub fn entry(&self) -> PathBuf {
         self.dir.join("entry")

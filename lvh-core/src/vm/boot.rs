@@ -172,6 +172,7 @@ impl Attempt<'_> {
             mirrors: Mutex::new(mirrors),
             host_changes: greeting.host_changes,
             profiles: self.spec.profiles.clone(),
+            _kernel: self.spec.kernel.clone(),
         }
     }
 

@@ -23,6 +23,7 @@ use crate::guest::client::guest::Guest;
 use crate::guest::client::process::{Exit, Process, ProcessEvent, Stream, gone};
 use crate::guest::mirror::{Arrived, Incoming, Mirror};
 use crate::guest::protocol::{CORE, CORES, PROFILES};
+use crate::kernel::Kernel;
 
 /// How long a guest may take to write everything back when it is told to end.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
@@ -50,6 +51,8 @@ pub struct Vm {
     /// None where the guest sees no files of the host.
     pub(crate) host_changes: Option<HostChanges>,
     pub(crate) profiles: Option<PathBuf>,
+    /// Its files stay in the store as long as it runs.
+    pub(crate) _kernel: Kernel,
 }
 
 impl Vm {

@@ -70,6 +70,8 @@ fn ikconfig(vmlinux: &[u8]) -> Option<Vec<u8>> {
 pub(in crate::kernel) struct Extracted {
     pub(in crate::kernel) vmlinux: Option<PathBuf>,
     pub(in crate::kernel) config: Option<PathBuf>,
+    /// Keeps them there.
+    pub(in crate::kernel) entry: Option<Entry>,
 }
 
 /// [`Payload::extract`] of the file `image`, done once per `key`. `start` is called when there is work to do; a note
@@ -90,7 +92,7 @@ pub(in crate::kernel) fn extracted(
         }
         save(&staging.entry(), &payload)
     })?;
-    Ok(look(&entry))
+    Ok(look(entry))
 }
 
 fn save(dir: &Path, payload: &Payload) -> Result<()> {
@@ -105,9 +107,9 @@ fn save(dir: &Path, payload: &Payload) -> Result<()> {
     Ok(())
 }
 
-fn look(entry: &Entry) -> Extracted {
+fn look(entry: Entry) -> Extracted {
     let file = |name| Some(entry.path().join(name)).filter(|path| path.is_file());
-    Extracted { vmlinux: file("vmlinux"), config: file("config") }
+    Extracted { vmlinux: file("vmlinux"), config: file("config"), entry: Some(entry) }
 }
 
 #[cfg(test)]

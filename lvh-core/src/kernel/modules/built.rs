@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::depmod::depmod;
 use crate::kernel::KernelRelease;
 use crate::kernel::stamp::stamp;
-use crate::store::{Key, Store};
+use crate::store::{Entry, Key, Store};
 use crate::{Error, Result};
 
 /// The kind of the store's entries for such trees.
@@ -20,7 +20,11 @@ const LISTS: &[&str] = &["modules.builtin", "modules.builtin.modinfo"];
 ///
 /// The key covers size and time of each module, so that a rebuilt module makes a new tree. `None` where the kernel
 /// was built without modules.
-pub(in crate::kernel) fn gather(root: &Path, release: &KernelRelease, store: &Store) -> Result<Option<(Key, PathBuf)>> {
+pub(in crate::kernel) fn gather(
+    root: &Path,
+    release: &KernelRelease,
+    store: &Store,
+) -> Result<Option<(Key, PathBuf, Entry)>> {
     let modules = listed(root);
     if modules.is_empty() && !root.join("modules.builtin").is_file() {
         return Ok(None);
@@ -35,7 +39,7 @@ pub(in crate::kernel) fn gather(root: &Path, release: &KernelRelease, store: &St
         link_all(root, &modules, &tree).map_err(|e| Error::path("link the modules of", root, e))?;
         depmod(&staging.entry(), release)
     })?;
-    Ok(Some((key, entry.path().join(below))))
+    Ok(Some((key, entry.path().join(below), entry)))
 }
 
 /// The modules that were built, relative to `root`.
@@ -85,7 +89,7 @@ mod tests {
         let store = Store::open(dir.path().join("data")).unwrap();
         let release = KernelRelease::new("6.1-x");
 
-        let (key, tree) = gather(&root, &release, &store).unwrap().unwrap();
+        let (key, tree, _entry) = gather(&root, &release, &store).unwrap().unwrap();
         assert!(tree.ends_with("lib/modules/6.1-x"));
         let modules = ModuleTree::open(&tree).unwrap();
         let expected = [("a", Availability::Module), ("b", Availability::Module), ("c", Availability::Module)];
