@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod exec;
 mod exit;
+mod fetch_kernel;
 mod gc;
 mod go_style;
 mod images;
@@ -49,6 +50,7 @@ enum Command {
     Completions(completions::Args),
     Man(man::Args),
     Version(version::Args),
+    FetchKernel(fetch_kernel::Args),
 }
 
 fn main() -> ExitCode {
@@ -74,5 +76,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
         Command::Version(args) => version::run(args),
+        Command::FetchKernel(args) => fetch_kernel::run(args),
     }
 }

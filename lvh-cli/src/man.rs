@@ -46,7 +46,7 @@ fn write_all(command: &clap::Command, dir: &Path) -> anyhow::Result<()> {
     let file = dir.join(format!("{name}.1"));
     std::fs::write(&file, page(command)?).with_context(|| format!("failed to write `{}`", file.display()))?;
     // `lvh kernels help` says what its page says.
-    let commands = command.get_subcommands().filter(|command| command.get_name() != "help");
+    let commands = command.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set());
     commands.into_iter().try_for_each(|command| write_all(command, dir))
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use lvh_core::{Config, Store, kernel};
 
-use crate::terminal;
+use crate::{fetch_kernel, terminal};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +29,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dir = std::env::current_dir().context("failed to find the working directory")?;
     let mut config = Config::for_process(&dir)?;
     config.locked |= args.locked;
-    let store = config.store()?;
+    let store = fetch_kernel::store(&config)?;
     let names = if args.kernels.is_empty() { all_names(&config, &store)? } else { args.kernels };
     for name in names {
         let source = config.kernel(&name)?;

@@ -10,6 +10,7 @@ use lvh_core::kernel::{self, KernelSource};
 use lvh_core::vm::{Command, Vm, VmSpec};
 use lvh_core::{Config, Events, HostContext, ImageSource, image};
 
+use crate::fetch_kernel;
 use crate::relay::{self, Ended, Signals};
 use crate::terminal::{self, RawTerminal};
 
@@ -172,7 +173,7 @@ impl VmCommand {
 
     async fn boot(&self, name: &str, source: &KernelSource, events: &Events) -> lvh_core::Result<Vm> {
         let Resolved { config, image, .. } = &self.on;
-        let store = config.store()?;
+        let store = fetch_kernel::store(config)?;
         let kernel = kernel::resolve(name, source, &store, events).await?;
         let mut spec = VmSpec::new(kernel, config);
         if let Some((name, source)) = image {

@@ -5,9 +5,10 @@
 mod server;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use lvh_core::{Config, ErrorKind, Events, KernelSource, Store};
 use lvh_oci::{BlobStore, Content, Options, Pack, Packed, Place, Platform};
 use server::{Flavour, Registry};
 use tempfile::TempDir;
@@ -21,11 +22,13 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        fs::create_dir(dir.path().join("home")).unwrap();
+        for name in ["home", "empty"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
         Self { dir, registry: Registry::start(&Flavour::Open) }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -38,10 +41,13 @@ impl Site {
             fs::create_dir_all(from.join(name).parent().unwrap()).unwrap();
             fs::write(from.join(name), bytes).unwrap();
         }
+        self.publish_tree(from, version, platform.parse().unwrap(), tags)
+    }
+
+    fn publish_tree(&self, from: PathBuf, version: &str, platform: Platform, tags: &[&str]) -> Packed {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let contents = vec![Content { from, to: format!("data/kernels/{version}") }];
-            let platform: Platform = platform.parse().unwrap();
             let tag = Some(tags[0].to_owned());
             let pack = Pack { contents, platform, annotations: Default::default(), tag };
             let packed = lvh_oci::pack(pack, &self.path("layout")).await.unwrap();
@@ -53,11 +59,36 @@ impl Site {
         })
     }
 
+    /// Publishes Debian's kernel as version 9.9; gives its release. Of its modules it has only the lists.
+    fn publish_real(&self) -> String {
+        let config = Config::for_process(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let source = config.kernel("6.12").unwrap();
+        let kernel =
+            lvh_core::kernel::resolve_blocking("6.12", &source, &config.store().unwrap(), &Events::silent()).unwrap();
+        let (from, release) = (self.path("real"), kernel.release.to_string());
+        let modules = from.join("lib/modules").join(&release);
+        fs::create_dir_all(from.join("boot")).unwrap();
+        fs::create_dir_all(&modules).unwrap();
+        fs::copy(&kernel.image, from.join(format!("boot/vmlinuz-{release}"))).unwrap();
+        fs::copy(kernel.config.unwrap(), from.join(format!("boot/config-{release}"))).unwrap();
+        fs::copy(kernel.modules.unwrap().join("modules.builtin"), modules.join("modules.builtin")).unwrap();
+        self.publish_tree(from, "9.9", Platform::host(), &["9.9-main"]);
+        release
+    }
+
     /// Runs `lvh`; `REPO` stands for the repository.
     fn lvh(&self, line: &str) -> Output {
         let line = line.replace("REPO", &self.registry.name("k"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
-        command.args(line.split(' ')).current_dir(self.dir.path()).env_clear().env("HOME", self.path("home"));
+        // The guest gets the working directory packed.
+        let dir = if line.starts_with("exec ") { self.path("empty") } else { self.path("") };
+        command.args(line.split(' ')).current_dir(dir).env_clear().env("HOME", self.path("home"));
+        // What needs no modules; and without a look for a KVM that works, which each new data directory costs.
+        command
+            .env("PATH", "/usr/bin:/bin")
+            .env("LVH_ACCEL", "tcg")
+            .env("LVH_CHANNEL", "serial")
+            .env("LVH_SHARE", "packed");
         command.output().unwrap()
     }
 
@@ -67,6 +98,14 @@ impl Site {
         let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         assert_eq!((output.status.code(), out.as_str()), (Some(code), stdout), "{line}: {err}");
         assert!(err.contains(&stderr.replace("REPO", &self.registry.name("k"))), "{line}: {err}");
+    }
+
+    /// What the kernel `name` is, without asking a registry.
+    #[track_caller]
+    fn identity(&self, name: &str) -> String {
+        let text = String::from_utf8(self.lvh(&format!("doctor --kernel {name}")).stdout).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("ok")?.trim_start().strip_prefix("from"));
+        line.unwrap_or_else(|| panic!("{text}")).trim().to_owned()
     }
 
     fn read(&self, name: &str) -> String {
@@ -160,4 +199,72 @@ fn what_cannot_be_pulled() {
     let missing = "error: `data/kernels/6.1` in `REPO:6.1-main` was not found (it has: data/kernels/6.12)\n";
     site.check("kernels pull --repo REPO 6.1-main -d D", 1, "", missing);
     assert_eq!(names(&site.path("D")), [""; 0]);
+}
+
+#[test]
+fn a_published_kernel_is_fetched_once_and_boots() {
+    let mut site = Site::new();
+    let release = site.publish_real();
+    let config = |text: &str| fs::write(site.path("lvh.toml"), text.replace("REPO", &site.registry.name("k"))).unwrap();
+    config("kernel-repo = \"REPO\"\n[kernels.mine]\noci = \"oci:layout:9.9-main\"\n");
+    let fetching = "lvh: kernel `9.9`: looking for `REPO:9.9-main`\n";
+    site.check("exec --kernel 9.9 -- uname -r", 0, &format!("{release}\n"), fetching);
+    assert_eq!(site.blobs(), [""; 0]);
+
+    // The tag names another image by now, but was remembered.
+    let (first, name) = (site.identity("9.9"), site.registry.name("k:9.9-main"));
+    assert!(first.starts_with(&format!("{name}@sha256:")), "{first}");
+    fs::write(site.path("real/boot/btf-1"), "BTF").unwrap();
+    site.publish_tree(site.path("real"), "9.9", Platform::host(), &["9.9-main"]);
+    assert_eq!(site.identity("9.9"), first);
+    let updated = String::from_utf8(site.lvh("update 9.9").stdout).unwrap();
+    assert!(updated.starts_with(&format!("9.9: {release} ({name}@sha256:")) && !updated.contains(&first), "{updated}");
+    let lock = site.read("lvh.lock");
+    assert!(lock.contains(digest_of(&site.identity("9.9"))), "{lock}");
+    // A layout is such an image too, and a name with its digest needs no registry.
+    let second = site.identity("9.9");
+    assert!(site.identity("mine").starts_with(&format!("oci:{}:9.9-main@sha256:", site.path("layout").display())));
+    site.registry = Registry::start(&Flavour::Open);
+    assert_eq!(site.identity("9.9"), second);
+    site.check("update 9.9", 125, "", ", nor can it be had as a published kernel: failed to connect to ");
+    assert_eq!(site.identity("9.9"), second);
+    assert_eq!(site.identity(&format!("oci:{first}")), first);
+}
+
+#[test]
+fn names_that_no_registry_knows() {
+    let site = Site::new();
+    fs::write(site.path("lvh.toml"), format!("kernel-repo = '{}'", site.registry.name("k"))).unwrap();
+    let unknown =
+        format!("error: kernel `9.8` is not in `{}` (known: 5.10, 6.1, 6.12)", site.path("lvh.toml").display());
+    let missing = ", nor can it be had as a published kernel: `REPO:9.8-main` was not found\n\nhint: write a table ";
+    site.check("exec --kernel 9.8 -- true", 2, "", &format!("{unknown}{missing}"));
+    fs::write(site.path("lvh.toml"), "kernel-repo = 'localhost:1/k'").unwrap();
+    let unreachable =
+        ", nor can it be had as a published kernel: failed to connect to the registry of `localhost:1/k:9.8-main`";
+    site.check("exec --kernel 9.8 -- true", 125, "", &format!("{unknown}{unreachable}"));
+    // What is misspelt is asked of nobody.
+    site.check("exec --kernel 6.1x2 -- true", 2, "", "\n\nhint: did you mean `6.12`?\n");
+    site.check("exec --kernel oci:a:b:c -- true", 2, "", "error: `a:b:c` is no reference of an image");
+
+    let store = |program: &str| Store::open(site.path("data")).unwrap().with_fetcher(program);
+    let source = Config::default().kernel("9.8").unwrap();
+    let resolve = |store: &Store| {
+        let KernelSource::Oci(_) = source else { panic!("{source:?}") };
+        lvh_core::kernel::resolve_blocking("9.8", &source, store, &Events::silent()).unwrap_err()
+    };
+    let offline = resolve(&store("true").with_offline(true));
+    assert_eq!(offline.kind(), ErrorKind::Artifact);
+    assert!(
+        offline.report().ends_with("lvh is offline\n\nhint: where there is a network: lvh update 9.8"),
+        "{offline}"
+    );
+    let other = resolve(&store("/bin/true"));
+    assert_eq!(other.kind(), ErrorKind::Missing);
+    let words = "`/bin/true` cannot fetch kernels for this version of lvh\n\nhint: cargo install lvh-cli";
+    assert!(other.report().contains(words), "{}", other.report());
+}
+
+fn digest_of(identity: &str) -> &str {
+    identity.split_once('@').expect("a digest").1
 }

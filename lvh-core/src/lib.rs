@@ -28,7 +28,7 @@
 //! # How it works
 //!
 //! 1. [`Config`] reads `lvh.toml` and the environment, once, into checked values; a mistake names its line.
-//! 2. [`kernel::resolve`] turns a name's source (Debian package, git repository, tree or file, the running kernel) into
+//! 2. [`kernel::resolve`] turns a name's source (Debian package, git repository, OCI image, tree or file, the running kernel) into
 //!    files, kept in the [`Store`] by the digest of what they are made of.
 //! 3. [`vm::Vm::boot`] reads which drivers the kernel brings, and chooses by them how host and guest will talk (the
 //!    channel) and how the guest sees the host's files (the share).
@@ -70,8 +70,8 @@
 //!
 //! # Limits
 //!
-//! Linux only. Tested on x86-64; arm64 is written but has never run. Kernels and images from OCI registries, and images that are
-//! built, are recognised in `lvh.toml`, but not supported yet.
+//! Linux only. Tested on x86-64; arm64 is written but has never run. Images from OCI registries, and images that are built, are
+//! recognised in `lvh.toml`, but not supported yet.
 
 mod arch;
 pub mod config;

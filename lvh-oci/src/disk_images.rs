@@ -3,9 +3,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::blob::blocking;
-use crate::layer::{is_zstd, open_compressed};
+use crate::layer::{Wanted, is_zstd, open_compressed};
 use crate::scratch::Scratch;
-use crate::{BlobStore, Digest, Error, Image, Limits, Options, Platform, Progress, Result, Source, pull};
+use crate::{BlobStore, Destination, Digest, Error, Image, Limits, Options, Platform, Progress, Result, Source, pull};
 
 /// Where disk images lie in an image of a registry, compressed by zstd.
 const IMAGES: &str = "data/images";
@@ -60,8 +60,8 @@ pub async fn pull_images(
 
 async fn unpack(image: &Image, into: &Path, compressed: Compressed) -> Result<Vec<PathBuf>> {
     let scratch = Scratch::new_in(into)?;
-    let tree = scratch.path().join("tree");
-    image.unpack(IMAGES, &tree, Limits::default()).await?;
+    let tree = scratch.subdirectory("tree")?;
+    image.unpack_wanted(IMAGES, Wanted::All, Destination::Staging(&tree), Limits::default()).await?;
     let into = into.to_owned();
     blocking(move || {
         let mut names = Vec::new();

@@ -8,7 +8,7 @@ use crate::local::{self, Layout};
 use crate::manifest::{Descriptor, Document, ImageConfig, LARGEST_DOCUMENT, Manifest};
 use crate::progress::Meter;
 use crate::registry::{Operation, Remote};
-use crate::{BlobStore, Digest, Error, Limits, Options, Platform, Progress, Result, Source, Unpacked};
+use crate::{BlobStore, Destination, Digest, Error, Limits, Options, Platform, Progress, Result, Source, Unpacked};
 
 /// An image whose layers are on the disk.
 #[derive(Debug)]
@@ -34,21 +34,27 @@ impl Image {
     /// # Errors
     /// When there is nothing below `prefix`, when a layer is damaged, tries to leave the directory or exceeds `limits`.
     pub async fn unpack(&self, prefix: &str, into: &Path, limits: Limits) -> Result<Unpacked> {
-        self.unpack_wanted(prefix, Wanted::All, into, limits).await
+        self.unpack_wanted(prefix, Wanted::All, Destination::Final(into), limits).await
     }
 
-    /// As [`Image::unpack`], of the one directory that there is below `prefix`, whatever its name.
-    ///
-    /// # Errors
-    /// As [`Image::unpack`], and when there are several.
-    pub async fn unpack_only_one_of(&self, prefix: &str, into: &Path, limits: Limits) -> Result<Unpacked> {
-        self.unpack_wanted(prefix, Wanted::OnlyDirectory, into, limits).await
-    }
-
-    async fn unpack_wanted(&self, prefix: &str, wanted: Wanted, into: &Path, limits: Limits) -> Result<Unpacked> {
-        let (layers, name) = (self.layers.clone(), self.name.clone());
-        let (prefix, into) = (prefix.to_owned(), into.to_owned());
-        blocking(move || layer::unpack(&layers, &name, &prefix, wanted, &into, limits)).await
+    /// As [`Image::unpack`], of all below `prefix` or of what is in the one directory there.
+    pub(crate) async fn unpack_wanted(
+        &self,
+        prefix: &str,
+        wanted: Wanted,
+        into: Destination<'_>,
+        limits: Limits,
+    ) -> Result<Unpacked> {
+        let (layers, name, prefix) = (self.layers.clone(), self.name.clone(), prefix.to_owned());
+        let (is_final, path) = match into {
+            Destination::Final(path) => (true, path.to_owned()),
+            Destination::Staging(path) => (false, path.to_owned()),
+        };
+        blocking(move || {
+            let into = if is_final { Destination::Final(&path) } else { Destination::Staging(&path) };
+            layer::unpack(&layers, &name, &prefix, wanted, into, limits)
+        })
+        .await
     }
 
     /// The files of the layers, the lowest first; they stay for as long as the store keeps them and this is held.

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::{BlobStore, Digest, KernelTag, Limits, Options, Platform, Progress, Result, Source, pull};
+use crate::layer::Wanted;
+use crate::{BlobStore, Destination, Digest, KernelTag, Limits, Options, Platform, Progress, Result, Source, pull};
 
 /// Where kernels lie in an image, each in a directory that is called as its version.
 const KERNELS: &str = "data/kernels";
@@ -19,7 +20,7 @@ pub struct PulledKernel {
     pub left_out: Vec<PathBuf>,
 }
 
-/// Brings the kernel that an image holds into the directory `into`, which gets `boot/` and `lib/`; one that is there is replaced.
+/// Brings the kernel that an image holds to `into`, which gets `boot/` and `lib/`.
 ///
 /// It is the kernel of the version in the tag, where that is a [`KernelTag`]; else the only one of the image. Its blobs do not
 /// stay: what was unpacked takes as much room already.
@@ -29,16 +30,17 @@ pub struct PulledKernel {
 pub async fn pull_kernel(
     source: &Source,
     platform: Platform,
-    into: &Path,
+    into: Destination<'_>,
     blobs: &BlobStore,
     options: &Options,
     show: &(dyn Fn(Progress) + Sync),
 ) -> Result<PulledKernel> {
     let image = pull(source, platform, blobs, options, show).await?;
-    let unpacked = match source.tag().and_then(|tag| tag.parse::<KernelTag>().ok()) {
-        Some(tag) => image.unpack(&tag.directory(), into, Limits::default()).await?,
-        None => image.unpack_only_one_of(KERNELS, into, Limits::default()).await?,
+    let (prefix, wanted) = match source.tag().and_then(|tag| tag.parse::<KernelTag>().ok()) {
+        Some(tag) => (tag.directory(), Wanted::All),
+        None => (KERNELS.to_owned(), Wanted::OnlyDirectory),
     };
+    let unpacked = image.unpack_wanted(&prefix, wanted, into, Limits::default()).await?;
     let (digest, index, annotations) = (image.digest.clone(), image.index.clone(), image.annotations.clone());
     drop(image);
     blobs.clear()?;

@@ -57,7 +57,7 @@ pub use error::{Error, Result};
 pub use image::{Image, pull, resolve};
 pub use kernel::{PulledKernel, pull_kernel};
 pub use kernel_tag::KernelTag;
-pub use layer::{Limits, Unpacked};
+pub use layer::{Destination, Limits, Unpacked};
 pub use options::Options;
 pub use pack::{Content, Pack, Packed, pack};
 pub use platform::{Architecture, Platform};

@@ -9,6 +9,7 @@ use lvh_core::{Config, Error};
 
 use super::table::{Row, count, table};
 use super::{machine, show};
+use crate::fetch_kernel;
 use crate::terminal;
 use crate::vm_command::from_here;
 
@@ -40,7 +41,7 @@ pub(super) fn run(config: &Config, names: Vec<String>) -> anyhow::Result<bool> {
 }
 
 fn examine(config: &Config, name: &str, source: &KernelSource) -> lvh_core::Result<(Kernel, KernelReport)> {
-    let kernel = kernel::resolve_blocking(name, source, &config.store()?, &terminal::events())?;
+    let kernel = kernel::resolve_blocking(name, source, &fetch_kernel::store(config)?, &terminal::events())?;
     let report = KernelReport::of(&VmSpec::new(kernel.clone(), config))?;
     Ok((kernel, report))
 }

@@ -1,11 +1,9 @@
 //! `lvh kernels catalog`: which kernels are published.
 
 use anyhow::Context as _;
+use lvh_core::config::KERNEL_REPOSITORY;
 
 use crate::{oci, terminal};
-
-/// Where the Cilium project publishes kernels.
-pub(super) const REPOSITORY: &str = "quay.io/lvh-images/kernel-images";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +19,7 @@ pub(crate) struct Args {
     #[arg(value_name = "VERSION")]
     words: Vec<String>,
     /// The repository of a registry
-    #[arg(long, value_name = "REPOSITORY", default_value = REPOSITORY, allow_hyphen_values = true)]
+    #[arg(long, value_name = "REPOSITORY", default_value = KERNEL_REPOSITORY, allow_hyphen_values = true)]
     repo: String,
 }
 

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use lvh_core::config::KERNEL_REPOSITORY;
 use lvh_core::{Error, ErrorKind, Result};
 use lvh_oci::{KernelTag, Platform, Source};
 
 use super::arguments::expect_count;
-use super::catalog::REPOSITORY;
 use crate::{oci, terminal};
 
 const EXAMPLES: &str = "\
@@ -36,7 +36,7 @@ pub(crate) struct Args {
         value_hint = clap::ValueHint::DirPath)]
     dir: OsString,
     /// The repository of a registry
-    #[arg(long, value_name = "REPOSITORY", default_value = REPOSITORY, allow_hyphen_values = true)]
+    #[arg(long, value_name = "REPOSITORY", default_value = KERNEL_REPOSITORY, allow_hyphen_values = true)]
     repo: String,
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lvh_core::{Event, Events, Result};
-use lvh_oci::{Platform, PulledKernel, Source};
+use lvh_oci::{Destination, Platform, PulledKernel, Source};
 
 use super::session::{Session, shown};
 
@@ -15,7 +15,8 @@ pub(crate) fn pull_kernel(source: &Source, platform: Platform, into: &Path, even
     let session = Session::of(source)?;
     events.step(&subject, "looking for it");
     let show = shown(&subject, events);
-    let work = lvh_oci::pull_kernel(source, platform, into, &session.blobs, &session.options, &show);
+    let work =
+        lvh_oci::pull_kernel(source, platform, Destination::Final(into), &session.blobs, &session.options, &show);
     let pulled = session.run(work)?;
     events.send(Event::Done { subject, result: format!("in `{}`", into.display()) });
     Ok(pulled)

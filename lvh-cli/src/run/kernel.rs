@@ -51,7 +51,7 @@ impl Wanted {
             false => text.to_owned(),
         };
         let source = config.kernel(&from_here(text.clone()))?;
-        let kernel = kernel::resolve_blocking(text, &source, &config.store()?, events)?;
+        let kernel = kernel::resolve_blocking(text, &source, &crate::fetch_kernel::store(config)?, events)?;
         match kernel.arch == self.arch {
             true => Ok(kernel),
             false => Err(usage(format!("kernel `{text}` is of {}, and the guest of {}", kernel.arch, self.arch))),

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::file::document::bare_or_quoted;
-use super::file::kernel_table::{faulty_field, unsupported_kernel};
+use super::file::kernel_table::{faulty_field, faulty_image};
+use super::published::{BRANCHES, looks_published, nearest};
 use super::{Config, KernelsFile};
-use crate::kernel::{DebSource, GitSource, KernelSource};
+use crate::kernel::{DebSource, GitSource, KernelSource, OciSource, UnknownKernel};
 use crate::{Arch, Error, ErrorKind, Result};
 
 /// The kernel of tests that name none.
@@ -26,32 +27,16 @@ enum Meaning {
     Unknown,
 }
 
-/// Why a kernel name is not known, before it is clear who names it.
-#[derive(Debug)]
-pub(super) struct UnknownKernel {
-    message: String,
-    hint: String,
-}
-
-impl UnknownKernel {
-    /// The error where `origin` names the kernel: a test, a flag, a variable, a line of a file.
-    pub(super) fn named_by(self, origin: Option<&str>) -> Error {
-        let prefix = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
-        Error::new(ErrorKind::Usage, format!("{prefix}{}", self.message)).with_hint(self.hint)
-    }
-}
-
 impl Config {
     /// Where the kernel called `name` comes from.
     ///
     /// The first that knows the name wins: a `[kernels]` table, the data directory's `kernels.json`, `host`, a path (it
-    /// holds a slash), `deb:PACKAGE@SUITE` with an optional `=VERSION`, and the built-in names of Debian's long-term
-    /// kernels (`5.10`, `6.1`, `6.12`).
+    /// holds a slash), `deb:PACKAGE@SUITE` with an optional `=VERSION`, `oci:IMAGE`, the built-in names of Debian's long-term
+    /// kernels (`5.10`, `6.1`, `6.12`), and a name that looks like one of a published kernel (`6.6`, `bpf-next`).
     ///
     /// # Errors
     ///
-    /// Where nothing knows the name (the message lists what is known), its way is not supported yet, or its path does
-    /// not exist.
+    /// Where nothing knows the name (the message lists what is known), or its path does not exist.
     pub fn kernel(&self, name: &str) -> Result<KernelSource> {
         match self.meaning(name) {
             Meaning::Source(KernelSource::Path(path)) | Meaning::Path(path) => existing(name, path),
@@ -94,8 +79,8 @@ impl Config {
     }
 
     fn meaning(&self, name: &str) -> Meaning {
-        if let Some(entry) = self.kernels.get(name) {
-            return entry.resolve(name).map_or_else(Meaning::Failed, Meaning::Source);
+        if let Some(source) = self.kernels.get(name) {
+            return Meaning::Source(source.clone());
         }
         match self.of_kernels_json(name) {
             Ok(None) => {}
@@ -108,13 +93,28 @@ impl Config {
         if let Some(rest) = name.strip_prefix("deb:") {
             return parse_deb(name, rest).map_or_else(Meaning::Failed, Meaning::Source);
         }
-        if name.starts_with("oci:") {
-            return Meaning::Failed(unsupported_kernel(name, "oci"));
+        if let Some(image) = name.strip_prefix("oci:") {
+            return self.parse_oci(name, image).map_or_else(Meaning::Failed, Meaning::Source);
         }
         if name.contains('/') {
             return Meaning::Path(self.base_dir.join(name));
         }
-        built_in(name).map_or(Meaning::Unknown, Meaning::Source)
+        let published = || looks_published(name).then(|| self.published(name));
+        built_in(name).or_else(published).map_or(Meaning::Unknown, Meaning::Source)
+    }
+
+    fn parse_oci(&self, name: &str, image: &str) -> Result<KernelSource> {
+        let expected = "`oci:` and an image, such as `oci:quay.io/lvh-images/kernel-images:6.6-main`";
+        match faulty_image(image) {
+            false => Ok(KernelSource::Oci(OciSource::new(image).based_at(&self.base_dir))),
+            true => Err(Error::new(ErrorKind::Usage, format!("kernel `{name}`: expected {expected}"))),
+        }
+    }
+
+    /// The published kernel of that name.
+    fn published(&self, name: &str) -> KernelSource {
+        let image = format!("{}:{name}-main", self.kernel_repo);
+        KernelSource::Oci(OciSource { image, otherwise: Some(self.unknown(name)) })
     }
 
     /// The data directory's `kernels.json`, where it knows the kernel. What is clearly no name of a kernel is not looked up.
@@ -132,14 +132,18 @@ impl Config {
     }
 
     fn unknown(&self, name: &str) -> UnknownKernel {
-        let known = self.kernel_names().join(", ");
+        let names = self.kernel_names();
+        let known = names.join(", ");
         let file = self.kernels_json().ok().flatten();
         let and = file.map(|file| format!(" or `{}`", file.path().display())).unwrap_or_default();
         let package = format!("linux-image-{}", Arch::HOST.debian());
         let table = format!("[kernels.{}] with deb = \"{package}\" and suite = \"…\"", bare_or_quoted(name));
         UnknownKernel {
             message: format!("kernel `{name}` is not in `{}`{and} (known: {known})", self.file_name()),
-            hint: format!("write a table {table}, or with path = \"…\""),
+            hint: match nearest(name, names.iter().map(String::as_str).chain(BRANCHES)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("write a table {table}, or with path = \"…\""),
+            },
         }
     }
 

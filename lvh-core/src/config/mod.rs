@@ -19,13 +19,14 @@ mod kernels;
 pub mod kernels_json;
 mod model;
 mod overrides;
+mod published;
 #[cfg(test)]
 mod tests;
 mod value;
 
 pub use env::Env;
 pub use kernels_json::{KernelEntry, KernelsFile};
-pub use model::{Config, VmDefaults};
+pub use model::{Config, KERNEL_REPOSITORY, VmDefaults};
 pub use overrides::Overrides;
 pub(crate) use value::pattern_matches;
 pub use value::{Accel, Channel, EnvPattern, Expected, Init, KernelEventKind, Memory, Share, parse_duration};

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use super::file::document::Document;
 use super::file::image_table::ImageTable;
-use super::file::kernel_table::KernelTable;
 use super::file::schema;
 use super::kernels;
 use super::value::{Accel, Channel, EnvPattern, KernelEventKind, Memory, Share};
 use crate::store::Pins;
-use crate::{Error, ErrorKind, Result, Store};
+use crate::{Error, ErrorKind, KernelSource, Result, Store};
+
+/// Where the Cilium project publishes kernels.
+pub const KERNEL_REPOSITORY: &str = "quay.io/lvh-images/kernel-images";
 
 /// The checked configuration: an `lvh.toml`, or the defaults where there is none.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Kernels of tests that name none. Default: `6.12`.
     pub default_kernels: Vec<String>,
+    /// Where published kernels are, without a tag. Default: [`KERNEL_REPOSITORY`].
+    pub kernel_repo: String,
     /// The `[vm]` table.
     pub vm: VmDefaults,
     /// The only channel to try. Default: the best that host and guest offer.
@@ -43,7 +47,7 @@ pub struct Config {
     /// The file and the line of each of `default_kernels`, where they come from a file.
     pub(super) default_kernel_places: Vec<String>,
     /// The `[kernels.NAME]` tables.
-    pub(super) kernels: BTreeMap<String, KernelTable>,
+    pub(super) kernels: BTreeMap<String, KernelSource>,
     /// The `[images.NAME]` tables.
     pub(super) images: BTreeMap<String, ImageTable>,
 }
@@ -106,6 +110,7 @@ impl Default for Config {
             base_dir: PathBuf::from("."),
             data_dir: None,
             default_kernels: vec![kernels::DEFAULT.to_owned()],
+            kernel_repo: KERNEL_REPOSITORY.to_owned(),
             vm: VmDefaults::default(),
             channel: None,
             share: None,

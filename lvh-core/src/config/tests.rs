@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Accel, Channel, Config, KernelEventKind, Memory, Overrides, Share, VmDefaults};
 use crate::image::ImageSource;
 use crate::kernel::options::Base;
-use crate::kernel::{DebSource, KernelSource};
+use crate::kernel::{DebSource, KernelSource, OciSource};
 
 fn read(text: &str) -> Config {
     Config::parse(Path::new("lvh.toml"), text).unwrap_or_else(|error| panic!("{}", error.report()))
@@ -141,7 +141,10 @@ fn errors_name_the_line_and_what_was_expected() {
         let error = Config::parse(Path::new("lvh.toml"), text).expect_err(text);
         assert_eq!(error.report(), expected, "{text}");
     };
-    check("x = 1", "lvh.toml:1: unknown key `x` (expected `data-dir`, `default-kernels`, `vm`, `kernels` or `images`)");
+    check(
+        "x = 1",
+        "lvh.toml:1: unknown key `x` (expected `data-dir`, `default-kernels`, `kernel-repo`, `vm`, `kernels` or `images`)",
+    );
     check(
         "[vm]\ncpus = 1\nmemmory = '1G'",
         "lvh.toml:3: unknown key `memmory` in [vm] (expected `memory`, `cpus`, `accel`, `boot-timeout`, \
@@ -195,7 +198,10 @@ fn a_kernel_table_has_one_source_and_its_keys() {
         let error = Config::parse(Path::new("lvh.toml"), text).expect_err(text);
         assert_eq!(error.report(), expected, "{text}");
     };
-    check("[kernels.a]", "lvh.toml:1: [kernels.a] has no source (expected `deb`, `git`, `tarball`, `url` or `path`)");
+    check(
+        "[kernels.a]",
+        "lvh.toml:1: [kernels.a] has no source (expected `deb`, `git`, `tarball`, `url`, `oci` or `path`)",
+    );
     check(
         "[kernels.a]\ndeb = 'x'\npath = 'y'",
         "lvh.toml:3: [kernels.a] has both `deb` and `path` (expected one source)",
@@ -258,9 +264,9 @@ fn a_syntax_error_names_its_line() {
 
 #[test]
 fn default_kernels_must_be_known() {
-    let text = "default-kernels = [\n  '6.12',\n  '6.7',\n]\n[kernels.bpf-next]\ngit = 'https://h/x'";
+    let text = "default-kernels = [\n  '6.12',\n  '6.x7',\n]\n[kernels.bpf-next]\ngit = 'https://h/x'";
     let error = Config::parse(Path::new("lvh.toml"), text).unwrap_err();
-    let expected = "lvh.toml:3: kernel `6.7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12, bpf-next)";
+    let expected = "lvh.toml:3: kernel `6.x7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12, bpf-next)";
     assert_eq!(error.to_string(), expected);
     read(
         "default-kernels = ['bpf-next', './absent/tree', 'deb:linux-image-amd64@sid']\n[kernels.bpf-next]\ngit = 'https://h/x'",
@@ -300,8 +306,9 @@ fn names_that_lead_nowhere_say_why() {
     let check = |name: &str, expected: &str| {
         assert_eq!(config.kernel(name).unwrap_err().report(), expected, "{name}");
     };
-    let unsupported = "not supported yet in this version\n\nhint: use `deb`, `git`, `tarball`, `url` or `path`";
-    check("oci:quay.test/k:6.6", &format!("kernel `oci:quay.test/k:6.6` comes by `oci`: {unsupported}"));
+    let expected = "expected `oci:` and an image, such as `oci:quay.io/lvh-images/kernel-images:6.6-main`";
+    check("oci:", &format!("kernel `oci:`: {expected}"));
+    check("oci:-x", &format!("kernel `oci:-x`: {expected}"));
     check("./absent", "kernel `./absent`: `././absent` does not exist");
     check("deb:linux", "kernel `deb:linux`: expected `deb:PACKAGE@SUITE` or `deb:PACKAGE@SUITE=VERSION`");
     check("deb:linux@..", "kernel `deb:linux@..`: `..` is not a suite such as `trixie` or `trixie-backports`");
@@ -310,9 +317,50 @@ fn names_that_lead_nowhere_say_why() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn an_unknown_name_shows_the_table_to_write() {
-    let expected = "kernel `6.7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12, bpf-next, mine)\n\n\
-        hint: write a table [kernels.\"6.7\"] with deb = \"linux-image-amd64\" and suite = \"…\", or with path = \"…\"";
-    assert_eq!(read(FULL).kernel("6.7").unwrap_err().report(), expected);
+    let expected = "kernel `6.x7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12, bpf-next, mine)\n\n\
+        hint: write a table [kernels.\"6.x7\"] with deb = \"linux-image-amd64\" and suite = \"…\", or with path = \"…\"";
+    assert_eq!(read(FULL).kernel("6.x7").unwrap_err().report(), expected);
+}
+
+#[test]
+fn misspelt_names_are_not_asked_for_in_a_registry() {
+    let hint = |name: &str| read(FULL).kernel(name).unwrap_err().hint().map(str::to_owned);
+    assert_eq!(hint("6.1x2").as_deref(), Some("did you mean `6.12`?"));
+    assert_eq!(hint("bpf-nxt").as_deref(), Some("did you mean `bpf-next`?"));
+}
+
+#[test]
+fn images_become_sources() {
+    let image = |text: &str, name: &str| {
+        let config = Config::parse(Path::new("/w/lvh.toml"), text).map_err(|error| error.to_string())?;
+        let source = config.kernel(name).map_err(|error| error.to_string())?;
+        let KernelSource::Oci(OciSource { image, otherwise }) = source else { return Err(format!("{source:?}")) };
+        Ok((image, otherwise.map(|unknown| unknown.message)))
+    };
+    let check = |text: &str, name: &str, expected: &str, guessed: bool| {
+        let (found, otherwise) = image(text, name).unwrap();
+        assert_eq!((found.as_str(), otherwise.is_some()), (expected, guessed), "{text} {name}");
+    };
+    check("[kernels.k]\noci = 'quay.test/k:6.6'", "k", "quay.test/k:6.6", false);
+    check("[kernels.k]\noci = 'oci-archive:k.tar:6.6-main'", "k", "oci-archive:/w/k.tar:6.6-main", false);
+    check("", "oci:quay.test/k:6.6", "quay.test/k:6.6", false);
+    check("", "oci:oci:layout", "oci:/w/layout", false);
+    check("", "6.6", "quay.io/lvh-images/kernel-images:6.6-main", true);
+    check("kernel-repo = 'r.test:5000/k'", "bpf-next", "r.test:5000/k:bpf-next-main", true);
+    let unknown = "kernel `6.6` is not in `/w/lvh.toml` (known: 5.10, 6.1, 6.12)";
+    assert_eq!(image("", "6.6").unwrap().1.as_deref(), Some(unknown));
+    // What Debian has comes from there.
+    assert!(image("", "6.12").unwrap_err().starts_with("Deb("));
+    let refused = |text: &str, expected: &str| assert_eq!(image(text, "k").unwrap_err(), expected);
+    let such = "such as `quay.io/lvh-images/kernel-images";
+    refused(
+        "[kernels.k]\noci = 'a b'",
+        &format!("/w/lvh.toml:2: `oci` in [kernels.k] is `a b` (expected an image {such}:6.6-main`)"),
+    );
+    for repo in ["r.test/k:main", "", "-x"] {
+        let words = format!("`kernel-repo` is `{repo}` (expected a repository, without a tag, {such}`)");
+        refused(&format!("kernel-repo = '{repo}'"), &format!("/w/lvh.toml:1: {words}"));
+    }
 }
 
 /// What a data directory's `kernels.json` adds.
@@ -344,7 +392,7 @@ fn kernels_json_goes_before_the_built_in_names() {
     check("mine", "kernel `mine`: `D/src` does not exist");
     check("6.1", "Deb(");
     let known = "(known: 5.10, 6.1, 6.6, 6.12, host, mine)";
-    check("6.7", &format!("kernel `6.7` is not in `D/lvh.toml` or `D/kernels.json` {known}"));
+    check("6.x7", &format!("kernel `6.x7` is not in `D/lvh.toml` or `D/kernels.json` {known}"));
 
     std::fs::write(&file, "{\n]").unwrap();
     check("6.6", "D/kernels.json:2:1: expected a name in double quotes, found `]`");
@@ -357,16 +405,16 @@ fn kernels_json_goes_before_the_built_in_names() {
 #[test]
 fn default_kernels_are_looked_up_in_the_data_directory_of_the_environment() {
     let scratch = tempfile::tempdir().unwrap();
-    std::fs::write(scratch.path().join("kernels.json"), r#"{"kernels": [{"name": "6.6"}]}"#).unwrap();
-    std::fs::write(scratch.path().join("lvh.toml"), "default-kernels = ['6.6']\ndata-dir = 'elsewhere'").unwrap();
+    std::fs::write(scratch.path().join("kernels.json"), r#"{"kernels": [{"name": "ours"}]}"#).unwrap();
+    std::fs::write(scratch.path().join("lvh.toml"), "default-kernels = ['ours']\ndata-dir = 'elsewhere'").unwrap();
     let with = |vars: &[(&str, &str)]| {
         let mut config = Config::find(scratch.path()).unwrap();
         config.override_with(overrides(vars).unwrap()).map(|()| config.default_kernels)
     };
     let dir = scratch.path().to_str().unwrap();
-    assert_eq!(with(&[("LVH_DATA_DIR", dir)]).unwrap(), ["6.6"]);
-    assert_eq!(with(&[("LVH_DATA_DIR", dir), ("LVH_KERNELS", "6.6,6.1")]).unwrap(), ["6.6", "6.1"]);
-    let place = format!("{dir}/lvh.toml:1: kernel `6.6` is not in `{dir}/lvh.toml` (known: ");
+    assert_eq!(with(&[("LVH_DATA_DIR", dir)]).unwrap(), ["ours"]);
+    assert_eq!(with(&[("LVH_DATA_DIR", dir), ("LVH_KERNELS", "ours,6.1")]).unwrap(), ["ours", "6.1"]);
+    let place = format!("{dir}/lvh.toml:1: kernel `ours` is not in `{dir}/lvh.toml` (known: ");
     assert!(with(&[]).unwrap_err().to_string().starts_with(&place));
     assert!(Config::discover(scratch.path()).unwrap_err().to_string().starts_with(&place));
 }
@@ -416,7 +464,7 @@ fn a_bad_variable_is_named_with_what_it_may_be() {
     check("LVH_OFFLINE", "yes", &format!("{} (expected `1` or `0`)", is("LVH_OFFLINE", "yes")));
     let kernels = "kernels with commas between them, such as `5.10,6.1`";
     check("LVH_KERNELS", "6.1,", &format!("{} (expected {kernels})", is("LVH_KERNELS", "6.1,")));
-    check("LVH_KERNELS", "6.7", "LVH_KERNELS: kernel `6.7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12)");
+    check("LVH_KERNELS", "6.x7", "LVH_KERNELS: kernel `6.x7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12)");
 }
 
 #[test]
@@ -450,7 +498,7 @@ fn files_above_lend_their_kernels() {
     assert_eq!(config.kernel("mine").unwrap(), KernelSource::Path(outer.join("linux")));
     assert_eq!(config.kernel("both").unwrap(), KernelSource::Path(inner.join("b")));
     assert!(config.image("base").unwrap_err().to_string().contains("comes by `packages`: not supported yet"));
-    assert!(config.kernel("6.7").unwrap_err().to_string().contains("(known: 5.10, 6.1, 6.12, both, mine)"));
+    assert!(config.kernel("6.x7").unwrap_err().to_string().contains("(known: 5.10, 6.1, 6.12, both, mine)"));
     // One that names nothing has the defaults, not those of the file above.
     write("");
     assert_eq!(Config::discover(&inner).unwrap().default_kernels, ["6.12"]);

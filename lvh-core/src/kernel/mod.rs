@@ -19,6 +19,7 @@ mod image;
 pub mod inventory;
 mod local;
 mod modules;
+mod oci;
 pub mod options;
 mod pinning;
 #[cfg(test)]
@@ -32,6 +33,11 @@ pub use config::{KernelConfig, Value};
 pub(crate) use image::elf::Elf;
 pub use image::payload;
 pub use modules::{Availability, LoadableModule, ModuleTree};
+#[doc(hidden)]
+pub use oci::PROTOCOL as FETCH_PROTOCOL;
 pub use resolve::{forget, look_at, resolve, resolve_blocking, update_blocking};
-pub use source::{DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, TarballPlace, TarballSource};
+pub(crate) use source::UnknownKernel;
+pub use source::{
+    DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, OciSource, TarballPlace, TarballSource,
+};
 pub(crate) use stamp::stamp;

@@ -26,6 +26,7 @@ impl<'a> Pinning<'a> {
                 let reference = git.url.reference.as_ref().map(|reference| format!("#{reference}"));
                 (format!("git {}{}", git.url.repository, reference.unwrap_or_default()), None)
             }
+            KernelSource::Oci(oci) if oci.is_mutable() => (format!("oci {}", oci.image), None),
             _ => return None,
         };
         Some(Self { name, arch, source, pins: store.pins(), locked: store.is_locked() })

@@ -11,8 +11,8 @@ use super::pinning::Pinning;
 use super::stamp::stamp;
 use super::wanted::Wanted;
 use super::{
-    DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, TarballSource, deb, from_git, from_tarball,
-    from_web,
+    DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, OciSource, TarballSource, deb, from_git,
+    from_tarball, from_web, oci,
 };
 use crate::machine::on_a_thread;
 use crate::store::{Entry, Key, Store};
@@ -44,7 +44,8 @@ pub fn resolve_blocking(name: &str, source: &KernelSource, store: &Store, events
 /// # Errors
 /// As [`resolve`].
 pub fn update_blocking(name: &str, source: &KernelSource, store: &Store, events: &Events) -> Result<Kernel> {
-    if !store.is_locked() {
+    // What an image's tag stood for is remembered until the registry has answered.
+    if !store.is_locked() && !matches!(source, KernelSource::Oci(_)) {
         forget(source, store)?;
     }
     run(name, source, store, events, true)
@@ -64,6 +65,7 @@ fn run(name: &str, source: &KernelSource, store: &Store, events: &Events, newest
         KernelSource::Git(source) => resolver.git(source),
         KernelSource::Tarball(source) => resolver.tarball(source),
         KernelSource::File(source) => resolver.file(source),
+        KernelSource::Oci(source) => resolver.oci(source),
         KernelSource::Path(path) => local::at(path).and_then(|found| resolver.local(found)),
         KernelSource::Host => local::running().and_then(|found| resolver.local(found)),
     };
@@ -128,6 +130,7 @@ pub fn forget(source: &KernelSource, store: &Store) -> Result<bool> {
     match source {
         KernelSource::Deb(source) => store.forget(&deb::question(source, Arch::HOST)),
         KernelSource::Git(source) => store.forget(&from_git::question(source, store)),
+        KernelSource::Oci(source) => store.forget(&oci::question(source)),
         // A digest stands for one thing for ever.
         KernelSource::Tarball(_) | KernelSource::File(_) | KernelSource::Path(_) | KernelSource::Host => Ok(false),
     }
@@ -169,6 +172,14 @@ impl Resolver<'_> {
         let sha256 = source.sha256.as_ref().map(ToString::to_string).unwrap_or_default();
         let in_use = kernel.in_use.into_iter().chain([entry]).collect();
         Ok(Kernel { identity: format!("{} sha256:{sha256}", source.url), in_use, ..kernel })
+    }
+
+    fn oci(&self, source: &OciSource) -> Result<Kernel> {
+        let fetched = oci::resolve(&self.0, source)?;
+        self.record(&[oci::pin(&fetched.digest)]);
+        let kernel = self.local(local::at(fetched.entry.path())?)?;
+        let in_use = kernel.in_use.into_iter().chain([fetched.entry]).collect();
+        Ok(Kernel { identity: fetched.identity, key: fetched.key.to_string(), in_use, ..kernel })
     }
 
     /// The kernel that an entry of the store holds.

@@ -1,10 +1,10 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::build::BuildSpec;
 use super::git::GitUrl;
-use crate::Arch;
 use crate::store::{Entry, Key};
+use crate::{Arch, Error, ErrorKind};
 
 /// Where a kernel comes from: the checked form of a `[kernels.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum KernelSource {
     Tarball(TarballSource),
     /// A kernel file of the web.
     File(FileSource),
+    /// An image of an OCI registry, or one in a layout or archive.
+    Oci(OciSource),
     /// A kernel file, a build tree, or an installed tree (`boot/`, `lib/modules/`).
     Path(PathBuf),
     /// The kernel that runs on this machine.
@@ -90,6 +92,60 @@ pub struct FileSource {
     /// Its SHA-256. Default: none, which is an error that tells it.
     pub sha256: Option<Key>,
 }
+
+/// An image that has a kernel in `/data/kernels/VERSION`, with `boot/` and `lib/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciSource {
+    /// `[REGISTRY/]REPOSITORY[:TAG][@sha256:DIGEST]`; `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`.
+    pub image: String,
+    /// What is to be said where the image cannot be had, if nothing but the look of the name led to it.
+    pub(crate) otherwise: Option<UnknownKernel>,
+}
+
+/// Why a kernel name is not known, before it is clear who names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnknownKernel {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl UnknownKernel {
+    /// The error where `origin` names the kernel: a test, a flag, a variable, a line of a file.
+    pub(crate) fn named_by(self, origin: Option<&str>) -> Error {
+        let prefix = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
+        Error::new(ErrorKind::Usage, format!("{prefix}{}", self.message)).with_hint(self.hint)
+    }
+}
+
+impl OciSource {
+    /// The kernel of `image`.
+    pub fn new(image: impl Into<String>) -> Self {
+        Self { image: image.into(), otherwise: None }
+    }
+
+    /// The same, with the paths of layouts and archives starting at `dir`.
+    #[must_use]
+    pub(crate) fn based_at(self, dir: &Path) -> Self {
+        let local = LOCAL.iter().find_map(|kind| Some((kind, self.image.strip_prefix(kind)?)));
+        match local {
+            Some((kind, path)) => Self { image: format!("{kind}{}", dir.join(path).display()), ..self },
+            None => self,
+        }
+    }
+
+    /// Whether it may be another image tomorrow, for whoever has the same name of it.
+    pub(crate) fn is_mutable(&self) -> bool {
+        self.is_remote() && !self.image.contains("@sha256:")
+    }
+
+    /// Whether it takes a network.
+    pub(crate) fn is_remote(&self) -> bool {
+        !LOCAL.iter().any(|kind| self.image.starts_with(kind))
+    }
+}
+
+/// How the names of images begin that lie on this machine.
+const LOCAL: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
 
 /// `uname -r` of a kernel, such as `6.12.117+deb13-amd64`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -13,6 +13,7 @@ pub struct Store {
     offline: bool,
     pins: Option<Pins>,
     locked: bool,
+    fetcher: Option<PathBuf>,
     /// What is to be told of damage.
     notes: Arc<Mutex<Vec<String>>>,
 }
@@ -63,7 +64,7 @@ impl Store {
             make_dir(&dir.join(part))?;
         }
         let dir = dir.canonicalize().map_err(|e| Error::path("find", &dir, e))?;
-        Ok(Self { dir, offline: false, pins: None, locked: false, notes: Arc::default() })
+        Ok(Self { dir, offline: false, pins: None, locked: false, fetcher: None, notes: Arc::default() })
     }
 
     /// The data directory that it is in.
@@ -80,6 +81,16 @@ impl Store {
     #[must_use]
     pub fn with_offline(self, offline: bool) -> Self {
         Self { offline, ..self }
+    }
+
+    /// Names the program that talks to registries. Default: the `lvh` in `PATH`.
+    #[must_use]
+    pub fn with_fetcher(self, program: impl Into<PathBuf>) -> Self {
+        Self { fetcher: Some(program.into()), ..self }
+    }
+
+    pub(crate) fn fetcher(&self) -> Option<&Path> {
+        self.fetcher.as_deref()
     }
 
     /// Whether the network is forbidden.

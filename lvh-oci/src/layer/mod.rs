@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub(crate) use compression::{is_zstd, open as open_compressed};
 pub(crate) use name::{clean, is_link_to_sources, link_stays};
-pub use unpack::{Limits, Unpacked};
+pub use unpack::{Destination, Limits, Unpacked};
 pub(crate) use unpack::{Wanted, unpack, unpack_archive};
 
 use crate::manifest::Descriptor;

@@ -50,19 +50,49 @@ pub(crate) enum Wanted {
     OnlyDirectory,
 }
 
-/// Unpacks what lies below `prefix` of the layers to `into`, which gets its name when it is complete.
+/// Where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination<'p> {
+    /// To the directory of that name, which it gets when it is complete and on the disk; one that is there is replaced.
+    Final(&'p Path),
+    /// To an empty directory of the caller's, who sees to the rest; after an error it may hold a part.
+    Staging(&'p Path),
+}
+
+/// Unpacks what lies below `prefix` of the layers.
 pub(crate) fn unpack(
     layers: &[Layer],
     image: &str,
     prefix: &str,
     wanted: Wanted,
-    into: &Path,
+    into: Destination<'_>,
     limits: Limits,
 ) -> Result<Unpacked> {
-    let prefix = clean(OsStr::new(prefix)).map_err(|why| Error::invalid(prefix, why))?;
+    let into = match into {
+        Destination::Final(into) => into,
+        Destination::Staging(dir) => {
+            let scratch = Scratch::new_in(dir)?;
+            let (tree, unpacked) = unpack_in(&scratch, layers, image, prefix, wanted, limits)?;
+            return move_entries(&tree, dir).map(|()| unpacked);
+        }
+    };
     let parent = into.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
     let scratch = Scratch::new_in(parent)?;
+    let (tree, unpacked) = unpack_in(&scratch, layers, image, prefix, wanted, limits)?;
+    publish(&tree, into).map(|()| unpacked)
+}
+
+/// Unpacks to a directory in `scratch`; says where that is.
+fn unpack_in(
+    scratch: &Scratch,
+    layers: &[Layer],
+    image: &str,
+    prefix: &str,
+    wanted: Wanted,
+    limits: Limits,
+) -> Result<(PathBuf, Unpacked)> {
+    let prefix = clean(OsStr::new(prefix)).map_err(|why| Error::invalid(prefix, why))?;
     let tree = scratch.subdirectory("tree")?;
     let mut applier = Applier::new(tree.clone(), prefix.clone(), limits);
     for layer in layers {
@@ -72,8 +102,7 @@ pub(crate) fn unpack(
         return Err(nothing(&prefix, image, &applier));
     }
     let tree = if wanted == Wanted::OnlyDirectory { only_directory(&tree, &prefix, image)? } else { tree };
-    publish(&tree, into)?;
-    Ok(Unpacked { files: applier.files, bytes: applier.bytes, left_out: applier.left_out })
+    Ok((tree, Unpacked { files: applier.files, bytes: applier.bytes, left_out: applier.left_out }))
 }
 
 /// Unpacks a whole tar file, compressed or not, into the empty directory `into`.
@@ -111,6 +140,17 @@ fn only_directory(tree: &Path, prefix: &Path, image: &str) -> Result<PathBuf> {
 fn is_empty(dir: &Path) -> Result<bool> {
     let mut entries = fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))?;
     Ok(entries.next().is_none())
+}
+
+/// Moves what is in `from` to `to`.
+fn move_entries(from: &Path, to: &Path) -> Result<()> {
+    let move_entries = || {
+        fs::read_dir(from)?.try_for_each(|entry| {
+            let entry = entry?;
+            fs::rename(entry.path(), to.join(entry.file_name()))
+        })
+    };
+    move_entries().map_err(|e: io::Error| Error::io("move to", to, e))
 }
 
 /// Puts the complete tree in its place at once; what was there goes with the scratch directory.

@@ -2,7 +2,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
-use lvh_oci::{BlobStore, Content, Error, KernelTag, Limits, Pack, Place, Progress, pack, pull, pull_kernel, resolve};
+use lvh_oci::{
+    BlobStore, Content, Destination, Error, KernelTag, Limits, Pack, Place, Progress, pack, pull, pull_kernel, resolve,
+};
 
 use crate::support::*;
 
@@ -65,7 +67,7 @@ async fn a_kernel_is_the_tags_or_the_only_one() {
     let blobs = BlobStore::open(dir.path().join("store")).unwrap();
     let pull = async |tag: &str| {
         let source = registry.name(&format!("k:{tag}")).parse().unwrap();
-        pull_kernel(&source, amd64(), &dir.path().join("out"), &blobs, &quick(), &|_| ()).await
+        pull_kernel(&source, amd64(), Destination::Final(&dir.path().join("out")), &blobs, &quick(), &|_| ()).await
     };
     for tag in ["6.12-main", "mine"] {
         push_to(&packed, &registry.name(&format!("k:{tag}")), Place::Manifest, &quick()).await.unwrap();

@@ -10,8 +10,8 @@ use super::raw::{List, Sha256, Switch, Text, Word};
 use crate::kernel::build::BuildSpec;
 use crate::kernel::git::GitUrl;
 use crate::kernel::options::{Base, KernelOption, group};
-use crate::kernel::{DebSource, FileSource, GitSource, KernelSource, TarballPlace, TarballSource};
-use crate::{Error, ErrorKind, Result};
+use crate::kernel::{DebSource, FileSource, GitSource, KernelSource, OciSource, TarballPlace, TarballSource};
+use crate::{Error, Result};
 
 /// A kernel of a Debian package.
 #[derive(Deserialize)]
@@ -31,11 +31,10 @@ struct Local {
     path: Text,
 }
 
-/// A kernel of a registry: recognised, not usable yet.
+/// A kernel out of an image of a registry, layout or archive.
 #[derive(Deserialize)]
 struct Oci {
-    #[serde(rename = "oci")]
-    _oci: Text,
+    oci: Text,
 }
 
 /// A kernel that is built from git.
@@ -69,41 +68,32 @@ struct File {
     sha256: Option<Word<Sha256>>,
 }
 
-/// One `[kernels.NAME]` table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) enum KernelTable {
-    /// It can be resolved.
-    Source(KernelSource),
-    /// A way that this version recognises but cannot go, named by its key.
-    Unsupported(&'static str),
+/// Where the kernel of the table `[kernels.NAME]` comes from.
+pub(in crate::config) fn read(name: &str, table: &Table<'_>, base_dir: &Path) -> Result<KernelSource> {
+    check_name("kernel", name, table)?;
+    Ok(match source_key(table)? {
+        "deb" => KernelSource::Deb(deb(table, base_dir)?),
+        "path" => KernelSource::Path(base_dir.join(table.read::<Local>()?.path.0)),
+        "tarball" => KernelSource::Tarball(tarball(table, base_dir)?),
+        "url" => KernelSource::File(file(table)?),
+        "oci" => KernelSource::Oci(oci(table, base_dir)?),
+        _ => KernelSource::Git(git(table, base_dir)?),
+    })
 }
 
-impl KernelTable {
-    pub(in crate::config) fn read(name: &str, table: &Table<'_>, base_dir: &Path) -> Result<Self> {
-        check_name("kernel", name, table)?;
-        match source_key(table)? {
-            "deb" => deb(table, base_dir).map(|deb| Self::Source(KernelSource::Deb(deb))),
-            "path" => Ok(Self::Source(KernelSource::Path(base_dir.join(table.read::<Local>()?.path.0)))),
-            "tarball" => tarball(table, base_dir).map(|tarball| Self::Source(KernelSource::Tarball(tarball))),
-            "url" => file(table).map(|file| Self::Source(KernelSource::File(file))),
-            "oci" => table.read::<Oci>().map(|_| Self::Unsupported("oci")),
-            _ => git(table, base_dir).map(|git| Self::Source(KernelSource::Git(git))),
-        }
-    }
-
-    /// Where the kernel called `name` comes from.
-    pub(in crate::config) fn resolve(&self, name: &str) -> Result<KernelSource> {
-        match self {
-            Self::Source(source) => Ok(source.clone()),
-            Self::Unsupported(key) => Err(unsupported_kernel(name, key)),
-        }
+/// The name's parts are looked at by who talks to registries.
+fn oci(table: &Table<'_>, base_dir: &Path) -> Result<OciSource> {
+    let image = table.read::<Oci>()?.oci.0;
+    let expected = "an image such as `quay.io/lvh-images/kernel-images:6.6-main`";
+    match faulty_image(&image) {
+        false => Ok(OciSource::new(image).based_at(base_dir)),
+        true => Err(table.error_at_key("oci", format!("`oci` in {} is `{image}` (expected {expected})", table.name()))),
     }
 }
 
-/// The error for a kernel that comes by a way which lvh cannot go yet.
-pub(in crate::config) fn unsupported_kernel(name: &str, key: &str) -> Error {
-    let message = format!("kernel `{name}` comes by `{key}`: not supported yet in this version");
-    Error::new(ErrorKind::Usage, message).with_hint("use `deb`, `git`, `tarball`, `url` or `path`")
+/// Whether `image` cannot be the name of an image: it is empty, could be taken for a flag, or is more than one word.
+pub(in crate::config) fn faulty_image(image: &str) -> bool {
+    image.is_empty() || image.starts_with('-') || image.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// Names become parts of test names, which hold no spaces, brackets, slashes, colons or plus signs.
@@ -143,9 +133,10 @@ fn no_source(table: &Table<'_>) -> Error {
             error.with_hint("a name with a dot needs quotes, as in [kernels.\"6.12\"]")
         }
         Err(error) => error,
-        Ok(()) => {
-            table.error(format!("{} has no source (expected `deb`, `git`, `tarball`, `url` or `path`)", table.name()))
-        }
+        Ok(()) => table.error(format!(
+            "{} has no source (expected `deb`, `git`, `tarball`, `url`, `oci` or `path`)",
+            table.name()
+        )),
     }
 }
 

@@ -9,11 +9,12 @@ use toml::Spanned;
 
 use super::document::{Document, Table};
 use super::image_table;
-use super::kernel_table::KernelTable;
+use super::kernel_table::{self, faulty_image};
 use super::raw::{Cpus, List, ModuleName, Switch, Text, Time, Word};
 use crate::Result;
 use crate::config::value::{Accel, EnvPattern, KernelEventKind, Memory};
-use crate::config::{Config, VmDefaults};
+use crate::config::{Config, KERNEL_REPOSITORY, VmDefaults};
+use crate::kernel::KernelSource;
 
 /// The top of the file; its tables are read one by one.
 #[derive(Deserialize)]
@@ -21,6 +22,7 @@ use crate::config::{Config, VmDefaults};
 struct Top {
     data_dir: Option<Text>,
     default_kernels: Option<List<Spanned<Text>>>,
+    kernel_repo: Option<Text>,
     #[serde(rename = "vm")]
     _vm: Option<IgnoredAny>,
     #[serde(rename = "kernels")]
@@ -54,19 +56,34 @@ pub(in crate::config) fn read(path: &Path, document: Document<'_>, above: Option
     let (mut known_kernels, mut known_images) = above.map(|above| (above.kernels, above.images)).unwrap_or_default();
     known_kernels.extend(kernels(&table, &base_dir)?);
     known_images.extend(image_table::read_all(&table, &base_dir)?);
+    let defaults = Config::default();
     let mut config = Config {
+        kernel_repo: kernel_repo(top.kernel_repo, &table)?.unwrap_or_else(|| defaults.kernel_repo.clone()),
         file: Some(path.to_owned()),
         data_dir: top.data_dir.map(|dir| base_dir.join(dir.0)),
         vm: table.table("vm")?.map(|table| table.read::<Vm>()).transpose()?.map(Into::into).unwrap_or_default(),
         kernels: known_kernels,
         images: known_images,
         base_dir,
-        ..Config::default()
+        ..defaults
     };
     if let Some(names) = top.default_kernels {
         default_kernels(&names.0, &table, &mut config)?;
     }
     Ok(config)
+}
+
+/// The repository of published kernels, without a tag: the names of kernels are tags.
+fn kernel_repo(repo: Option<Text>, table: &Table<'_>) -> Result<Option<String>> {
+    let Some(Text(repo)) = repo else { return Ok(None) };
+    let named = repo.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+    match named || faulty_image(&repo) {
+        false => Ok(Some(repo)),
+        true => Err(table.error_at_key(
+            "kernel-repo",
+            format!("`kernel-repo` is `{repo}` (expected a repository, without a tag, such as `{KERNEL_REPOSITORY}`)"),
+        )),
+    }
 }
 
 /// The directory of the file; `Path::parent` of a bare file name is empty.
@@ -97,9 +114,9 @@ impl From<Vm> for VmDefaults {
     }
 }
 
-fn kernels(top: &Table<'_>, base_dir: &Path) -> Result<BTreeMap<String, KernelTable>> {
+fn kernels(top: &Table<'_>, base_dir: &Path) -> Result<BTreeMap<String, KernelSource>> {
     let Some(tables) = top.table("kernels")? else { return Ok(BTreeMap::new()) };
-    let read = |(name, table): (String, Table<'_>)| Ok((name.clone(), KernelTable::read(&name, &table, base_dir)?));
+    let read = |(name, table): (String, Table<'_>)| Ok((name.clone(), kernel_table::read(&name, &table, base_dir)?));
     tables.tables()?.into_iter().map(read).collect()
 }
 

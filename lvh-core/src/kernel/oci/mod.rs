@@ -1,0 +1,9 @@
+//! Kernels out of OCI images: fetched once, by the `lvh` command, and remembered.
+//!
+//! What is fetched is an entry of the store, by the digest of the image; a tag is remembered as the digest that it named.
+
+mod fetcher;
+mod image;
+
+pub use fetcher::PROTOCOL;
+pub(super) use image::{pin, question, resolve};
