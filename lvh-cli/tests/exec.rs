@@ -138,6 +138,16 @@ fn a_dead_guest_is_a_failure_of_the_setup() {
     assert!(stderr.contains("write_sysrq_trigger"), "{stderr}");
 }
 
+/// `kernel.panic` of 0 keeps a machine whose kernel died; words that look like a death are none.
+#[test]
+fn a_dead_guest_that_stays_is_noticed() {
+    let forged = "echo '<0>Kernel panic - not syncing: not at all' > /dev/kmsg; sleep 3; echo alive; ";
+    let die = "echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger";
+    let stderr = check(&sh(&format!("{forged}{die}")).output().unwrap(), 125, "alive\n");
+    assert!(stderr.contains("\nerror: the guest died: the kernel panicked: "), "{stderr}");
+    assert!(stderr.contains("write_sysrq_trigger"), "{stderr}");
+}
+
 #[test]
 fn a_reader_that_leaves_ends_the_command() {
     let mut child = spawn(lvh(&["yes"]));

@@ -48,6 +48,7 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io:
             ToGuest::Consumed { id, bytes } => host.windows.grow(id, bytes),
             ToGuest::Change { dir, path, change } => mirrors.apply(&dir, &path, change),
             ToGuest::Refresh {} => caches.forget(),
+            ToGuest::Ping { id } => sender.send(&ToHost::Pong { id }),
             ToGuest::Collect { id, dir, take } => mirrors.collect(id, dir, take, sender, &host.windows),
             ToGuest::Shutdown { id } => {
                 lock(&commands).values().for_each(Running::kill);

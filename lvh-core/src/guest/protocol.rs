@@ -11,10 +11,10 @@
 //!     │  Kernel, Ready  or  Failed    │
 //!     │ ────────────────────────────► │
 //!     │  Run · Stdin · Consumed · Kill│      any number of commands, several at a time
-//!     │  Change · Refresh             │
+//!     │  Change · Refresh · Ping      │
 //!     │ ◄──────────────────────────── │
 //!     │  Started · Output · Taken     │
-//!     │  Changed · Exited             │
+//!     │  Changed · Exited · Pong      │
 //!     │  Kernel (at any time)         │
 //!     │ ────────────────────────────► │
 //!     │  Shutdown                     │
@@ -32,7 +32,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -270,6 +270,8 @@ wire_enum! {
         10 => Clock { /** Nanoseconds since 1970. */ ns: u64 },
         /// The host changed files that it shares: look again.
         11 => Refresh {},
+        /// Say `Pong`: the host wonders whether the guest is alive.
+        12 => Ping { /** Names it in the answer. */ id: u32 },
     }
 }
 
@@ -303,6 +305,8 @@ wire_enum! {
         11 => Changed { /** The command. */ id: u32, /** A line each. */ changes: Vec<String> },
         /// What does the wall clock show? Between `Setup` and `Ready`.
         12 => Clock {},
+        /// It is alive.
+        13 => Pong { /** The question. */ id: u32 },
     }
 }
 

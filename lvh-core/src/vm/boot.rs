@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::host_changes::{HostChanges, Watch};
 use super::info::VmInfo;
 use super::launch::{Launched, Machine, Start, launch};
+use super::pulse;
 use super::qemu::command_line::Hypervisor;
 use super::qemu::migration;
 use super::qemu::qmp::Stop;
@@ -147,6 +148,10 @@ impl Attempt<'_> {
 
     fn vm(&self, launched: Launched, guest: Guest, greeting: Greeting, mirrors: Vec<Mirror>) -> Vm {
         let Launched { machine: Machine { qemu, monitor, console }, link, shares, state, since } = launched;
+        // Whoever debugs a kernel stops it, and may want to look at one that died.
+        if let Some(pulse) = guest.pulse().filter(|_| self.gdb.is_none()) {
+            tokio::spawn(pulse::watch(console.clone(), pulse));
+        }
         let info = VmInfo {
             kernel: self.spec.kernel.name.clone(),
             identity: self.spec.kernel.identity.clone(),

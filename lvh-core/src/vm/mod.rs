@@ -18,6 +18,7 @@ mod host_changes;
 mod info;
 mod launch;
 mod plan;
+mod pulse;
 pub(crate) mod qemu;
 mod root;
 mod running;

@@ -1,8 +1,8 @@
 //! The host's side of the protocol: what it asks of a guest that is ready.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -31,6 +31,7 @@ pub(crate) struct Guest {
     routes: SharedRoutes,
     next_id: AtomicU32,
     closed: watch::Receiver<Option<Closed>>,
+    give_up: Mutex<Option<oneshot::Sender<String>>>,
 }
 
 impl Guest {
@@ -39,10 +40,11 @@ impl Guest {
         let (control, requests) = mpsc::unbounded_channel();
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         let (closing, closed) = watch::channel(None);
+        let (give_up, given_up) = oneshot::channel();
         let routes = SharedRoutes::default();
-        tokio::spawn(dispatch(reader, Arc::clone(&routes), kernel_log, closing));
+        tokio::spawn(dispatch(reader, Arc::clone(&routes), kernel_log, closing, given_up));
         tokio::spawn(write(writer, requests, inputs));
-        Self { control, input, routes, next_id: AtomicU32::new(1), closed }
+        Self { control, input, routes, next_id: AtomicU32::new(1), closed, give_up: Mutex::new(Some(give_up)) }
     }
 
     /// Starts a command.
@@ -113,6 +115,12 @@ impl Guest {
         }
     }
 
+    /// What can ask the guest whether it is alive, and give it up, for one who does not keep the channel open. There is one.
+    pub(crate) fn pulse(&self) -> Option<Pulse> {
+        let give_up = self.give_up.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Pulse { control: self.control.downgrade(), routes: Arc::clone(&self.routes), give_up })
+    }
+
     /// Has the guest kill its commands and write everything back; the VM can be ended after.
     ///
     /// # Errors
@@ -120,7 +128,7 @@ impl Guest {
     pub(crate) async fn say_goodbye(&self) -> io::Result<()> {
         let id = self.next_id();
         let (sender, bye) = oneshot::channel();
-        lock(&self.routes).goodbyes.insert(id, sender);
+        lock(&self.routes).answers.insert(id, sender);
         self.request(&ToGuest::Shutdown { id })?;
         bye.await.map_err(|_closed| io::ErrorKind::UnexpectedEof.into())
     }
@@ -163,6 +171,41 @@ impl Refresher {
     pub(crate) fn refresh(&self) -> io::Result<()> {
         let control = self.0.upgrade().ok_or(io::ErrorKind::BrokenPipe)?;
         request(&control, &ToGuest::Refresh {})
+    }
+}
+
+/// Whether a guest is alive.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    control: WeakControl,
+    routes: SharedRoutes,
+    give_up: oneshot::Sender<String>,
+}
+
+impl Pulse {
+    /// The number of its questions, which no other request has: those count from 1.
+    const ID: u32 = 0;
+
+    /// Whether the guest answers within `limit`; `None` once its channel is closed, or nobody is interested any more.
+    pub(crate) async fn beats(&self, limit: Duration) -> Option<bool> {
+        let (sender, answer) = oneshot::channel();
+        lock(&self.routes).answers.insert(Self::ID, sender);
+        request(&self.control.upgrade()?, &ToGuest::Ping { id: Self::ID }).ok()?;
+        match timeout(limit, answer).await {
+            Ok(Ok(())) => Some(true),
+            Ok(Err(_closed)) => None,
+            Err(_elapsed) => Some(false),
+        }
+    }
+
+    /// Whether anybody has use for the guest.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.control.upgrade().is_some() && !self.give_up.is_closed()
+    }
+
+    /// Ends the channel, for this reason.
+    pub(crate) fn give_up(self, why: String) {
+        let _ = self.give_up.send(why);
     }
 }
 

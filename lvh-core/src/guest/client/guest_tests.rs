@@ -328,3 +328,31 @@ fn every_message_has_its_cost() {
     output.put(&mut bytes);
     assert!(bytes.len() >= 9);
 }
+
+#[tokio::test]
+async fn a_guest_is_asked_whether_it_is_alive() {
+    let (guest, mut fake) = pair();
+    let pulse = guest.pulse().unwrap();
+    assert!(guest.pulse().is_none(), "there is one");
+    let answer = async {
+        let ToGuest::Ping { id } = fake.hear().await else { panic!("it is asked") };
+        fake.say(ToHost::Pong { id }).await;
+    };
+    let (beats, ()) = tokio::join!(pulse.beats(SOON), answer);
+    assert_eq!(beats, Some(true));
+    assert_eq!(pulse.beats(Duration::from_millis(10)).await, Some(false));
+    assert!(pulse.is_wanted());
+    let mut process = guest.run(Command::default()).unwrap();
+    pulse.give_up("it is silent".to_owned());
+    assert!(timeout(SOON, process.next()).await.unwrap().is_none());
+    assert_eq!((guest.closed().await.as_str(), guest.broke()), ("it is silent", false));
+}
+
+#[tokio::test]
+async fn nobody_asks_a_guest_that_is_not_wanted() {
+    let (guest, fake) = pair();
+    let pulse = guest.pulse().unwrap();
+    drop(guest);
+    assert_eq!((pulse.is_wanted(), pulse.beats(SOON).await), (false, None));
+    drop(fake);
+}

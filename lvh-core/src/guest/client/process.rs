@@ -192,6 +192,7 @@ impl Requests {
             | ToGuest::Collect { .. }
             | ToGuest::Change { .. }
             | ToGuest::Refresh {}
+            | ToGuest::Ping { .. }
             | ToGuest::Shutdown { .. } => Ok(()),
         }
     }

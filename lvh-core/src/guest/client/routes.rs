@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::flow::Flow;
 use super::framing::receive;
@@ -92,7 +92,8 @@ pub(crate) struct ToCollector {
 pub(crate) struct Routes {
     pub(crate) processes: HashMap<u32, ToProcess>,
     pub(crate) collectors: HashMap<u32, ToCollector>,
-    pub(crate) goodbyes: HashMap<u32, tokio::sync::oneshot::Sender<()>>,
+    /// Who waits for a goodbye, or for a sign of life.
+    pub(crate) answers: HashMap<u32, oneshot::Sender<()>>,
 }
 
 /// The routes, which senders of requests add to.
@@ -111,28 +112,36 @@ pub(crate) struct Closed {
     pub(crate) broke: bool,
 }
 
-/// Hands out what the guest sends until the channel closes.
+/// Hands out what the guest sends until the channel closes, or the guest is given up.
 pub(crate) async fn dispatch(
-    mut reader: OwnedReadHalf,
+    reader: OwnedReadHalf,
     routes: SharedRoutes,
-    mut kernel_log: Option<LogFile>,
+    kernel_log: Option<LogFile>,
     closing: watch::Sender<Option<Closed>>,
+    given_up: oneshot::Receiver<String>,
 ) {
+    let closed = tokio::select! {
+        closed = hand_out(reader, &routes, kernel_log) => closed,
+        Ok(why) = given_up => Closed { why, broke: false },
+    };
+    // In this order: whoever sees its command end without `Exited` finds the reason.
+    closing.send_replace(Some(closed));
+    *lock(&routes) = Routes::default();
+}
+
+async fn hand_out(mut reader: OwnedReadHalf, routes: &SharedRoutes, mut kernel_log: Option<LogFile>) -> Closed {
     let broke = |error: io::Error| Closed { why: format!("the channel broke: {error}"), broke: true };
-    let closed = loop {
+    loop {
         match receive::<ToHost>(&mut reader, MAX_ANSWER).await {
             Ok(Some(message)) => {
-                if let Err(error) = lock(&routes).route(message, &mut kernel_log) {
+                if let Err(error) = lock(routes).route(message, &mut kernel_log) {
                     break broke(error);
                 }
             }
             Ok(None) => break Closed { why: "the guest closed the channel".to_owned(), broke: false },
             Err(error) => break broke(error),
         }
-    };
-    // In this order: whoever sees its command end without `Exited` finds the reason.
-    closing.send_replace(Some(closed));
-    *lock(&routes) = Routes::default();
+    }
 }
 
 impl Routes {
@@ -161,8 +170,8 @@ impl Routes {
                 self.processes.values_mut().for_each(|process| records.iter().for_each(|r| process.tell_kernel(r)));
             }
             ToHost::Change { id, .. } | ToHost::Collected { id, .. } => self.collect(id, message)?,
-            ToHost::Bye { id } => {
-                let _ = self.goodbyes.remove(&id).map(|goodbye| goodbye.send(()));
+            ToHost::Bye { id } | ToHost::Pong { id } => {
+                let _ = self.answers.remove(&id).map(|answer| answer.send(()));
             }
             // A guest that says hello twice has nothing to tell us.
             ToHost::Hello { .. } | ToHost::Clock {} | ToHost::Ready { .. } | ToHost::Failed { .. } => {}
