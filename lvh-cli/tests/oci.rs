@@ -174,6 +174,42 @@ fn without_a_registry() {
 }
 
 #[test]
+fn what_was_built_is_pushed_and_pulled_elsewhere() {
+    let site = Site::new();
+    let pushed = |line: &str| {
+        let output = site.lvh(line);
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{err}");
+        assert!(err.contains(" blobs uploaded\n"), "{err}");
+        out.trim().to_owned()
+    };
+    for (kernel, words) in [("six", "six"), ("arm", "six for arm")] {
+        let tree = site.path(&format!("D/kernels/{kernel}/tar-install"));
+        fs::create_dir_all(tree.join("boot")).unwrap();
+        fs::create_dir_all(tree.join("lib/modules/1.2.3")).unwrap();
+        fs::write(tree.join("boot/vmlinuz-1.2.3"), words).unwrap();
+        fs::write(tree.join("lib/modules/1.2.3/a.ko"), "a").unwrap();
+    }
+    let name = pushed("kernels --dir D push six REPO:6.6-main");
+    assert!(name.starts_with(&format!("{}@sha256:", site.registry.name("k:6.6-main"))), "{name}");
+    // The same tree is the same image, and another architecture's goes beside it.
+    assert_eq!(pushed("kernels push --dir D six REPO:6.6-main"), name);
+    pushed("kernels push ./D/kernels/arm/tar-install REPO:6.6-main --arch arm64");
+    site.check("kernels pull --repo REPO 6.6-main -d E -p linux/amd64", 0, "", "");
+    assert_eq!(site.read("E/6.6-main/boot/vmlinuz-1.2.3"), "six");
+    assert_eq!(site.read("E/6.6-main/lib/modules/1.2.3/a.ko"), "a");
+    site.check("kernels pull --repo REPO 6.6-main -d E -p linux/arm64", 0, "", "");
+    assert_eq!(site.read("E/6.6-main/boot/vmlinuz-1.2.3"), "six for arm");
+    assert_eq!(names(&site.path("D/kernels/six")), ["tar-install"]);
+
+    let none = "error: failed to open `D/kernels/no/tar-install`: No such file or directory (os error 2)\n\nhint: `lvh kernels build no` ";
+    site.check("kernels push no REPO:6.6-main --dir D", 1, "", none);
+    fs::create_dir_all(site.path("bare/boot")).unwrap();
+    site.check("kernels push ./bare REPO:6.6-main", 1, "", "error: `./bare` has no boot/vmlinuz-RELEASE\n");
+    site.check("kernels push six --dir D", 1, "", "error: accepts 2 arg(s), received 1\n");
+}
+
+#[test]
 fn what_cannot_be_pulled() {
     let site = Site::new();
     site.publish("6.6", "six", "linux/amd64", &["6.6-main"]);

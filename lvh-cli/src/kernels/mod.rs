@@ -11,6 +11,7 @@ mod fetch;
 mod init;
 mod list;
 mod pull;
+mod push;
 mod remove;
 mod work;
 
@@ -53,6 +54,7 @@ enum Command {
     Fetch(fetch::Args),
     Catalog(catalog::Args),
     Pull(pull::Args),
+    Push(push::Args),
 }
 
 /// Runs the sub-command.
@@ -68,6 +70,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Fetch(args) => fetch::run(args),
         Command::Catalog(args) => catalog::run(args),
         Command::Pull(args) => pull::run(args),
+        Command::Push(args) => push::run(args),
     }?;
     Ok(ExitCode::SUCCESS)
 }
