@@ -32,7 +32,7 @@ fn spawn(mut command: Command) -> Child {
 #[test]
 fn streams_and_code_are_the_commands() {
     let stderr = check(&sh("echo out; echo err >&2; exit 7").output().unwrap(), 7, "out\n");
-    assert!(stderr.ends_with("\nerr\n"), "{stderr}");
+    assert!(stderr.ends_with("err\n"), "{stderr}");
     check(&sh("kill -SEGV $$").output().unwrap(), 128 + libc::SIGSEGV, "");
     let stderr = check(&lvh(&["no-such-program"]).output().unwrap(), 127, "");
     assert!(stderr.contains("the command did not start in the guest: No such file"), "{stderr}");
@@ -127,13 +127,13 @@ fn several_kernels_with_a_summary() {
 fn time_is_up() {
     let output = lvh(&["--timeout", "3s", "--", "sh", "-c", "trap '' TERM; echo so far; sleep 3600"]).output().unwrap();
     let stderr = check(&output, 124, "so far\n");
-    assert!(stderr.ends_with("\nlvh: timed out after 3s\n"), "{stderr}");
+    assert!(stderr.ends_with("lvh: timed out after 3s\n"), "{stderr}");
 }
 
 #[test]
 fn a_dead_guest_is_a_failure_of_the_setup() {
     let stderr = check(&sh("echo last words; echo c > /proc/sysrq-trigger").output().unwrap(), 125, "last words\n");
-    let died = "\nerror: the guest died: the kernel panicked: ";
+    let died = "error: the guest died: the kernel panicked: ";
     assert!(stderr.contains(died) && stderr.contains("---- output ----\n"), "{stderr}");
     assert!(stderr.contains("write_sysrq_trigger"), "{stderr}");
 }
@@ -144,7 +144,7 @@ fn a_dead_guest_that_stays_is_noticed() {
     let forged = "echo '<0>Kernel panic - not syncing: not at all' > /dev/kmsg; sleep 3; echo alive; ";
     let die = "echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger";
     let stderr = check(&sh(&format!("{forged}{die}")).output().unwrap(), 125, "alive\n");
-    assert!(stderr.contains("\nerror: the guest died: the kernel panicked: "), "{stderr}");
+    assert!(stderr.contains("error: the guest died: the kernel panicked: "), "{stderr}");
     assert!(stderr.contains("write_sysrq_trigger"), "{stderr}");
 }
 
