@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +9,8 @@ use lvh_core::{Error, ErrorKind, Result};
 use lvh_oci::{Content, Pack, Reference};
 
 use super::pull::platform;
-use crate::{oci, terminal};
+use crate::oci::{self, Scratch};
+use crate::terminal;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,22 +89,5 @@ fn compress(from: &Path, to: &Path) -> Result<()> {
         Err(error) => Err(Error::new(ErrorKind::Missing, "failed to start `zstd`")
             .with_source(error)
             .with_hint("apt install zstd")),
-    }
-}
-
-/// A directory that is gone when this is dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(dir: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&dir).map_err(|error| Error::path("create", &dir, error))?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It has nothing but copies.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -9,7 +9,8 @@ use lvh_core::{Arch, Error, ErrorKind, Result};
 use lvh_oci::{Content, KernelTag, Pack, Platform, Reference};
 
 use super::arguments::{Target, expect_count};
-use crate::{oci, terminal};
+use crate::oci::{self, Scratch};
+use crate::terminal;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +48,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let parts = ["boot", "lib"].map(|part| Content { from: tree.join(part), to: format!("{to}/{part}") });
     let contents = parts.into_iter().filter(|part| part.from.exists()).collect();
     let pack = Pack { contents, platform, annotations: BTreeMap::new(), tag: None };
-    let scratch = Scratch::beside(&tree)?;
+    // Beside the kernel there is room for another.
+    let scratch = Scratch::new(tree.with_file_name(format!(".push-{}", std::process::id())))?;
     let digest = oci::push(pack, &scratch.0, &reference, &terminal::events())?;
     terminal::output(&format!("{reference}@{digest}\n"))?;
     Ok(())
@@ -82,23 +84,4 @@ fn missing(name: &str, error: Error) -> Error {
 fn platform(arch: Arch) -> Result<Platform> {
     let text = if arch == Arch::X86_64 { "linux/amd64" } else { "linux/arm64" };
     text.parse().map_err(oci::failed)
-}
-
-/// The directory that the image is packed in, which is gone when this is dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    /// Beside the kernel, where there is room for another.
-    fn beside(tree: &Path) -> Result<Self> {
-        let dir = tree.with_file_name(format!(".push-{}", std::process::id()));
-        fs::create_dir_all(&dir).map_err(|error| Error::path("create", &dir, error))?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It has nothing but copies.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

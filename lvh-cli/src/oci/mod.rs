@@ -5,9 +5,11 @@
 mod catalog;
 mod images;
 mod kernel;
+mod scratch;
 mod session;
 
 pub(crate) use catalog::catalog;
 pub(crate) use images::{pull_images, push, resolve};
 pub(crate) use kernel::pull_kernel;
+pub(crate) use scratch::Scratch;
 pub(crate) use session::failed;
