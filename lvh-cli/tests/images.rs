@@ -13,6 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use lvh_core::{Config, Events, image};
 use server::{Flavour, Registry};
 use tempfile::TempDir;
 
@@ -68,6 +69,7 @@ fn what_is_built() {
     site.check(&["-i", "child"], &line.replace("false", "true"));
     check_two_builders(&site);
     check_changed_file(&site);
+    check_built_for_a_test(&site);
     check_interrupted(&site);
 }
 
@@ -114,6 +116,18 @@ fn check_content(site: &Built) {
     let release = cat("/usr/lib/os-release");
     assert!(release.contains(&format!("VERSION_CODENAME={}", site.suite)), "{release}");
     assert_eq!(fs::metadata(&disk).unwrap().len(), 1 << 30, "as large as its parent");
+}
+
+/// A test that names an image of `images.json` has it built; its parent stays, whatever suite tests build of.
+fn check_built_for_a_test(site: &Built) {
+    let parent = || fs::metadata(site.path("D/images/base.qcow2")).unwrap().modified().unwrap();
+    let before = parent();
+    fs::remove_file(site.path("D/images/child")).unwrap();
+    let config = Config::parse(&site.path("lvh.toml"), "data-dir = 'D'").unwrap();
+    let (source, store) = (config.image("child").unwrap(), config.store().unwrap());
+    let image = image::resolve_blocking("child", &source, &store, &Events::silent()).unwrap();
+    assert_eq!((image.path.as_path(), parent()), (site.path("D/images/child").as_path(), before));
+    assert_eq!(site.debugfs(&image.path, "cat /ran"), "from 0\n");
 }
 
 /// Of two that want an image at once one builds it.

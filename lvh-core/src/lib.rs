@@ -70,8 +70,8 @@
 //!
 //! # Limits
 //!
-//! Linux only. Tested on x86-64; arm64 is written but has never run. Images from OCI registries, and images that are built, are
-//! recognised in `lvh.toml`, but not supported yet.
+//! Linux only. Tested on x86-64; arm64 is written but has never run. `oci` of an image is recognised in `lvh.toml`, but
+//! not supported yet.
 
 mod arch;
 pub mod config;

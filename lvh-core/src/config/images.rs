@@ -2,9 +2,9 @@
 
 use super::Config;
 use super::file::document::bare_or_quoted;
-use super::file::image_table::unsupported_image;
-use crate::image::ImageSource;
-use crate::image::images_json::ImagesFile;
+use super::file::image_table::{source_of, unsupported_image};
+use crate::image::images_json::{ImageEntry, ImagesFile};
+use crate::image::{BuiltImage, ImageSource};
 use crate::nearest::nearest;
 use crate::{Error, ErrorKind, Result};
 
@@ -16,11 +16,11 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Where nothing knows the name (the message lists what is known), its way is not supported yet, its path does
-    /// not exist, or it stands in `images.json` but was not built.
+    /// Where nothing knows the name (the message lists what is known), its way is not supported yet, or its path does
+    /// not exist.
     pub fn image(&self, name: &str) -> Result<ImageSource> {
-        if let Some(table) = self.images.get(name) {
-            return table.resolve(name).and_then(|source| existing(name, source));
+        if self.images.contains_key(name) {
+            return source_of(name, &self.images).and_then(|source| existing(name, self.at_home(source)));
         }
         if name.starts_with("oci:") {
             return Err(unsupported_image(name, "oci"));
@@ -54,10 +54,23 @@ impl Config {
         match self.images_json()?.filter(|file| file.images().iter().any(|image| image.name == name)) {
             None => Ok(None),
             Some(file) => {
-                let message = format!("image `{name}` of `{}` is not built", file.path().display());
-                let hint = format!("`lvh images build --dir {} --image {name}` builds it", dir.display());
-                Err(Error::new(ErrorKind::Usage, message).with_hint(hint))
+                // A parent that is there stays as it is, whatever suite it was built of.
+                let missing = |entry: &&ImageEntry| !dir.join("images").join(&entry.name).is_file();
+                let built = BuiltImage::with_parents(name, file.images().iter().filter(missing));
+                let (suite, mirror) = ("sid".to_owned(), self.debian_mirror.clone());
+                Ok(Some(ImageSource::Built(Box::new(BuiltImage { suite, data_dir: Some(dir), mirror, ..built }))))
             }
+        }
+    }
+
+    /// An image that is built, with what this configuration says of its making.
+    fn at_home(&self, source: ImageSource) -> ImageSource {
+        match source {
+            ImageSource::Built(built) => {
+                let (base_dir, mirror) = (self.base_dir.clone(), self.debian_mirror.clone());
+                ImageSource::Built(Box::new(BuiltImage { base_dir, mirror, ..*built }))
+            }
+            other => other,
         }
     }
 
@@ -78,7 +91,7 @@ impl Config {
 
 /// A path of the user's is never a guess.
 fn existing(name: &str, source: ImageSource) -> Result<ImageSource> {
-    let ImageSource::Path(path) = &source;
+    let ImageSource::Path(path) = &source else { return Ok(source) };
     match path.try_exists() {
         Ok(true) => Ok(source),
         Ok(false) => Err(Error::new(ErrorKind::Usage, format!("image `{name}`: `{}` does not exist", path.display()))),

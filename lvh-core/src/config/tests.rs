@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Accel, Channel, Config, KernelEventKind, Memory, Overrides, Share, VmDefaults};
 use crate::image::ImageSource;
+use crate::image::action::Op;
 use crate::kernel::options::Base;
 use crate::kernel::{DebSource, KernelSource, OciSource};
 
@@ -242,10 +243,13 @@ fn a_kernel_table_has_one_source_and_its_keys() {
     );
     check(
         "[images.a]\nsize = 3",
-        "lvh.toml:2: unknown key `size` in [images.a] (expected `path`, `packages`, `actions`, \
-         `parent`, `image-size` or `oci`)",
+        "lvh.toml:2: unknown key `size` in [images.a] (expected `suite`, `path`, `packages`, \
+         `actions`, `parent`, `variant`, `image-size` or `oci`)",
     );
-    check("[images.a]\nimage-size = '8G'", "lvh.toml:1: [images.a] has no source (expected `path`)");
+    check(
+        "[images.a]\nimage-size = '8G'",
+        "lvh.toml:1: [images.a] has no source (expected `path`, `packages` or `parent`)",
+    );
     check(
         "[images.a]\npath = 'x'\npackages = []",
         "lvh.toml:3: [images.a] has both `path` and `packages` (expected one source)",
@@ -497,7 +501,7 @@ fn files_above_lend_their_kernels() {
     }
     assert_eq!(config.kernel("mine").unwrap(), KernelSource::Path(outer.join("linux")));
     assert_eq!(config.kernel("both").unwrap(), KernelSource::Path(inner.join("b")));
-    assert!(config.image("base").unwrap_err().to_string().contains("comes by `packages`: not supported yet"));
+    assert!(matches!(config.image("base").unwrap(), ImageSource::Built(_)));
     assert!(config.kernel("6.x7").unwrap_err().to_string().contains("(known: 5.10, 6.1, 6.12, both, mine)"));
     // One that names nothing has the defaults, not those of the file above.
     write("");
@@ -515,7 +519,7 @@ fn images_have_names() {
     let disk = dir.path().join("base.qcow2");
     std::fs::write(&disk, "x").unwrap();
     for name in ["base", "./base.qcow2", disk.to_str().unwrap()] {
-        let ImageSource::Path(path) = config.image(name).unwrap();
+        let ImageSource::Path(path) = config.image(name).unwrap() else { panic!("{name}") };
         assert_eq!(path.canonicalize().unwrap(), disk.canonicalize().unwrap(), "{name}");
     }
     let check = |config: &Config, name: &str, expected: &str| {
@@ -524,7 +528,12 @@ fn images_have_names() {
     };
     check(&config, "kind", "image `kind`: `DIR/absent.img` does not exist");
     check(&config, "./x", "image `./x`: `DIR/./x` does not exist");
-    check(&config, "far", "image `far` comes by `oci`: not supported yet in this version\n\nhint: use `path`");
+    check(
+        &config,
+        "far",
+        "image `far` comes by `oci`: not supported yet in this version\n\n\
+         hint: `lvh images pull` brings it to the data directory, where its file has a name",
+    );
     check(
         &config,
         "bsae",
@@ -539,7 +548,49 @@ fn images_have_names() {
     );
 }
 
-/// Those of the data directory are images whoever made them; what only stands in its `images.json` is not built by asking for it.
+#[test]
+fn images_are_built_of_tables() {
+    let image = |text: &str, name: &str| {
+        let config = Config::parse(Path::new("/w/lvh.toml"), text).unwrap_or_else(|error| panic!("{}", error.report()));
+        config.image(name)
+    };
+    let text = "[images.base]\nsuite = 'bookworm'\npackages = ['curl']\nvariant = 'minbase'\nimage-size = '2G'\n\
+                actions = [{ run-command = 'true' }, { upload = { file = 'f', dest = '/f' } }]\n\
+                [images.child]\nparent = 'base'\n[images.other]\npackages = []\n";
+    let ImageSource::Built(child) = image(text, "child").unwrap() else { panic!("it is built") };
+    let names: Vec<_> = child.entries.iter().map(|entry| (entry.name.as_str(), entry.parent.as_str())).collect();
+    assert_eq!(names, [("child.qcow2", "base.qcow2"), ("base.qcow2", "")]);
+    assert_eq!((child.name.as_str(), child.suite.as_str()), ("child.qcow2", "bookworm"));
+    let base = &child.entries[1];
+    assert_eq!((base.packages.as_slice(), base.variant.as_str()), (&["curl".to_owned()][..], "minbase"));
+    assert_eq!((base.image_size.as_str(), base.bootable), ("2G", Some(false)));
+    let ops: Vec<_> = base.actions.iter().map(|action| action.op.clone()).collect();
+    let upload = Op::Upload { file: "/w/f".into(), dest: "/f".into() };
+    assert_eq!(ops, [Op::RunCommand { command: "true".into() }, upload]);
+    let ImageSource::Built(other) = image(text, "other").unwrap() else { panic!("it is built") };
+    assert_eq!((other.entries.len(), other.suite.as_str()), (1, "trixie"));
+
+    let lost = image("[images.a]\nparent = 'b'", "a").unwrap_err().report();
+    let expected =
+        "image `a` is made from `b`, which no table builds\n\nhint: write a table [images.b] with packages = […]";
+    assert_eq!(lost, expected);
+    for (text, words) in [
+        (
+            "[images.a]\nparent = 'b'\nsuite = 'sid'",
+            "[images.a] has a `parent`, whose `suite` and `variant` it has too",
+        ),
+        ("[images.a]\nactions = [{ run = 'x' }]", "lvh.toml:2: `actions` in [images.a] unknown variant `run`"),
+        (
+            "[images.a]\npackages = 'x'",
+            "lvh.toml:2: `packages` in [images.a] is a string (expected an array of strings)",
+        ),
+    ] {
+        let error = Config::parse(Path::new("lvh.toml"), text).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+/// Those of the data directory are images whoever made them; what only stands in its `images.json` is built.
 #[test]
 fn images_of_the_data_directory_have_names() {
     let dir = tempfile::tempdir().unwrap();
@@ -547,17 +598,20 @@ fn images_of_the_data_directory_have_names() {
     std::fs::create_dir_all(data.join("images")).unwrap();
     std::fs::write(data.join("images/pulled.qcow2"), "x").unwrap();
     std::fs::write(data.join("images/.pulled.qcow2.made"), "x").unwrap();
-    std::fs::write(data.join("images.json"), r#"[{"name": "pulled.qcow2"}, {"name": "k8s.qcow2"}]"#).unwrap();
+    std::fs::write(
+        data.join("images.json"),
+        r#"[{"name": "pulled.qcow2"}, {"name": "k8s.qcow2", "parent": "pulled.qcow2"}]"#,
+    )
+    .unwrap();
     let text = "data-dir = 'data'\n[images.base]\npath = 'base.qcow2'\n";
     let config = Config::parse(&dir.path().join("lvh.toml"), text).unwrap();
     assert_eq!(config.image("pulled.qcow2").unwrap(), ImageSource::Path(data.join("images/pulled.qcow2")));
     assert_eq!(config.image_names(), ["base", "k8s.qcow2", "pulled.qcow2"]);
     let report = |name: &str| config.image(name).unwrap_err().report().replace(dir.path().to_str().unwrap(), "DIR");
-    assert_eq!(
-        report("k8s.qcow2"),
-        "image `k8s.qcow2` of `DIR/data/images.json` is not built\n\n\
-         hint: `lvh images build --dir DIR/data --image k8s.qcow2` builds it"
-    );
+    let ImageSource::Built(built) = config.image("k8s.qcow2").unwrap() else { panic!("it is not there") };
+    // Its parent is there, and not built again.
+    let entries: Vec<_> = built.entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!((entries, built.suite.as_str(), built.data_dir), (vec!["k8s.qcow2"], "sid", Some(data)));
     for name in ["other", "", "..", ".pulled.qcow2.made"] {
         assert!(report(name).contains("(known: base, k8s.qcow2, pulled.qcow2)"), "{}", report(name));
     }

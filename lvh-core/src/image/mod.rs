@@ -4,7 +4,7 @@
 //! 2. [`resolve`] turns that into an [`Image`]: a file, its format by what it holds, and its digest.
 //! 3. [`VmSpec::image`](crate::vm::VmSpec::image) makes it the root of a VM, which never writes to it.
 //!
-//! [`build`](mod@build) makes the images that [`images_json`] lists.
+//! [`build`](mod@build) makes the images that [`images_json`] or `lvh.toml` lists.
 
 pub mod action;
 pub mod build;
@@ -16,4 +16,4 @@ mod source;
 
 pub use disk::DiskFormat;
 pub use resolve::{resolve, resolve_blocking};
-pub use source::{Image, ImageSource};
+pub use source::{BuiltImage, Image, ImageSource};

@@ -1,7 +1,8 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::build::{Request, build};
 use super::disk::{self, DiskFormat};
-use super::source::{Image, ImageSource};
+use super::source::{BuiltImage, Image, ImageSource};
 use crate::kernel::stamp;
 use crate::machine::on_a_thread;
 use crate::store::{Key, Store};
@@ -23,7 +24,24 @@ pub async fn resolve(name: &str, source: &ImageSource, store: &Store, events: &E
 pub fn resolve_blocking(name: &str, source: &ImageSource, store: &Store, events: &Events) -> Result<Image> {
     match source {
         ImageSource::Path(path) => local(name, path, store, events),
+        ImageSource::Built(built) => local(name, &made(built, store, events)?, store, events),
     }
+}
+
+/// The disk of an image that is built, as far as it is not there as its configuration says.
+fn made(built: &BuiltImage, store: &Store, events: &Events) -> Result<PathBuf> {
+    let data_dir = match &built.data_dir {
+        Some(dir) => dir.clone(),
+        None => store.state(&format!("images/{}", Key::of([built.base_dir.to_string_lossy()])))?,
+    };
+    let mut request = Request::new(&data_dir);
+    request.names = vec![built.name.clone()];
+    request.suite.clone_from(&built.suite);
+    request.mirror.clone_from(&built.mirror);
+    for outcome in build(&built.entries, &request, events)? {
+        outcome.result?;
+    }
+    Ok(data_dir.join("images").join(&built.name))
 }
 
 /// The image in the file at `path`.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::disk::DiskFormat;
+use super::images_json::ImageEntry;
 use crate::store::Key;
 
 /// Where an image comes from: the checked form of an `[images.NAME]` table.
@@ -9,6 +10,41 @@ use crate::store::Key;
 pub enum ImageSource {
     /// A disk image that lies on this machine.
     Path(PathBuf),
+    /// One that is built of packages and actions, when it is first needed and whenever its configuration has changed.
+    Built(Box<BuiltImage>),
+}
+
+/// What an image is built of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BuiltImage {
+    /// Its name among `entries`.
+    pub name: String,
+    /// It, then its parent, and so on.
+    pub entries: Vec<ImageEntry>,
+    /// Debian's or Ubuntu's suite. Default: `trixie`.
+    pub suite: String,
+    /// The directory that `images/` is in. Default: one of the store's, for the configuration file.
+    pub data_dir: Option<PathBuf>,
+    /// The configuration file's directory, where there is none of the data.
+    pub base_dir: PathBuf,
+    /// The archive that packages come from. Default: that of this machine's apt.
+    pub mirror: Option<String>,
+}
+
+impl BuiltImage {
+    /// The image called `name` of `all`, with those that it is made from, as far as they are among them.
+    pub(crate) fn with_parents<'e>(name: &str, all: impl Iterator<Item = &'e ImageEntry> + Clone) -> Self {
+        let mut entries: Vec<ImageEntry> = Vec::new();
+        let mut next = all.clone().find(|entry| entry.name == name);
+        // A circle is told by who builds them.
+        while let Some(entry) = next.filter(|entry| !entries.contains(entry)) {
+            entries.push(entry.clone());
+            next = all.clone().find(|parent| parent.name == entry.parent);
+        }
+        let (name, suite) = (name.to_owned(), "trixie".to_owned());
+        Self { name, entries, suite, data_dir: None, base_dir: PathBuf::new(), mirror: None }
+    }
 }
 
 /// An image on disk, ready to be the root of a VM.

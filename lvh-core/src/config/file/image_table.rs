@@ -7,9 +7,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::document::Table;
+use super::image_actions::Written;
 use super::kernel_table::check_name;
-use super::raw::Text;
-use crate::image::ImageSource;
+use super::raw::{List, Text};
+use crate::image::images_json::ImageEntry;
+use crate::image::{BuiltImage, ImageSource};
 use crate::{Error, ErrorKind, Result};
 
 /// One table, as it is written.
@@ -17,14 +19,12 @@ use crate::{Error, ErrorKind, Result};
 #[serde(rename_all = "kebab-case")]
 struct Image {
     path: Option<Text>,
-    #[serde(rename = "packages")]
-    _packages: Option<IgnoredAny>,
-    #[serde(rename = "actions")]
-    _actions: Option<IgnoredAny>,
-    #[serde(rename = "parent")]
-    _parent: Option<IgnoredAny>,
-    #[serde(rename = "image-size")]
-    _image_size: Option<IgnoredAny>,
+    packages: Option<List<Text>>,
+    actions: Option<Vec<Written>>,
+    parent: Option<Text>,
+    suite: Option<Text>,
+    variant: Option<Text>,
+    image_size: Option<Text>,
     #[serde(rename = "oci")]
     _oci: Option<IgnoredAny>,
 }
@@ -34,34 +34,87 @@ struct Image {
 pub(in crate::config) enum ImageTable {
     /// It can be resolved.
     Source(ImageSource),
+    /// It is built, as an image of its own name; the suite is of one without a parent.
+    Built { entry: Box<ImageEntry>, suite: Option<String> },
     /// A way that this version recognises but cannot go, named by its key.
     Unsupported(&'static str),
 }
 
 /// The keys that say where an image comes from, or what it is built of.
 const SOURCES: [&str; 5] = ["path", "oci", "packages", "actions", "parent"];
+/// Those that go together: what an image is built of.
+const BUILT: [&str; 3] = ["packages", "actions", "parent"];
 
 impl ImageTable {
     fn read(name: &str, table: &Table<'_>, base_dir: &Path) -> Result<Self> {
         check_name("image", name, table)?;
         let image: Image = table.read()?;
         let sources: Vec<&'static str> = SOURCES.into_iter().filter(|key| table.has(key)).collect();
-        match (image.path, &sources[..]) {
-            (Some(_), [first, second, ..]) => {
-                let message = format!("{} has both `{first}` and `{second}` (expected one source)", table.name());
-                Err(table.error_at_key(second, message))
+        if let [first, second, ..] = sources[..]
+            && !BUILT.contains(&first)
+        {
+            let message = format!("{} has both `{first}` and `{second}` (expected one source)", table.name());
+            return Err(table.error_at_key(second, message));
+        }
+        match (&image.path, &sources[..]) {
+            (Some(path), _) => Ok(Self::Source(ImageSource::Path(base_dir.join(&path.0)))),
+            (None, []) => {
+                let message = format!("{} has no source (expected `path`, `packages` or `parent`)", table.name());
+                Err(table.error(message))
             }
-            (Some(path), _) => Ok(Self::Source(ImageSource::Path(base_dir.join(path.0)))),
-            (None, [key, ..]) => Ok(Self::Unsupported(key)),
-            (None, []) => Err(table.error(format!("{} has no source (expected `path`)", table.name()))),
+            (None, ["oci"]) => Ok(Self::Unsupported("oci")),
+            (None, _) if image.parent.is_some() && (image.suite.is_some() || image.variant.is_some()) => {
+                Err(table.error(format!("{} has a `parent`, whose `suite` and `variant` it has too", table.name())))
+            }
+            (None, _) => Ok(image.built(name, base_dir)),
         }
     }
+}
 
-    /// Where the image called `name` comes from.
-    pub(in crate::config) fn resolve(&self, name: &str) -> Result<ImageSource> {
-        match self {
-            Self::Source(source) => Ok(source.clone()),
-            Self::Unsupported(key) => Err(unsupported_image(name, key)),
+impl Image {
+    /// The disk of a kernel under test: it brings none.
+    fn built(self, name: &str, base_dir: &Path) -> ImageTable {
+        let text = |text: Option<Text>| text.map(|text| text.0).unwrap_or_default();
+        let entry = ImageEntry {
+            name: file_name(name),
+            parent: self.parent.map(|parent| file_name(&parent.0)).unwrap_or_default(),
+            image_size: text(self.image_size),
+            bootable: Some(false),
+            packages: self.packages.map(|list| list.0.into_iter().map(|text| text.0).collect()).unwrap_or_default(),
+            actions: self.actions.into_iter().flatten().map(|action| action.action(base_dir)).collect(),
+            variant: text(self.variant),
+        };
+        ImageTable::Built { entry: Box::new(entry), suite: self.suite.map(|suite| suite.0) }
+    }
+}
+
+/// What the disk of the image called `name` is called.
+fn file_name(name: &str) -> String {
+    format!("{name}.qcow2")
+}
+
+/// Where the image called `name` comes from, which `tables` have.
+pub(in crate::config) fn source_of(name: &str, tables: &BTreeMap<String, ImageTable>) -> Result<ImageSource> {
+    match &tables[name] {
+        ImageTable::Source(source) => Ok(source.clone()),
+        ImageTable::Unsupported(key) => Err(unsupported_image(name, key)),
+        ImageTable::Built { .. } => {
+            let built = tables.values().filter_map(|table| match table {
+                ImageTable::Built { entry, suite } => Some((&**entry, suite.as_deref())),
+                _ => None,
+            });
+            let built: Vec<_> = built.collect();
+            let image = BuiltImage::with_parents(&file_name(name), built.iter().map(|(entry, _)| *entry));
+            let last = image.entries.last().expect("it is there itself");
+            if !last.parent.is_empty() && !image.entries.iter().any(|entry| entry.name == last.parent) {
+                let parent = last.parent.trim_end_matches(".qcow2");
+                let message = format!("image `{name}` is made from `{parent}`, which no table builds");
+                let hint = format!("write a table [images.{parent}] with packages = […]");
+                return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
+            }
+            let suite = built.iter().find(|(entry, _)| entry.name == last.name).and_then(|(_, suite)| *suite);
+            let suite = suite.unwrap_or(&image.suite).to_owned();
+            Ok(ImageSource::Built(Box::new(BuiltImage { suite, ..image })))
         }
     }
 }
@@ -69,7 +122,8 @@ impl ImageTable {
 /// The error for an image that comes by a way which lvh cannot go yet.
 pub(in crate::config) fn unsupported_image(name: &str, key: &str) -> Error {
     let message = format!("image `{name}` comes by `{key}`: not supported yet in this version");
-    Error::new(ErrorKind::Usage, message).with_hint("use `path`")
+    Error::new(ErrorKind::Usage, message)
+        .with_hint("`lvh images pull` brings it to the data directory, where its file has a name")
 }
 
 /// All tables.

@@ -17,6 +17,7 @@ macro_rules! describe {
 
 pub(in crate::config) mod document;
 mod fields;
+mod image_actions;
 pub(in crate::config) mod image_table;
 pub(in crate::config) mod kernel_table;
 mod raw;
