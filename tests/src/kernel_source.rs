@@ -12,8 +12,9 @@ const DIRECTORIES: &str = "block certs crypto drivers/acpi drivers/base drivers/
     drivers/firmware drivers/idle drivers/iommu drivers/irqchip drivers/misc drivers/pci drivers/platform drivers/pnp
     drivers/ptp drivers/rtc drivers/tty drivers/video drivers/virtio fs include init io_uring ipc kernel lib mm net
     scripts security tools/arch tools/build tools/include tools/lib tools/objtool tools/scripts usr virt";
-/// Files that are taken everywhere: `make` reads those of every driver, whether it is built or not.
-const FILES: &[&str] = &["*/Kconfig*", "*/Makefile*", "*/Kbuild*", "*/.gitignore"];
+/// Files that are taken everywhere, for `make` reads those of every driver, whether it is built or not; and the one driver of
+/// its directory that is built wherever there is a network.
+const FILES: &[&str] = &["*/Kconfig*", "*/Makefile*", "*/Kbuild*", "*/.gitignore", "*/drivers/net/loopback.c"];
 
 /// A repository whose branch `main` is Debian's source, and `test` what a test makes of it.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ impl KernelSource {
     pub fn change(&self, name: &str, text: &str) {
         self.git(&["reset", "--quiet", "--hard", "main"]);
         fs::write(self.dir.join(name), text).expect("the work tree can be written to");
+        self.git(&["add", "--force", name]);
         self.git(&["commit", "--quiet", "--all", "--message", "Changed"]);
     }
 
