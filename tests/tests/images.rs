@@ -107,7 +107,7 @@ fn tests_run_on_images_with_older_libraries() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     command.env("LVH_TEST_PORT", listener.local_addr().unwrap().port().to_string());
     thread::spawn(move || listener.incoming().for_each(|peer| drop(peer.unwrap().write_all(b"of the host\n"))));
-    let name = "deb.debian.org";
+    let name = "example.org";
     if (name, 80).to_socket_addrs().is_ok() {
         command.env("LVH_TEST_NAME", name);
     }
