@@ -1,4 +1,4 @@
-//! Whether KVM has the processor execute its guests, found out in a millisecond by letting it count.
+//! Whether KVM has the processor execute its guests, found out by letting one count.
 //!
 //! Some KVMs of machines that are guests themselves emulate every instruction of a kernel that was not made for them. Such
 //! a guest does not die, it takes an hour to boot. The calls are those of `Documentation/virt/kvm/api.rst`.
