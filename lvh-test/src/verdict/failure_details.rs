@@ -115,7 +115,7 @@ fn rerun_command(name: &str, cargo: Option<String>, variables: impl Iterator<Ite
         let variable = variable.to_string_lossy();
         match &*variable {
             // Another run would replace this one's report, and who runs it once more may want something else of it.
-            "LVH_JUNIT" | "LVH_KEEP" | "LVH_GDB" => {}
+            "LVH_JUNIT" | "LVH_KEEP" | "LVH_GDB" | "LVH_VERBOSE" => {}
             _ if variable.starts_with("LVH_") => {
                 settings.push(format!("{variable}={} ", shell_word(&value.to_string_lossy())));
             }
@@ -249,7 +249,13 @@ mod tests {
             let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
             rerun_command("t::6.1", cargo.map(str::to_owned), variables)
         };
-        let set = [("LVH_SHARE", "9p"), ("LVH_KEEP", "1"), ("LVH_KERNELS", "../a b"), ("LVH_JUNIT", "j/")];
+        let set = [
+            ("LVH_SHARE", "9p"),
+            ("LVH_KEEP", "1"),
+            ("LVH_KERNELS", "../a b"),
+            ("LVH_JUNIT", "j/"),
+            ("LVH_VERBOSE", "1"),
+        ];
         let maps = Some("-p maps");
         assert_eq!(command(maps, &set), "LVH_KERNELS='../a b' LVH_SHARE=9p cargo test -p maps -- --exact t::6.1");
         assert!(command(None, &[]).ends_with(" --exact t::6.1"));
