@@ -9,7 +9,7 @@ use lvh_core::store::Lock;
 use lvh_core::{Error, Event, Events, Result};
 use lvh_oci::{Compressed, Platform, Source};
 
-use crate::oci;
+use crate::oci::{self, Scratch};
 
 /// Brings the disk images of `source` to `images/` of the data directory, and says where they are.
 ///
@@ -32,6 +32,7 @@ pub(crate) fn pull(
         events.note(format!("`{source}` is in `{}` already", images.display()));
         return Ok(files);
     }
+    // Who has the lock finds what a killed process has left.
     let scratch = Scratch::new(images.join(".pull"))?;
     let pulled = oci::pull_images(source, platform, &scratch.0, compressed, events)?;
     let names: Vec<PathBuf> =
@@ -152,28 +153,4 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-/// A directory that is gone when this is dropped. Who has the lock finds what a killed process has left.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(dir: PathBuf) -> Result<Self> {
-        let scratch = Self(dir);
-        scratch.clear();
-        fs::create_dir(&scratch.0).map_err(|error| Error::path("create", &scratch.0, error))?;
-        Ok(scratch)
-    }
-
-    fn clear(&self) {
-        // What cannot be removed is in the way of the next call, which says so.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.clear();
-    }
 }

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lvh_core::{Arch, Error, ErrorKind, Result};
-use lvh_oci::{Content, KernelTag, Pack, Platform, Reference};
+use lvh_core::{Error, ErrorKind, Result};
+use lvh_oci::{Content, KernelTag, Pack, Reference};
 
 use super::arguments::{Target, expect_count};
 use crate::oci::{self, Scratch};
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     expect_count(&args.words, 2..=2)?;
     let (name, reference): (_, Reference) = (&args.words[0], args.words[1].parse().map_err(oci::failed)?);
-    let platform = platform(args.target.get()?)?;
+    let platform = oci::platform(args.target.get()?);
     let (tree, own_name) = tree(name, Path::new(&args.dir))?;
     let version = reference.tag().and_then(|tag| tag.parse::<KernelTag>().ok());
     let to = version.map_or_else(|| format!("data/kernels/{own_name}"), |tag| tag.directory());
@@ -79,9 +79,4 @@ fn missing(name: &str, error: Error) -> Error {
         true => error,
         false => error.with_hint(format!("`lvh kernels build {name}` makes it")),
     }
-}
-
-fn platform(arch: Arch) -> Result<Platform> {
-    let text = if arch == Arch::X86_64 { "linux/amd64" } else { "linux/arm64" };
-    text.parse().map_err(oci::failed)
 }

@@ -12,4 +12,4 @@ pub(crate) use catalog::catalog;
 pub(crate) use images::{pull_images, push, resolve};
 pub(crate) use kernel::pull_kernel;
 pub(crate) use scratch::Scratch;
-pub(crate) use session::failed;
+pub(crate) use session::{failed, platform};

@@ -1,4 +1,4 @@
-//! Where an image is put together.
+//! Where what is pulled is unpacked, and what is pushed is put together.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,16 +10,22 @@ use lvh_core::{Error, Result};
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    /// Makes it.
+    /// Makes it, in place of what a killed process has left. Nobody else may have one of this name.
     pub(crate) fn new(dir: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&dir).map_err(|error| Error::path("create", &dir, error))?;
-        Ok(Self(dir))
+        let scratch = Self(dir);
+        scratch.clear();
+        fs::create_dir(&scratch.0).map_err(|error| Error::path("create", &scratch.0, error))?;
+        Ok(scratch)
+    }
+
+    fn clear(&self) {
+        // It has nothing but copies. What cannot be removed is in the way of the next one, which says so.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It has nothing but copies.
-        let _ = fs::remove_dir_all(&self.0);
+        self.clear();
     }
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Mutex;
 
-use lvh_core::{Config, Error, ErrorKind, Event, Events, Overrides, Result};
-use lvh_oci::{BlobStore, Options, Progress, Source};
+use lvh_core::{Arch, Config, Error, ErrorKind, Event, Events, Overrides, Result};
+use lvh_oci::{Architecture, BlobStore, Options, Platform, Progress, Source};
 use tokio::runtime::Runtime;
 
 /// The blobs in the user's data directory, and the way to registries.
@@ -42,6 +42,14 @@ impl Session {
     pub(super) fn run<T>(&self, work: impl Future<Output = lvh_oci::Result<T>>) -> Result<T> {
         self.runtime.block_on(work).map_err(failed)
     }
+}
+
+/// What runs on machines of `arch`.
+pub(crate) fn platform(arch: Arch) -> Platform {
+    Platform::linux(match arch {
+        Arch::Aarch64 => Architecture::Arm64,
+        _ => Architecture::Amd64,
+    })
 }
 
 /// An error of the library's as one of ours.

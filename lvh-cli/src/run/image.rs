@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Context as _;
 use lvh_core::run::Image;
 use lvh_core::{Arch, Config, Error, ErrorKind, ImageSource, image};
-use lvh_oci::{Architecture, Compressed, Platform, Source};
+use lvh_oci::{Compressed, Source};
 
 use crate::images::pulled;
 use crate::{oci, terminal};
@@ -60,11 +60,7 @@ impl Wanted<'_> {
 
     /// Pulls it, and says on standard output where it is, as the Go tool did.
     fn pull(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let architecture = match self.arch {
-            Arch::Aarch64 => Architecture::Arm64,
-            _ => Architecture::Amd64,
-        };
-        let platform = Platform::linux(architecture);
+        let platform = oci::platform(self.arch);
         let pull = |source: Source| pulled::pull(&source, platform, self.dir, Compressed::Removed, &terminal::events());
         let files = name.parse().map_err(oci::failed).and_then(pull);
         let files = files.map_err(|error| failed(name, error))?;

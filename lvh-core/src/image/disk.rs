@@ -22,7 +22,7 @@ pub enum DiskFormat {
 }
 
 /// What a qcow2 file begins with (docs/interop/qcow2.rst, as all below).
-const QCOW2: [u8; 4] = *b"QFI\xfb";
+pub(crate) const QCOW2: [u8; 4] = *b"QFI\xfb";
 
 /// The longest name of a file that a qcow2 file lies over.
 const LONGEST: u32 = 1023;

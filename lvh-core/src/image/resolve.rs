@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use super::build::{Request, build};
 use super::disk::{self, DiskFormat};
 use super::source::{BuiltImage, Image, ImageSource};
-use crate::kernel::stamp;
+use crate::kernel::digest;
 use crate::machine::on_a_thread;
 use crate::store::{Key, Store};
 use crate::{Error, ErrorKind, Event, Events, Result};
@@ -52,24 +52,20 @@ fn local(name: &str, path: &Path, store: &Store, events: &Events) -> Result<Imag
         return Err(Error::new(ErrorKind::Usage, message).with_hint("name a disk image, raw or qcow2"));
     }
     let (format, chain) = (DiskFormat::of_file(&path)?, disk::chain(&path)?);
-    let digests = chain.iter().map(|file| digest(name, file, store, events)).collect::<Result<Vec<_>>>()?;
+    let digests = chain.iter().map(|file| digest(file, store, || read(name, file, events)));
+    let digests = digests.collect::<Result<Vec<_>>>()?;
     let digest = match &digests[..] {
-        [digest] => digest.clone(),
+        [only] => only.clone(),
         several => Key::of(several.iter().map(Key::as_str)),
     };
     Ok(Image { name: name.to_owned(), path, format, digest })
 }
 
-/// The digest of a file, computed again only when the file changes.
-fn digest(name: &str, file: &Path, store: &Store, events: &Events) -> Result<Key> {
-    let question = Key::of(["digest".to_owned(), stamp(file)]);
-    if let Some(digest) = store.recall(&question) {
-        return Ok(digest);
-    }
+/// Reads a file for its digest, which takes a while.
+fn read(name: &str, file: &Path, events: &Events) -> Result<Key> {
     let subject = format!("image `{name}`");
     events.step(&subject, format!("reading `{}`", file.display()));
     let digest = Key::of_file(file)?;
-    store.remember(&question, &digest)?;
     events.send(Event::Done { subject, result: format!("sha256:{digest}") });
     Ok(digest)
 }

@@ -1,10 +1,22 @@
 //! What Go's `encoding/json` makes of a document, for the files that it wrote: keys in any case, `null` for an empty value, the
 //! last of two equal keys.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::Value;
 use crate::{Error, ErrorKind};
+
+/// The text of the file at `path`; none where there is none.
+pub(crate) fn find(path: &Path) -> crate::Result<Option<String>> {
+    match fs::read(path) {
+        // Go takes bytes that are no UTF-8 as well.
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::path("read", path, error)),
+    }
+}
 
 /// Reads the text of the file at `path`, in which `tidy` gives the known keys their proper case, and `decode` finds what it
 /// says; its error is a sentence about the value that is of the wrong kind.

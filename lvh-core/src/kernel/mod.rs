@@ -40,4 +40,4 @@ pub(crate) use source::UnknownKernel;
 pub use source::{
     DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, OciSource, TarballPlace, TarballSource,
 };
-pub(crate) use stamp::stamp;
+pub(crate) use stamp::{digest, stamp};

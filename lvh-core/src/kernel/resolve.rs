@@ -8,7 +8,7 @@ use super::image::payload::{self, Extracted};
 use super::local::{self, LocalKernel, LocalModules};
 use super::modules::built;
 use super::pinning::Pinning;
-use super::stamp::stamp;
+use super::stamp::{digest, stamp};
 use super::wanted::Wanted;
 use super::{
     DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, OciSource, TarballSource, deb, from_git,
@@ -202,7 +202,7 @@ impl Resolver<'_> {
     }
 
     fn local(&self, local: LocalKernel) -> Result<Kernel> {
-        let digest = self.digest(&local.image)?;
+        let digest = digest(&local.image, self.0.store, || Key::of_file(&local.image))?;
         let unpacked = if local.packed { Some(self.unpack(&local.image, &digest)?) } else { None };
         let image = unpacked.as_ref().map_or_else(|| local.image.clone(), |entry| entry.path().join("image"));
         let extracted = self.extract(&image, &digest)?;
@@ -240,17 +240,6 @@ impl Resolver<'_> {
             self.0.events.note(format!("{} starts by its own decompressor, which is slower: {reason}", self.0.subject));
         };
         payload::extracted(image, key, self.0.store, &start, &tell)
-    }
-
-    /// The digest of a file, computed again only when the file changes.
-    fn digest(&self, file: &Path) -> Result<Key> {
-        let question = Key::of(["digest".to_owned(), stamp(file)]);
-        if let Some(digest) = self.0.store.recall(&question) {
-            return Ok(digest);
-        }
-        let digest = Key::of_file(file)?;
-        self.0.store.remember(&question, &digest)?;
-        Ok(digest)
     }
 }
 

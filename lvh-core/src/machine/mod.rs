@@ -1,13 +1,15 @@
-//! What this machine lets us have. It may be a container: the limits of control groups, of either version, are the machine.
+//! What this machine lets us have, and its time. It may be a container: the limits of control groups, of either version, are the machine.
 //!
 //! Not public API, but for what [`doctor`](crate::doctor) shows of it.
 
 mod cgroup;
+mod clock;
 mod limits;
 mod oom;
 mod room;
 mod thread;
 
+pub(crate) use clock::local_time;
 pub use limits::{Limit, Limits};
 pub(crate) use oom::OomWatch;
 pub use room::room_for_vms;

@@ -1,5 +1,4 @@
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -49,12 +48,7 @@ impl KernelsFile {
     /// Where the file cannot be read, or is not what it should be.
     pub fn find(data_dir: &Path) -> Result<Option<Self>> {
         let path = data_dir.join(Self::NAME);
-        match fs::read(&path) {
-            // Go takes bytes that are no UTF-8 as well.
-            Ok(bytes) => Self::parse(path, &String::from_utf8_lossy(&bytes)).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::path("read", &path, error)),
-        }
+        go::find(&path)?.map(|text| Self::parse(path, &text)).transpose()
     }
 
     pub(super) fn parse(path: PathBuf, text: &str) -> Result<Self> {

@@ -13,4 +13,3 @@ mod url;
 
 pub use entry::KernelEntry;
 pub use file::{KernelsFile, Previous};
-pub(crate) use save::local_time;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Previous;
 use crate::json::Value;
+use crate::machine::local_time;
 use crate::{Error, Events, Result};
 
 /// Writes `document` to `path`, in whose directory nobody else writes meanwhile: at any moment there is the old file or the new
@@ -50,19 +51,4 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     name.into()
-}
-
-/// `YYYYMMDD.HHMMSS`, in the machine's time zone.
-pub(crate) fn local_time() -> io::Result<String> {
-    // SAFETY: all zeros are a `tm`, whose zone may be null; time(2) takes a null pointer; localtime_r(3) writes to `tm` alone.
-    let tm = unsafe {
-        let now = libc::time(std::ptr::null_mut());
-        let mut tm: libc::tm = std::mem::zeroed();
-        if libc::localtime_r(&now, &mut tm).is_null() {
-            return Err(io::Error::last_os_error());
-        }
-        tm
-    };
-    let date = [tm.tm_mon + 1, tm.tm_mday].map(|part| format!("{part:02}")).concat();
-    Ok(format!("{}{date}.{:02}{:02}{:02}", tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec))
 }

@@ -8,6 +8,7 @@ use super::chroot::Chroot;
 use super::parent::convert;
 use super::places::text;
 use super::size;
+use crate::image::disk::QCOW2;
 use crate::image::images_json::{ImageEntry, is_qcow2};
 use crate::store::Key;
 use crate::{Error, Result};
@@ -56,9 +57,7 @@ fn disk_size(path: &Path) -> io::Result<u64> {
     let mut header = [0; 32];
     let mut file = File::open(path)?;
     match file.read_exact(&mut header) {
-        Ok(()) if header.starts_with(b"QFI\xfb") => {
-            Ok(u64::from_be_bytes(header[24..].try_into().expect("eight bytes")))
-        }
+        Ok(()) if header.starts_with(&QCOW2) => Ok(u64::from_be_bytes(header[24..].try_into().expect("eight bytes"))),
         _ => Ok(file.metadata()?.len()),
     }
 }

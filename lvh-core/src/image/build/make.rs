@@ -11,8 +11,8 @@ use super::places::{Places, text};
 use super::record::Record;
 use super::request::Request;
 use super::{disk, parent, perform, root};
-use crate::config::kernels_json::local_time;
 use crate::image::images_json::{ImageEntry, is_qcow2};
+use crate::machine::local_time;
 use crate::store::{Key, Lock};
 use crate::{Error, Event, Events, Result};
 

@@ -1,5 +1,3 @@
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ImageEntry, decode};
@@ -37,11 +35,7 @@ impl ImagesFile {
     /// Where the file cannot be read, or is not what it should be.
     pub fn find(data_dir: &Path) -> Result<Option<Self>> {
         let path = data_dir.join(Self::NAME);
-        match fs::read(&path) {
-            Ok(bytes) => Self::parse(path, &String::from_utf8_lossy(&bytes)).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::path("read", &path, error)),
-        }
+        go::find(&path)?.map(|text| Self::parse(path, &text)).transpose()
     }
 
     pub(super) fn parse(path: PathBuf, text: &str) -> Result<Self> {
