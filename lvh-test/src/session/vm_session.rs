@@ -159,13 +159,13 @@ impl<'a> Session<'a> {
             !*shows_copy && run.ending.records.is_empty() && !is_packed(vm) && program.is_replaced(context);
         let changed = !run.ending.changes.is_empty();
         let outcome = judge(instance, run.ending);
-        if outcome.failed() {
-            logs.iter_mut().for_each(LogDir::keep);
-        }
         let bug = match run.vm_usable {
             true => is_another.then_some("its program was replaced before it began"),
             false => vm.bug_of_qemu(),
         };
+        if outcome.failed() && bug.is_none() {
+            logs.iter_mut().for_each(LogDir::keep);
+        }
         match run.vm_usable {
             true if outcome.failed() && settings.retain => self.retain(instance),
             true if !changed => {}
