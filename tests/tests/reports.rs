@@ -111,6 +111,21 @@ fn nextest_has_a_report_of_its_own() {
     assert!(!file.exists());
 }
 
+#[test]
+fn under_nextest_a_directory_gets_a_file_per_test() {
+    let directory = directory("junit_nextest_each");
+    let mut command = endings(&["skips"]);
+    command.env("NEXTEST", "1").env("NEXTEST_TEST_NAME", "a::skips").env("LVH_JUNIT", &directory).env("CARGO", "x");
+    for _attempt in 1..=2 {
+        assert_eq!(Finished::of(&mut command).code, Some(0));
+        let text = fs::read_to_string(directory.join("TEST-endings.a.skips.xml")).unwrap();
+        let document = Document::parse(&text).unwrap();
+        let skipped = elements(&document, "skipped");
+        check_attributes(&skipped[0], &[("message", "for 2 reasons")]);
+        assert_eq!(skipped.len(), 1);
+    }
+}
+
 /// The lines of standard error on GitHub, where `checkout` holds the workspace.
 fn on_github(command: &mut Command, checkout: &Path, summary: &Path) -> Vec<String> {
     command.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", checkout).env("GITHUB_STEP_SUMMARY", summary);
@@ -197,6 +212,10 @@ ends::passes  ok      ok
     let suites = elements(&document, "testsuite");
     check_attributes(&suites[0], &[("name", "in_vms@6.1"), ("tests", "2"), ("failures", "1")]);
     check_attributes(&suites[1], &[("name", "in_vms@6.12"), ("tests", "2"), ("failures", "1")]);
+    for (release, kernel) in elements(&document, "property").chunks(2).map(|pair| (&pair[1], &pair[0])) {
+        let (release, kernel) = (release.attribute("value").unwrap(), kernel.attribute("value").unwrap());
+        assert!(release.starts_with(&format!("{kernel}.")), "{release}");
+    }
     for (failure, kernel) in elements(&document, "failure").iter().zip(["6.1", "6.12"]) {
         let block = failure.text().unwrap();
         assert!(block.contains(&format!("\nkernel: {kernel}.")) && !block.contains("LVH_JUNIT"), "{block}");

@@ -15,6 +15,8 @@ pub(crate) struct Outcome {
     pub(crate) duration: Duration,
     /// The panic that ended it.
     pub(crate) panic: Option<Panic>,
+    /// The VM it ran in, in a line that begins with the kernel's release.
+    pub(crate) vm: Option<String>,
     /// What must be seen of a test that did not fail; to be read after its name.
     pub(crate) remark: Option<String>,
 }
@@ -53,7 +55,7 @@ impl Outcome {
     /// That of a test that does not run.
     pub(crate) fn ignored(reason: &str) -> Self {
         let verdict = Verdict::Ignored { reason: reason.to_owned() };
-        Self { verdict, output: Vec::new(), duration: Duration::ZERO, panic: None, remark: None }
+        Self { verdict, output: Vec::new(), duration: Duration::ZERO, panic: None, vm: None, remark: None }
     }
 
     /// Whether the test failed.

@@ -31,6 +31,11 @@ impl TestResult {
         self.instance.place.as_deref()
     }
 
+    /// The release of the kernel it ran on; `None` where that is not known.
+    pub(crate) fn release(&self) -> Option<&str> {
+        self.outcome.vm.as_deref()?.split_whitespace().next()
+    }
+
     /// The test without its place, and then the place.
     pub(crate) fn title(&self) -> String {
         let path = &self.instance.path;
@@ -80,7 +85,7 @@ pub(crate) mod examples {
         let name = kernel.map_or_else(|| path.to_owned(), |kernel| format!("{path}::{kernel}"));
         let instance = instance(path, &name, kernel, Options::DEFAULT);
         let duration = Duration::from_millis(1500);
-        let outcome = Outcome { verdict, output: Vec::new(), duration, panic: None, remark: None };
+        let outcome = Outcome { verdict, output: Vec::new(), duration, panic: None, vm: None, remark: None };
         TestResult { index: 0, instance, outcome }
     }
 

@@ -82,7 +82,7 @@ impl Step {
 /// A table of tests and kernels, then why tests failed or did not run.
 fn summary(binary: &str, results: &[TestResult]) -> String {
     let table = Table::of(results);
-    let kernels = table.places.iter().map(|kernel| kernel.map_or_else(|| "host".to_owned(), code));
+    let kernels = table.places.iter().map(|place| heading(*place, results));
     let mut text = format!("### {}: {}\n\n", code(binary), counts(results));
     text += &row(std::iter::once("test".to_owned()).chain(kernels));
     text += &row(std::iter::repeat_n("---".to_owned(), 1 + table.places.len()));
@@ -92,6 +92,13 @@ fn summary(binary: &str, results: &[TestResult]) -> String {
     }
     let reasons: String = results.iter().filter_map(reason).collect();
     if reasons.is_empty() { text + "\n" } else { format!("{text}\n{reasons}\n") }
+}
+
+/// A kernel, with its release below where that is known.
+fn heading(place: Option<&str>, results: &[TestResult]) -> String {
+    let Some(kernel) = place else { return "host".to_owned() };
+    let release = results.iter().filter(|result| result.place() == place).find_map(|result| result.release());
+    code(kernel) + &release.map(|release| format!("<br>{}", code(release))).unwrap_or_default()
 }
 
 fn counts(results: &[TestResult]) -> String {
@@ -118,7 +125,15 @@ fn reason(result: &TestResult) -> Option<String> {
     let why = result.failure().or_else(|| result.skipped().map(str::to_owned))?;
     let first = why.lines().map(str::trim).find(|line| !line.is_empty());
     let first = first.map(|line| format!(": {}", code(line))).unwrap_or_default();
-    Some(format!("- {} {}{first}\n", sign(result), code(&result.title())))
+    Some(format!("- {} {}{first}\n{}", sign(result), code(&result.title()), closing_lines(result)))
+}
+
+/// What ends the details of a failure, in a block of its own: the kernel, the logs, how to run it again.
+fn closing_lines(result: &TestResult) -> String {
+    let Verdict::Failed { details, .. } = &result.outcome.verdict else { return String::new() };
+    let Some((_, last)) = details.rsplit_once("\nkernel: ") else { return String::new() };
+    let lines: String = format!("kernel: {last}").lines().map(|line| format!("      {line}\n")).collect();
+    format!("\n{lines}\n")
 }
 
 /// A code span that shows `text` as it is; its fence is longer than any within.
@@ -196,16 +211,19 @@ mod tests {
 
     #[test]
     fn the_summary_is_a_table_with_reasons() {
+        let details = "\n---- log ----\nkernel: x\n\nkernel: 6.12.1 (6.12, tcg)\nrun it again: cargo test\n";
+        let mut broken = result("maps::b", Some("6.12"), failed("`x | y`\nis wrong", details));
+        broken.outcome.vm = Some("6.12.1 (6.12, tcg)".into());
         let results = [
             result("alone", None, Passed),
             result("maps::b", Some("5.10"), ignored("needs kernel >= 5.14")),
-            result("maps::b", Some("6.12"), failed("`x | y`\nis wrong", "")),
+            broken,
             result("maps::c", Some("6.12"), ignored("")),
         ];
         let expected = "\
 ### `p::it`: 1 passed, 1 failed, 2 skipped
 
-| test | host | `5.10` | `6.12` |
+| test | host | `5.10` | `6.12`<br>`6.12.1` |
 | --- | --- | --- | --- |
 | `alone` | ✅ |  |  |
 | `maps::b` |  | ⏭ | ❌ |
@@ -213,6 +231,10 @@ mod tests {
 
 - ⏭ `maps::b on 5.10`: `needs kernel >= 5.14`
 - ❌ `maps::b on 6.12`: `` `x | y` ``
+
+      kernel: 6.12.1 (6.12, tcg)
+      run it again: cargo test
+
 - ⏭ `maps::c on 6.12`
 
 ";

@@ -24,11 +24,17 @@ fn suite(binary: &str, kernel: Option<&str>, results: &[TestResult]) -> String {
         seconds(results.iter().map(|result| result.outcome.duration).sum()),
     );
     if let Some(kernel) = kernel {
-        let property = format!("<property name=\"kernel\" value=\"{}\"/>", attribute(kernel));
-        let _ = writeln!(text, "    <properties>{property}</properties>");
+        let release = results.iter().find_map(|result| result.release());
+        let known = [("kernel", Some(kernel)), ("release", release)];
+        let properties: String = known.into_iter().filter_map(|(name, value)| Some(property(name, value?))).collect();
+        let _ = writeln!(text, "    <properties>{properties}</properties>");
     }
     text.extend(results.iter().map(|result| case(binary, result)));
     text + "  </testsuite>\n"
+}
+
+fn property(name: &str, value: &str) -> String {
+    format!("<property name=\"{name}\" value=\"{}\"/>", attribute(value))
 }
 
 fn case(binary: &str, result: &TestResult) -> String {
@@ -90,12 +96,13 @@ mod tests {
 
     #[test]
     fn a_suite_per_kernel() {
-        let boom = panicked(
+        let mut boom = panicked(
             result("maps::b", Some("6.12"), failed("", "\nkernel: 6.12.1\n")),
             "so <far>\n",
             "a \"b\"\nc",
             ("f.rs", 1),
         );
+        boom.outcome.vm = Some("6.12.1-amd64 (6.12, tcg)".into());
         let results = [
             result("alone", None, Passed),
             result("maps::b", Some("5.10"), ignored("needs kernel >= 5.14")),
@@ -115,7 +122,7 @@ mod tests {
     </testcase>
   </testsuite>
   <testsuite name="p::it@6.12" tests="1" failures="1" errors="0" skipped="0" time="1.500">
-    <properties><property name="kernel" value="6.12"/></properties>
+    <properties><property name="kernel" value="6.12"/><property name="release" value="6.12.1-amd64"/></properties>
     <testcase classname="p::it" name="maps::b::6.12" time="1.500">
       <failure message="a &quot;b&quot;&#10;c">so &lt;far&gt;
 

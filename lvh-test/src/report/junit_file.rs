@@ -1,6 +1,6 @@
 //! Where `LVH_JUNIT` puts a report.
 //!
-//! A directory gets a file of each test binary. A file holds all the test binaries of one `cargo test`: the first
+//! A directory gets a file of each test binary or, under nextest, of each test, for each is a process. A file holds all the test binaries of one `cargo test`: the first
 //! replaces what an earlier run left, the others add to it. Which run a file is of stands in its third line.
 
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io, process};
 
-use crate::test_binary::TestBinary;
+use crate::test_binary::{TestBinary, under_nextest};
 
 const TAIL: &str = "</testsuites>\n";
 
@@ -21,8 +21,12 @@ pub(crate) fn write(setting: &Path, here: &TestBinary, suites: &str) -> Result<(
 
 fn place(setting: &Path, here: &TestBinary) -> PathBuf {
     let path = here.workspace.join(setting);
-    let is_directory = setting.as_os_str().as_bytes().ends_with(b"/") || path.is_dir();
-    if is_directory { path.join(format!("TEST-{}.xml", here.file_id())) } else { path }
+    if is_directory(setting, here) { path.join(format!("TEST-{}.xml", here.run_id())) } else { path }
+}
+
+/// Whether `setting` means a directory.
+pub(super) fn is_directory(setting: &Path, here: &TestBinary) -> bool {
+    setting.as_os_str().as_bytes().ends_with(b"/") || here.workspace.join(setting).is_dir()
 }
 
 fn put(path: &Path, suites: &str, run: Option<&str>) -> io::Result<()> {
@@ -49,9 +53,10 @@ fn head(run: Option<&str>) -> String {
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n{run}")
 }
 
-/// One `cargo test` is one process, which starts the test binaries one after the other: its number and start time.
+/// One `cargo test` is one process, which starts the test binaries one after the other: its number and start time. `None`
+/// where nothing is added: under nextest, which may try a test again, the last time counts.
 fn run_id() -> Option<String> {
-    env::var_os("CARGO")?;
+    env::var_os("CARGO").filter(|_| !under_nextest())?;
     let parent = std::os::unix::process::parent_id();
     let stat = fs::read_to_string(format!("/proc/{parent}/stat")).ok()?;
     Some(format!("{parent}, started at tick {}", start_time(&stat)?))

@@ -27,14 +27,13 @@ pub(crate) fn tell(results: &[TestResult], shown: Shown, junit: Option<&Path>, m
     if let Some(step) = &step {
         aside(&own_lines(step.annotations(results, &here), shown));
     }
-    // nextest runs one test per process, and has reports of its own.
-    if under_nextest() {
-        return true;
-    }
-    if shown.in_full {
+    // nextest runs one test per process, and has reports of its own. What it does not know goes beside it in a directory.
+    let alone = !under_nextest();
+    if alone && shown.in_full {
         aside(&Table::compact(results));
     }
-    let summary = step.map_or(Ok(()), |step| step.summarise(results, &here));
+    let summary = step.filter(|_| alone).map_or(Ok(()), |step| step.summarise(results, &here));
+    let junit = junit.filter(|junit| alone || junit_file::is_directory(junit, &here));
     let written = [summary, write_junit(results, junit, &here)];
     for error in written.iter().filter_map(|written| written.as_ref().err()) {
         aside(&format!("error: {error}\n"));

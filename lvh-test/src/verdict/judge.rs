@@ -26,7 +26,8 @@ pub(crate) fn judge(instance: &Instance, ending: Ending) -> Outcome {
         (verdict, _) => verdict,
     };
     let (panic, remark) = (panic_of(&ending.records), remark(&verdict, &ending));
-    Outcome { verdict, output: ending.output, duration: ending.duration, panic, remark }
+    let vm = ending.ran.map(|ran| ran.vm);
+    Outcome { verdict, output: ending.output, duration: ending.duration, panic, vm, remark }
 }
 
 /// What the kernel reported first of what the test must not bring about.
