@@ -29,7 +29,7 @@ pub(crate) struct VmArgs {
     /// Virtual CPUs [default: 2 with KVM, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: Option<u32>,
-    /// Guest memory, such as 512M or 2G [default: 1G]
+    /// Guest memory, such as 512M or 2G [default: `memory` of lvh.toml, else 1G, or less in a small container]
     #[arg(long, value_name = "SIZE")]
     memory: Option<Memory>,
     /// Kernel module to load before the command; may be given several times
@@ -59,7 +59,7 @@ impl VmArgs {
         config.locked |= self.locked;
         config.verbose |= self.verbose;
         config.vm.cpus = self.cpus.or(config.vm.cpus);
-        config.vm.memory = self.memory.unwrap_or(config.vm.memory);
+        config.vm.memory = self.memory.or(config.vm.memory);
         config.vm.network |= self.network;
         config.vm.modules.extend(self.modules);
         config.vm.kernel_args =

@@ -38,6 +38,9 @@ const MEMORY: &str = r#"
 echo '== small'; limited memory $memory 512M "$lvh" exec true
 echo '== tests'; limited memory $memory 512M "$tests" --exact ends::passes
 echo '== doctor'; limited memory $memory 512M "$lvh" doctor
+qemu 'echo QEMU "$@" >&2; exit 7'
+echo '== smaller'; limited memory $memory 700M "$lvh" exec true
+echo '== again'; limited memory $memory 700M "$tests" --exact ends::passes
 qemu 'exec tail /dev/zero'
 echo '== killed'; limited memory $memory 300M "$lvh" exec --memory 128M true
 qemu 'kill -KILL $$'
@@ -91,6 +94,10 @@ fn check_memory(said: &Said, file: &Path) {
     said.check("small", 125, &["error: a VM with `memory = \"1G\"` needs 1174 MiB", &is(512), hint]);
     said.check("tests", 101, &["error: a VM with `memory = \"1G\"` needs 1174 MiB", &is(512), hint]);
     said.check("doctor", 1, &["MISSING  memory limit ", &format!("512 MiB (`{}`)", file.display())]);
+    let less = format!("lvh: VMs have `memory = \"512M\"` by default, not 1G: {}\n", is(700));
+    said.check("smaller", 125, &[&less, " -m 512M ", "QEMU ended (exit status: 7)"]);
+    said.check("again", 101, &[" -m 512M "]);
+    assert_eq!(said.0.matches(" by default, not 1G").count(), 1, "{}", said.0);
     let killed = format!("did not boot: the kernel killed QEMU for want of memory: {}", is(300));
     said.check("killed", 125, &[&killed, "\nhint: `memory` of [vm] in lvh.toml"]);
     said.check("not for memory", 125, &["did not boot: QEMU ended (signal: 9 (SIGKILL))"]);

@@ -58,8 +58,8 @@ pub struct Config {
 pub struct VmDefaults {
     /// Virtual CPUs. Default: 2 with KVM, 1 under TCG.
     pub cpus: Option<u32>,
-    /// Guest memory. Default: 1G.
-    pub memory: Memory,
+    /// Guest memory. Default: none, and then [`VmDefaults::MEMORY`], or less in a small container.
+    pub memory: Option<Memory>,
     /// What runs the guest's instructions. Default: `auto`.
     pub accel: Accel,
     /// How long a boot may take. Default: ten times [`VmDefaults::TIMEOUT`], for it may turn out that there is no KVM.
@@ -83,13 +83,16 @@ pub struct VmDefaults {
 impl VmDefaults {
     /// The default of `boot-timeout` and of `test-timeout`, with KVM.
     pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// The default of `memory`, where there is room.
+    pub const MEMORY: Memory = Memory::from_mib(1024);
 }
 
 impl Default for VmDefaults {
     fn default() -> Self {
         Self {
             cpus: None,
-            memory: Memory::from_mib(1024),
+            memory: None,
             accel: Accel::Auto,
             boot_timeout: None,
             test_timeout: None,

@@ -55,7 +55,7 @@ fn every_setting_is_read() {
     assert_eq!(config.data_dir, Some(PathBuf::from("/w/_data")));
     assert_eq!(config.default_kernels, ["6.12", "mine", "host"]);
     assert_eq!(config.vm.cpus, Some(2));
-    assert_eq!(config.vm.memory, Memory::from_mib(512));
+    assert_eq!(config.vm.memory, Some(Memory::from_mib(512)));
     assert_eq!(config.vm.accel, Accel::Tcg);
     assert_eq!(config.vm.boot_timeout, Some(Duration::from_secs(90)));
     assert_eq!(config.vm.test_timeout, Some(Duration::from_millis(500)));

@@ -11,7 +11,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::{Family, trial};
 use crate::config::{Accel, Config, Memory};
 use crate::kernel::deb::{KEYRINGS, mirror_in};
-use crate::machine::Limits;
+use crate::machine::{Limits, default_memory};
 use crate::vm::qemu::version::{said, version};
 use crate::{Arch, Result, vm};
 
@@ -138,6 +138,7 @@ impl Facts {
         let data_dir = config.data_dir()?;
         let qemu = program(&format!("qemu-system-{arch}")).map(Qemu::ask);
         let kvm = Device::open(&root.join("dev/kvm"), root);
+        let limits = Limits::read(root);
         Ok(Self {
             arch,
             family: Family::of_machine(root),
@@ -145,8 +146,8 @@ impl Facts {
             kvm_trial: Kvm::find_out(&kvm, qemu.as_ref(), &data_dir),
             virtualisation: Virtualisation::of(root),
             container: CONTAINER_MARKS.iter().any(|mark| root.join(mark).exists()),
-            limits: Limits::read(root),
-            memory: config.vm.memory,
+            memory: config.vm.memory.unwrap_or_else(|| default_memory(&limits)),
+            limits,
             vhost_vsock: Device::open(&root.join("dev/vhost-vsock"), root),
             apt_get: program("apt-get"),
             dpkg_deb: program("dpkg-deb"),

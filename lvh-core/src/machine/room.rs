@@ -1,9 +1,10 @@
 //! How many VMs there is room for.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::limits::{Limit, Limits, meminfo};
-use crate::config::Memory;
+use crate::config::{Memory, VmDefaults};
 use crate::{Error, ErrorKind, Result};
 
 /// What a VM costs beside the memory it gives its guest, in MiB.
@@ -14,6 +15,33 @@ pub(crate) const VM_TASKS: u64 = 24;
 
 /// The least memory that it makes sense to give a guest, in MiB.
 const LEAST_MIB: u64 = 128;
+
+/// The least that a guest gets unless somebody says so, in MiB: a test that fails for want of memory does not tell that it does.
+const LEAST_DEFAULT_MIB: u64 = 512;
+
+/// What a VM gets for which somebody asked for so much, or for nothing in particular.
+pub fn memory_of_vm(asked: Option<Memory>) -> Memory {
+    static DEFAULT: LazyLock<Memory> = LazyLock::new(|| default_memory(&Limits::of_process()));
+    asked.unwrap_or_else(|| *DEFAULT)
+}
+
+/// What VMs get for which nobody asks, under these limits: less than elsewhere where that does not fit. Where too little would be left, it
+/// is what is refused then.
+pub(crate) fn default_memory(limits: &Limits) -> Memory {
+    let fitting = limits.memory.as_ref().filter(|_| check_limits(limits, VmDefaults::MEMORY).is_err()).map(fitting);
+    let useful = fitting.filter(|&mib| mib >= LEAST_DEFAULT_MIB).and_then(|mib| u32::try_from(mib).ok());
+    useful.map_or(VmDefaults::MEMORY, Memory::from_mib)
+}
+
+/// Why a VM has no more than this by default, where that is less than elsewhere.
+pub(crate) fn less_memory(memory: Memory) -> Option<String> {
+    let limit = Limits::of_process().memory.filter(|_| memory < VmDefaults::MEMORY)?;
+    Some(format!(
+        "VMs have `memory = \"{memory}\"` by default, not {}: the limit is {}",
+        VmDefaults::MEMORY,
+        limit.as_memory()
+    ))
+}
 
 /// How many VMs of at most the given memory (in MiB) the machine has room for: one at least.
 pub fn room_for_vms(memory: impl IntoIterator<Item = u32>) -> usize {
@@ -54,14 +82,18 @@ pub(crate) fn check_limits(limits: &Limits, memory: Memory) -> Result<()> {
 }
 
 fn hint(limit: &Limit) -> String {
-    // In steps that people would choose.
-    let fits = (limit.value >> 20).saturating_sub(VM_OVERHEAD_MIB) / 64 * 64;
+    let fits = fitting(limit);
     match fits >= LEAST_MIB {
         true => format!(
             "set `memory = \"{fits}M\"` in [vm] of lvh.toml, or `memory` of the test or --memory, or raise the limit"
         ),
         false => format!("raise the limit to {} MiB or more", LEAST_MIB + VM_OVERHEAD_MIB),
     }
+}
+
+/// The most that fits, in MiB, in steps that people would choose.
+fn fitting(limit: &Limit) -> u64 {
+    (limit.value >> 20).saturating_sub(VM_OVERHEAD_MIB) / 64 * 64
 }
 
 #[cfg(test)]
@@ -89,6 +121,20 @@ mod tests {
         check(Limits { tasks_left: Some(0), ..Limits::default() }, &[256], 1);
         let silent = machine(&[]);
         assert_eq!(room(silent.path(), &Limits::default(), [256]), 1);
+    }
+
+    #[test]
+    fn a_small_container_gives_less_by_default() {
+        let check = |limits: Limits, expected: u32| assert_eq!(default_memory(&limits).mib(), expected, "{limits:?}");
+        check(Limits::default(), 1024);
+        check(limits(1174, 0), 1024);
+        check(limits(1173, 0), 960);
+        check(limits(1000, 174), 1024);
+        check(limits(1000, 0), 832);
+        check(limits(662, 0), 512);
+        // Too small for a useful one: refused as ever.
+        check(limits(661, 0), 1024);
+        check(limits(100, 0), 1024);
     }
 
     #[test]

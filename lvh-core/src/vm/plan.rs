@@ -32,7 +32,9 @@ impl Vm {
         let subject = format!("kernel `{}`", spec.kernel.name);
         let plan = Plan::make(spec, store);
         store.take_notes().into_iter().for_each(|note| events.note(note));
-        let mut vm = plan?.boot(&subject, events).await?;
+        let plan = plan?;
+        plan.tell_of_memory(events);
+        let mut vm = plan.boot(&subject, events).await?;
         if spec.waits_for_systemd {
             events.step(&subject, "waiting for the image's systemd");
             let begin = Instant::now();
@@ -76,6 +78,12 @@ impl<'a> Plan<'a> {
         let kit = Kit::prepare(spec, store)?;
         let initramfs = Initramfs::prepare(spec, &drivers, &transport, kit.as_ref(), store)?;
         Ok(Self { spec, transport, initramfs, kit, accelerators, remembered, store: store.clone() })
+    }
+
+    /// That a VM has less memory than elsewhere is news once, as the lack of KVM is.
+    fn tell_of_memory(&self, events: &Events) {
+        let less = self.spec.default_memory.then(|| machine::less_memory(self.spec.memory)).flatten();
+        less.filter(|why| self.remembered.is_news(why)).into_iter().for_each(|why| events.note(why));
     }
 
     /// Boots under the first accelerator that can.

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::host_context::Watched;
 use crate::image::Image;
 use crate::kernel::Kernel;
+use crate::machine::memory_of_vm;
 use crate::{Config, HostContext};
 
 /// Everything that tells one VM from another: made by [`VmSpec::new`], changed by the setters.
@@ -26,6 +27,8 @@ pub struct VmSpec {
     pub(crate) waits_for_systemd: bool,
     pub(crate) cpus: Option<u32>,
     pub(crate) memory: Memory,
+    /// Nobody asked for another.
+    pub(crate) default_memory: bool,
     pub(crate) accel: Accel,
     pub(crate) channel: Option<Channel>,
     pub(crate) share: Option<Share>,
@@ -58,7 +61,8 @@ impl VmSpec {
             init: Vec::new(),
             waits_for_systemd: false,
             cpus: config.vm.cpus,
-            memory: config.vm.memory,
+            memory: memory_of_vm(config.vm.memory),
+            default_memory: config.vm.memory.is_none(),
             accel: config.vm.accel,
             channel: config.channel,
             share: config.share,
@@ -123,10 +127,10 @@ impl VmSpec {
         Self { cpus: Some(cpus), ..self }
     }
 
-    /// Guest memory. Default: `memory` of `[vm]`.
+    /// Guest memory. Default: `memory` of `[vm]`, else 1G, or less in a small container.
     #[must_use]
     pub fn memory(self, memory: Memory) -> Self {
-        Self { memory, ..self }
+        Self { memory, default_memory: self.default_memory && memory == self.memory, ..self }
     }
 
     /// What executes the guest. Default: `accel` of `[vm]`.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use lvh_core::machine::{room_for_vms, start_thread};
+use lvh_core::machine::{memory_of_vm, room_for_vms, start_thread};
 use lvh_core::{Config, Error, Progress};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
@@ -129,7 +129,7 @@ struct Slots {
 impl Slots {
     fn new(config: &Config) -> Self {
         // libtest's threads bound how many work; memory bounds how many may exist.
-        let count = room_for_vms([config.vm.memory.mib()]).min(Semaphore::MAX_PERMITS);
+        let count = room_for_vms([memory_of_vm(config.vm.memory).mib()]).min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(count)), wanted: Notify::new() }
     }
 

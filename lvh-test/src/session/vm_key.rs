@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lvh_core::Config;
 use lvh_core::config::{Accel, Init, Memory};
+use lvh_core::machine::memory_of_vm;
 
 use crate::job::{Job, place};
 
@@ -48,7 +49,7 @@ impl VmKey {
             image: test.image.clone(),
             init: test.init.unwrap_or(Init::Lvh),
             cpus: test.cpus.or(vm.cpus),
-            memory: test.memory_mib.map_or(vm.memory, Memory::from_mib),
+            memory: memory_of_vm(test.memory_mib.map(Memory::from_mib).or(vm.memory)),
             accel: test.accel.unwrap_or(vm.accel),
             boot_timeout: test.boot_timeout.or(vm.boot_timeout),
             modules: vm.modules.iter().chain(&test.modules).cloned().collect(),
@@ -130,7 +131,7 @@ mod tests {
     fn the_attribute_goes_before_the_configuration_and_adds_to_its_lists() {
         let mut config = Config::default();
         config.vm.cpus = Some(4);
-        config.vm.memory = Memory::from_mib(256);
+        config.vm.memory = Some(Memory::from_mib(256));
         config.vm.boot_timeout = Some(Duration::from_secs(5));
         config.vm.modules = vec!["tun".to_owned()];
         config.vm.kernel_args = "quiet".to_owned();

@@ -97,7 +97,7 @@ impl From<Vm> for VmDefaults {
         let defaults = Self::default();
         Self {
             cpus: vm.cpus.map(|cpus| cpus.0),
-            memory: vm.memory.map_or(defaults.memory, |memory| memory.0),
+            memory: vm.memory.map(|memory| memory.0),
             accel: vm.accel.map_or(defaults.accel, |accel| accel.0),
             boot_timeout: vm.boot_timeout.map(|time| time.0.0),
             test_timeout: vm.test_timeout.map(|time| time.0.0),

@@ -1,6 +1,7 @@
 //! What executes the guest: found out by trying, and remembered.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Arch;
@@ -87,6 +88,14 @@ impl Remembered {
         if fs::write(&temporary, text).is_ok() {
             let _ = fs::rename(&temporary, &self.file);
         }
+    }
+
+    /// Whether nobody was told this of the machine so far. Where that cannot be kept, it stays news.
+    pub(crate) fn is_news(&self, text: &str) -> bool {
+        let name = self.file.file_name().unwrap_or_default().display();
+        let told = self.file.with_file_name(format!("told-{}", Key::of([name.to_string().as_str(), text])));
+        let _ = fs::create_dir_all(told.parent().unwrap_or(Path::new("/")));
+        File::create_new(told).map_or_else(|error| error.kind() != io::ErrorKind::AlreadyExists, |_| true)
     }
 }
 
@@ -213,6 +222,18 @@ mod tests {
                 other => assert_eq!(other, Some(verdict)),
             }
         }
+    }
+
+    #[test]
+    fn news_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let circumstances = ["boot", "device", "qemu", "processor"].map(str::to_owned);
+        let [one, same] = [(); 2].map(|()| Remembered::of(&dir.path().join("new"), circumstances.clone()));
+        let other = Remembered::of(dir.path(), circumstances.clone().map(|what| what + "2"));
+        assert_eq!(
+            [one.is_news("x"), same.is_news("x"), one.is_news("y"), other.is_news("x")],
+            [true, false, true, true]
+        );
     }
 
     #[test]
