@@ -2,7 +2,9 @@
 //!
 //! `lvh_core::kernel::oci` has the protocol.
 
-use std::path::PathBuf;
+mod cache;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -11,6 +13,8 @@ use anyhow::Context as _;
 use lvh_core::kernel::FETCH_PROTOCOL;
 use lvh_core::{Config, Error, Store};
 use lvh_oci::{BlobStore, Destination, Digest, Options, Platform, Progress, Result, Source};
+
+use cache::Cache;
 
 use crate::terminal;
 
@@ -31,6 +35,10 @@ enum Call {
     Resolve { image: String, blobs: PathBuf },
     /// Unpack its kernel.
     Pull { image: String, blobs: PathBuf, digest: String, into: PathBuf },
+    /// Unpack a kernel that was built elsewhere.
+    Cached { repository: String, blobs: PathBuf, asked: String, commit: String, into: PathBuf },
+    /// Let others have a kernel that was built here.
+    Store { repository: String, blobs: PathBuf, key: String, entry: PathBuf, asked: Vec<String> },
 }
 
 /// The store of `config`, which has this program fetch what is in registries.
@@ -42,32 +50,45 @@ pub(crate) fn store(config: &Config) -> lvh_core::Result<Store> {
 /// Answers on standard output, also where it fails.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let answer = runtime.context("failed to start a runtime")?.block_on(answer(args.call));
+    let runtime = runtime.context("failed to start a runtime")?;
+    let answer = runtime.block_on(answer(args.call));
+    // A name server that is silent holds up nobody.
+    runtime.shutdown_background();
     let lines = match answer {
-        Ok(digest) => format!("digest {}\n", digest.hex()),
+        Ok(Some(hex)) => format!("digest {hex}\n"),
+        Ok(None) => "absent -\n".to_owned(),
         Err(error) => failure(&error),
     };
     terminal::output(&format!("{FETCH_PROTOCOL}\n{lines}")).context("failed to write to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn answer(call: Call) -> Result<Digest> {
-    let options = Options::from_env();
-    match call {
-        Call::Resolve { image, blobs } => lvh_oci::resolve(&image.parse()?, &BlobStore::open(blobs)?, &options).await,
-        Call::Pull { image, blobs, digest, into } => {
-            let digest: Digest = format!("sha256:{digest}").parse()?;
-            let source = pinned(&image, &digest)?;
-            let (blobs, show) = (BlobStore::open(blobs)?, shown());
-            let pulled =
-                lvh_oci::pull_kernel(&source, Platform::host(), Destination::Staging(&into), &blobs, &options, &show)
-                    .await?;
-            match pulled.index.unwrap_or(pulled.digest) {
-                found if found == digest => Ok(digest),
-                // A layout is looked up by its tag.
-                found => Err(lvh_oci::Error::WrongDigest { what: image, actual: found.hex().to_owned() }),
-            }
+/// The digest, without what precedes its digits, of what there is.
+async fn answer(call: Call) -> Result<Option<String>> {
+    let digest = match call {
+        Call::Resolve { image, blobs } => {
+            lvh_oci::resolve(&image.parse()?, &BlobStore::open(blobs)?, &Options::from_env()).await?
         }
+        Call::Pull { image, blobs, digest, into } => pull(image, &BlobStore::open(blobs)?, &digest, &into).await?,
+        Call::Cached { repository, blobs, asked, commit, into } => {
+            return Cache::open(repository, blobs)?.take(&asked, &commit, &into).await;
+        }
+        Call::Store { repository, blobs, key, entry, asked } => {
+            Cache::open(repository, blobs)?.put(&key, &entry, &asked).await?
+        }
+    };
+    Ok(Some(digest.hex().to_owned()))
+}
+
+async fn pull(image: String, blobs: &BlobStore, digest: &str, into: &Path) -> Result<Digest> {
+    let digest: Digest = format!("sha256:{digest}").parse()?;
+    let (source, into, show) = (pinned(&image, &digest)?, Destination::Staging(into), shown());
+    let options = Options::from_env();
+    let pulled = lvh_oci::pull_kernel(&source, Platform::host(), into, blobs, &options, &show).await?;
+    match pulled.index.unwrap_or(pulled.digest) {
+        found if found == digest => Ok(digest),
+        // A layout is looked up by its tag.
+        found => Err(lvh_oci::Error::WrongDigest { what: image, actual: found.hex().to_owned() }),
     }
 }
 

@@ -116,8 +116,11 @@ impl BlobStore {
         }
     }
 
-    /// A directory for what is unpacked of an archive; removed when dropped.
-    pub(crate) fn scratch(&self) -> Result<Scratch> {
+    /// A directory for what is not finished; removed when dropped.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn scratch(&self) -> Result<Scratch> {
         Scratch::new_in(&self.dir.join("tmp"))
     }
 

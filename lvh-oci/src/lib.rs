@@ -64,4 +64,5 @@ pub use platform::{Architecture, Platform};
 pub use progress::Progress;
 pub use push::{Place, Pushed, push};
 pub use reference::Reference;
+pub use scratch::Scratch;
 pub use source::Source;

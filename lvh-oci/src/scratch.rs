@@ -9,7 +9,7 @@ const PREFIX: &str = ".lvh-oci-";
 
 /// A directory for what is not finished. It is removed when dropped; after a kill, by the next one made beside it.
 #[derive(Debug)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     dir: TempDir,
     _in_use: File,
 }
@@ -26,7 +26,8 @@ impl Scratch {
         make().map_err(|e| Error::io("create a directory in", parent, e))
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The directory.
+    pub fn path(&self) -> &Path {
         self.dir.path()
     }
 

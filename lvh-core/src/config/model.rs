@@ -10,7 +10,7 @@ use super::file::image_table::ImageTable;
 use super::file::schema;
 use super::kernels;
 use super::value::{Accel, Channel, EnvPattern, KernelEventKind, Memory, Share};
-use crate::store::Pins;
+use crate::store::{Cache, Pins};
 use crate::{Error, ErrorKind, KernelSource, Result, Store};
 
 /// Where the Cilium project publishes kernels.
@@ -30,6 +30,10 @@ pub struct Config {
     pub default_kernels: Vec<String>,
     /// Where published kernels are, without a tag. Default: [`KERNEL_REPOSITORY`].
     pub kernel_repo: String,
+    /// The repository, without `oci://`, in which kernels are looked for before they are built. Default: none.
+    pub cache: Option<String>,
+    /// What is built goes there. Default: false.
+    pub cache_push: bool,
     /// The `[vm]` table.
     pub vm: VmDefaults,
     /// The only channel to try. Default: the best that host and guest offer.
@@ -114,6 +118,8 @@ impl Default for Config {
             data_dir: None,
             default_kernels: vec![kernels::DEFAULT.to_owned()],
             kernel_repo: KERNEL_REPOSITORY.to_owned(),
+            cache: None,
+            cache_push: false,
             vm: VmDefaults::default(),
             channel: None,
             share: None,
@@ -195,15 +201,17 @@ impl Config {
         }
     }
 
-    /// The store in that directory, which touches the network only where this configuration lets it, and pins names in the
-    /// `lvh.lock` beside `lvh.toml`.
+    /// The store in that directory, which touches the network only where this configuration lets it, pins names in the
+    /// `lvh.lock` beside `lvh.toml`, and asks its cache.
     ///
     /// # Errors
     ///
     /// As [`Config::data_dir`], and when it cannot be made.
     pub fn store(&self) -> Result<Store> {
         let pins = self.file.as_deref().map(Pins::beside);
-        Ok(Store::open(self.data_dir()?)?.with_offline(self.offline).with_pins(pins).with_locked(self.locked))
+        let cache = self.cache.clone().map(|repository| Cache::new(repository, self.cache_push));
+        let store = Store::open(self.data_dir()?)?.with_cache(cache);
+        Ok(store.with_offline(self.offline).with_pins(pins).with_locked(self.locked))
     }
 }
 

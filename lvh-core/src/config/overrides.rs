@@ -26,6 +26,8 @@ pub struct Overrides {
     pub offline: Option<bool>,
     /// `LVH_LOCKED=1`.
     pub locked: Option<bool>,
+    /// `LVH_CACHE_PUSH=1`.
+    pub cache_push: Option<bool>,
     /// `LVH_DEBIAN_MIRROR=URL`.
     pub debian_mirror: Option<String>,
     /// `LVH_WARM_START=1` or `0`.
@@ -59,6 +61,7 @@ impl Overrides {
             share: env.parse("LVH_SHARE", Share::from_str)?,
             offline: env.switch("LVH_OFFLINE")?,
             locked: env.switch("LVH_LOCKED")?,
+            cache_push: env.switch("LVH_CACHE_PUSH")?,
             debian_mirror: env.raw("LVH_DEBIAN_MIRROR").map(|url| url.to_string_lossy().into_owned()),
             warm_start: env.switch("LVH_WARM_START")?,
             verbose: env.switch("LVH_VERBOSE")?,
@@ -92,8 +95,19 @@ impl Config {
     ///
     /// Where the file or `LVH_KERNELS` names a kernel that nothing knows.
     pub fn override_with(&mut self, overrides: Overrides) -> Result<()> {
-        let Overrides { kernels, data_dir, accel, channel, share, offline, locked, debian_mirror, warm_start, verbose } =
-            overrides;
+        let Overrides {
+            kernels,
+            data_dir,
+            accel,
+            channel,
+            share,
+            offline,
+            locked,
+            cache_push,
+            debian_mirror,
+            warm_start,
+            verbose,
+        } = overrides;
         // Which kernels there are depends on where they are kept.
         self.data_dir = data_dir.or(self.data_dir.take());
         self.check_default_kernels()?;
@@ -107,6 +121,7 @@ impl Config {
         self.share = share.or(self.share);
         self.offline = offline.unwrap_or(self.offline);
         self.locked = locked.unwrap_or(self.locked);
+        self.cache_push = cache_push.unwrap_or(self.cache_push);
         self.debian_mirror = debian_mirror.or(self.debian_mirror.take());
         self.verbose = verbose.unwrap_or(self.verbose);
         self.vm.warm_start = warm_start.unwrap_or(self.vm.warm_start);

@@ -144,7 +144,7 @@ fn errors_name_the_line_and_what_was_expected() {
     };
     check(
         "x = 1",
-        "lvh.toml:1: unknown key `x` (expected `data-dir`, `default-kernels`, `kernel-repo`, `vm`, `kernels` or `images`)",
+        "lvh.toml:1: unknown key `x` (expected `data-dir`, `default-kernels`, `kernel-repo`, `cache`, `vm`, `kernels` or `images`)",
     );
     check(
         "[vm]\ncpus = 1\nmemmory = '1G'",
@@ -361,6 +361,10 @@ fn images_become_sources() {
         "[kernels.k]\noci = 'a b'",
         &format!("/w/lvh.toml:2: `oci` in [kernels.k] is `a b` (expected an image {such}:6.6-main`)"),
     );
+    for cache in ["r.test/k", "oci://r", "oci://", "oci://r.test/k:main", "oci://a b/c"] {
+        let such = "a registry and a repository, without a tag, such as `oci://registry.example.org/team/lvh`";
+        refused(&format!("cache = '{cache}'"), &format!("/w/lvh.toml:1: `cache` is `{cache}` (expected {such})"));
+    }
     for repo in ["r.test/k:main", "", "-x"] {
         let words = format!("`kernel-repo` is `{repo}` (expected a repository, without a tag, {such}`)");
         refused(&format!("kernel-repo = '{repo}'"), &format!("/w/lvh.toml:1: {words}"));

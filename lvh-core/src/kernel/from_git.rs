@@ -2,7 +2,7 @@
 
 use super::GitSource;
 use super::build::was_built_in_place;
-use super::from_source::{self, BuiltKernel, LAYOUT};
+use super::from_source::{self, BuiltKernel, LAYOUT, Origin};
 use super::git::{Checkouts, LocalWork};
 use super::local::{self, LocalKernel};
 use super::pinning::refuse;
@@ -61,12 +61,12 @@ pub(super) fn resolve(wanted: &Wanted<'_>, source: &GitSource) -> Result<BuiltKe
     if let Some(commit) = pinned_commit(wanted)? {
         let source_at = GitSource { url: source.url.clone().with_reference(&commit)?, ..source.clone() };
         return from_source::resolve(wanted, &|| question_of_commit(source, &commit), &|| {
-            make(wanted, &source_at, &tree_of(wanted, source), Some(&commit))
+            make_pinned(wanted, source, &source_at, &commit)
         });
     }
     let tree = tree_of(wanted, source);
     let built =
-        from_source::resolve(wanted, &|| question(source, wanted.store), &|| make(wanted, source, &tree, None))?;
+        from_source::resolve(wanted, &|| question(source, wanted.store), &|| make(wanted, source, &tree, None, false))?;
     if wanted.records && !built.commit.is_empty() {
         wanted.store.remember(&question_of_commit(source, &built.commit), &built.key)?;
     }
@@ -80,8 +80,29 @@ fn tree_of(wanted: &Wanted<'_>, source: &GitSource) -> String {
     source.tree.clone().unwrap_or_else(own)
 }
 
+/// Takes the kernel of `commit` from the cache where its source was never here; else builds it from `source_at`.
+fn make_pinned(wanted: &Wanted<'_>, source: &GitSource, source_at: &GitSource, commit: &str) -> Result<BuiltKernel> {
+    let tree = tree_of(wanted, source);
+    let is_new = !Checkouts::new(wanted.store.root()).dir(&tree)?.exists();
+    let cached = is_new.then(|| origin(source_at, commit, false).cached(wanted, commit)).flatten();
+    cached.map_or_else(|| make(wanted, source_at, &tree, Some(commit), is_new), Ok)
+}
+
+/// Where the source is from, and that it is known by its commit, unless people work in its tree.
+fn origin(source: &GitSource, commit: &str, is_asked: bool) -> Origin {
+    let reference = source.url.reference.as_ref().map(|reference| format!("#{reference}")).unwrap_or_default();
+    let question = source.tree.is_none().then(|| question_of_commit(source, commit));
+    Origin { source: format!("{}{reference}", source.url.repository), question, is_asked }
+}
+
 /// Brings `tree` to `source`, and builds what is there then.
-fn make(wanted: &Wanted<'_>, source: &GitSource, tree: &str, commit: Option<&str>) -> Result<BuiltKernel> {
+fn make(
+    wanted: &Wanted<'_>,
+    source: &GitSource,
+    tree: &str,
+    commit: Option<&str>,
+    is_asked: bool,
+) -> Result<BuiltKernel> {
     let Wanted { name, subject, store, events, newest, .. } = *wanted;
     let checkouts = Checkouts::new(store.root()).called(subject);
     let there = checkouts.dir(tree)?.join(".git").exists();
@@ -96,11 +117,11 @@ fn make(wanted: &Wanted<'_>, source: &GitSource, tree: &str, commit: Option<&str
         true => {}
     }
     let open = checkouts.open(tree, events)?;
-    if commit.is_some_and(|commit| open.checkout(events).map_or(true, |checkout| checkout.commit != commit)) {
+    let found = open.checkout(events).map(|checkout| checkout.commit);
+    if commit.is_some_and(|commit| found.as_ref().map_or(true, |found| found != commit)) {
         return Err(offline(source));
     }
-    let reference = source.url.reference.as_ref().map(|reference| format!("#{reference}")).unwrap_or_default();
-    from_source::build(wanted, &open, &source.build, &format!("{}{reference}", source.url.repository))
+    from_source::build(wanted, &open, &source.build, &origin(source, &found?, is_asked))
 }
 
 fn offline(source: &GitSource) -> Error {

@@ -10,6 +10,7 @@ use super::KernelRelease;
 use super::build::{BuildSpec, Products, Site};
 use super::git::OpenTree;
 use super::modules::depmod::depmod;
+use super::oci::{self, Sought};
 use super::options::OptionOutcome;
 use super::wanted::Wanted;
 use crate::store::{Entry, Key, Store};
@@ -58,6 +59,29 @@ pub(super) fn resolve(
     Ok(kernel)
 }
 
+/// Where a source is from, and what the cache may know the kernel by before it is configured.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// For people.
+    pub(super) source: String,
+    /// Of its commit and its table.
+    pub(super) question: Option<Key>,
+    /// The cache did not have it.
+    pub(super) is_asked: bool,
+}
+
+impl Origin {
+    /// The kernel that the cache has.
+    pub(super) fn cached(&self, wanted: &Wanted<'_>, commit: &str) -> Option<BuiltKernel> {
+        self.cached_as(self.question.as_ref()?, wanted, commit)
+    }
+
+    fn cached_as(&self, asked: &Key, wanted: &Wanted<'_>, commit: &str) -> Option<BuiltKernel> {
+        let (key, entry) = oci::look(wanted, Sought { kind: KIND, asked, commit, source: &self.source })?;
+        load(key, entry).ok()
+    }
+}
+
 fn known(store: &Store, question: &Key, waiting: &dyn Fn()) -> Result<Option<BuiltKernel>> {
     let Some(key) = store.recall(question) else { return Ok(None) };
     let entry = store.get(KIND, &key, waiting)?;
@@ -74,26 +98,53 @@ fn load(key: Key, entry: Entry) -> Result<BuiltKernel> {
     Ok(BuiltKernel { key, identity, release, commit, entry })
 }
 
-/// Builds what is in the tree, where that is not in the store. `source` says where it is from.
-pub(super) fn build(wanted: &Wanted<'_>, open: &OpenTree, spec: &BuildSpec, source: &str) -> Result<BuiltKernel> {
+/// Builds what is in the tree, where that is neither in the store nor in the cache.
+pub(super) fn build(wanted: &Wanted<'_>, open: &OpenTree, spec: &BuildSpec, origin: &Origin) -> Result<BuiltKernel> {
     let Wanted { subject, store, events, .. } = *wanted;
     let site = Site::new(open, spec, events)?;
-    let (key, outcomes) = site.plan()?;
+    let commit = site.checkout.commit.clone();
+    if site.is_untouched()
+        && !origin.is_asked
+        && let Some(kernel) = origin.cached(wanted, &commit)
+    {
+        return Ok(kernel);
+    }
+    let (planned, outcomes) = site.plan()?;
     tell_lost(subject, &outcomes.unwrap_or_default(), events);
     let waiting = || events.step(subject, "waiting for another process that builds it");
-    let commit = site.checkout.commit.clone();
-    if let Some(entry) = store.get(KIND, &key, &waiting)? {
-        let kernel = load(key, entry)?;
+    if let Some(entry) = store.get(KIND, &planned, &waiting)? {
+        let kernel = load(planned.clone(), entry)?;
         if kernel.commit.is_empty() {
             store.add_to(&kernel.entry, "commit", &commit)?;
         }
-        return Ok(BuiltKernel { commit, ..kernel });
+        let kernel = BuiltKernel { commit, ..kernel };
+        if wanted.newest {
+            offer(wanted, &site, planned, &kernel, origin);
+        }
+        return Ok(kernel);
+    }
+    let is_clean = site.checkout.changes.is_empty();
+    if let Some(kernel) = is_clean.then(|| origin.cached_as(&planned, wanted, &commit)).flatten() {
+        return Ok(kernel);
     }
     let key = site.build(Products::Kernel)?.key;
-    let identity = identity(source, &site, &key);
+    let identity = identity(&origin.source, &site, &key);
     let entry = store.populate(KIND, &key, &waiting, |staging| keep(&site, &identity, &staging.entry()));
     site.show()?;
-    load(key, entry?)
+    let kernel = load(key, entry?)?;
+    offer(wanted, &site, planned, &kernel, origin);
+    Ok(kernel)
+}
+
+/// Lets the cache have the kernel, unless people changed something that is in no commit. make may have completed what was planned.
+fn offer(wanted: &Wanted<'_>, site: &Site<'_>, planned: Key, kernel: &BuiltKernel, origin: &Origin) {
+    if !site.checkout.changes.is_empty() {
+        return;
+    }
+    let mut asked = vec![kernel.key.clone(), planned];
+    asked.dedup();
+    asked.extend(origin.question.clone().filter(|_| !site.is_configured_by_hand()));
+    oci::offer(wanted, &kernel.key, &kernel.entry, &asked);
 }
 
 /// Such as `https://…/bpf-next.git#master 0123456789ab sha256:…`.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::download::{download, no_digest, undeclared};
-use super::from_source::{self, BuiltKernel, LAYOUT};
+use super::from_source::{self, BuiltKernel, LAYOUT, Origin};
 use super::git::Checkouts;
 use super::wanted::Wanted;
 use super::{TarballPlace, TarballSource};
@@ -19,13 +19,20 @@ pub(super) fn resolve(wanted: &Wanted<'_>, source: &TarballSource) -> Result<Bui
         let (strict, build) = (source.build.strict.to_string(), source.build.key());
         Key::of(["tarball", LAYOUT, sha256.as_str(), build.as_str(), &strict])
     };
-    from_source::resolve(wanted, &question, &|| make(wanted, source, sha256))
+    from_source::resolve(wanted, &question, &|| make(wanted, source, sha256, question()))
 }
 
-fn make(wanted: &Wanted<'_>, source: &TarballSource, sha256: &Key) -> Result<BuiltKernel> {
+fn make(wanted: &Wanted<'_>, source: &TarballSource, sha256: &Key, question: Key) -> Result<BuiltKernel> {
     let Wanted { name, subject, store, events, .. } = *wanted;
     let tree = format!("{name}-{}", &sha256.as_str()[..8]);
     let checkouts = Checkouts::new(store.root()).called(subject);
+    let mut origin = Origin { source: source.place.to_string(), question: Some(question), is_asked: false };
+    if !checkouts.dir(&tree)?.exists() {
+        if let Some(kernel) = origin.cached(wanted, sha256.as_str()) {
+            return Ok(kernel);
+        }
+        origin.is_asked = true;
+    }
     let open = checkouts.unpacked(&tree, sha256, events, &mut |into| {
         let (archive, is_ours) = match &source.place {
             TarballPlace::Path(path) => (verified(path, sha256)?, None),
@@ -38,7 +45,7 @@ fn make(wanted: &Wanted<'_>, source: &TarballSource, sha256: &Key) -> Result<Bui
         unpack(&archive, into)?;
         is_ours.map_or(Ok(()), |_alone| fs::remove_file(&archive).map_err(|e| Error::path("remove", &archive, e)))
     })?;
-    from_source::build(wanted, &open, &source.build, &source.place.to_string())
+    from_source::build(wanted, &open, &source.build, &origin)
 }
 
 /// Puts the source that is in `archive` into the directory `into`, which is empty.

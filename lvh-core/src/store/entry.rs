@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Key, Lock, Pins, Staging, manifest};
+use super::{Cache, Key, Lock, Pins, Staging, manifest};
 use crate::{Error, ErrorKind, Result};
 
 /// The data directory's store; cheap to clone, safe to use from many threads and processes at once.
@@ -14,6 +14,7 @@ pub struct Store {
     pins: Option<Pins>,
     locked: bool,
     fetcher: Option<PathBuf>,
+    cache: Option<Cache>,
     /// What is to be told of damage.
     notes: Arc<Mutex<Vec<String>>>,
 }
@@ -64,7 +65,7 @@ impl Store {
             make_dir(&dir.join(part))?;
         }
         let dir = dir.canonicalize().map_err(|e| Error::path("find", &dir, e))?;
-        Ok(Self { dir, offline: false, pins: None, locked: false, fetcher: None, notes: Arc::default() })
+        Ok(Self { dir, offline: false, pins: None, locked: false, fetcher: None, cache: None, notes: Arc::default() })
     }
 
     /// The data directory that it is in.
@@ -91,6 +92,22 @@ impl Store {
 
     pub(crate) fn fetcher(&self) -> Option<&Path> {
         self.fetcher.as_deref()
+    }
+
+    /// Sets the registry that is asked for what would have to be built. Default: none.
+    #[must_use]
+    pub fn with_cache(self, cache: Option<Cache>) -> Self {
+        Self { cache, ..self }
+    }
+
+    /// That registry, where it may be asked.
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref().filter(|cache| !self.offline && !cache.is_given_up())
+    }
+
+    /// A directory for half-done work, which goes away when it is dropped.
+    pub(crate) fn staging(&self) -> Result<Staging> {
+        Staging::new(&self.dir.join("tmp"))
     }
 
     /// Whether the network is forbidden.

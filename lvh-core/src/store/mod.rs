@@ -9,6 +9,7 @@
 //!   tmp/<name>/       work in progress, locked by its owner; leftovers of killed processes are swept
 //! ```
 
+mod cache;
 mod entry;
 mod gc;
 mod key;
@@ -17,6 +18,7 @@ pub(crate) mod manifest;
 mod pins;
 mod staging;
 
+pub use cache::Cache;
 pub use entry::{Entry, Store};
 pub(crate) use gc::size;
 pub use gc::{Collected, Limits, StoredEntry};

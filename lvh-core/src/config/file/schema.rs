@@ -23,6 +23,7 @@ struct Top {
     data_dir: Option<Text>,
     default_kernels: Option<List<Spanned<Text>>>,
     kernel_repo: Option<Text>,
+    cache: Option<Text>,
     #[serde(rename = "vm")]
     _vm: Option<IgnoredAny>,
     #[serde(rename = "kernels")]
@@ -59,6 +60,7 @@ pub(in crate::config) fn read(path: &Path, document: Document<'_>, above: Option
     let defaults = Config::default();
     let mut config = Config {
         kernel_repo: kernel_repo(top.kernel_repo, &table)?.unwrap_or_else(|| defaults.kernel_repo.clone()),
+        cache: cache(top.cache, &table)?,
         file: Some(path.to_owned()),
         data_dir: top.data_dir.map(|dir| base_dir.join(dir.0)),
         vm: table.table("vm")?.map(|table| table.read::<Vm>()).transpose()?.map(Into::into).unwrap_or_default(),
@@ -76,14 +78,29 @@ pub(in crate::config) fn read(path: &Path, document: Document<'_>, above: Option
 /// The repository of published kernels, without a tag: the names of kernels are tags.
 fn kernel_repo(repo: Option<Text>, table: &Table<'_>) -> Result<Option<String>> {
     let Some(Text(repo)) = repo else { return Ok(None) };
-    let named = repo.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-    match named || faulty_image(&repo) {
+    match faulty_repository(&repo) {
         false => Ok(Some(repo)),
         true => Err(table.error_at_key(
             "kernel-repo",
             format!("`kernel-repo` is `{repo}` (expected a repository, without a tag, such as `{KERNEL_REPOSITORY}`)"),
         )),
     }
+}
+
+/// The repository in which kernels are looked for before they are built.
+fn cache(cache: Option<Text>, table: &Table<'_>) -> Result<Option<String>> {
+    let Some(Text(cache)) = cache else { return Ok(None) };
+    // Without a registry's name, a typing error would ask Docker's.
+    let repository = cache.strip_prefix("oci://").filter(|rest| rest.contains('/') && !faulty_repository(rest));
+    repository.map(|repository| Some(repository.to_owned())).ok_or_else(|| {
+        let expected = "a registry and a repository, without a tag, such as `oci://registry.example.org/team/lvh`";
+        table.error_at_key("cache", format!("`cache` is `{cache}` (expected {expected})"))
+    })
+}
+
+/// Whether `repo` cannot be the name of a repository, or has a tag.
+fn faulty_repository(repo: &str) -> bool {
+    repo.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) || faulty_image(repo)
 }
 
 /// The directory of the file; `Path::parent` of a bare file name is empty.

@@ -88,6 +88,17 @@ impl Site<'_> {
         self.configure().map(Some)
     }
 
+    /// Whether nobody has configured anything here yet.
+    pub(in crate::kernel) fn is_untouched(&self) -> bool {
+        let is_configured = self.tree().join(".config").exists() || self.config().exists();
+        !is_configured && self.noted(CONFIGURED).is_empty() && self.checkout.changes.is_empty()
+    }
+
+    /// Whether people changed what was configured.
+    pub(in crate::kernel) fn is_configured_by_hand(&self) -> bool {
+        self.noted(CONFIGURED).ends_with(BY_HAND)
+    }
+
     /// Configures anew.
     pub(super) fn configure(&self) -> Result<Vec<OptionOutcome>> {
         self.clear_tree()?;

@@ -6,14 +6,15 @@
 //! ```text
 //! lvh fetch-kernel resolve IMAGE BLOBS         standard output: `lvh-fetch 1`, then `digest HEX`
 //! lvh fetch-kernel pull IMAGE BLOBS HEX INTO   the same; standard error: lines `DONE TOTAL`, in bytes
+//! lvh fetch-kernel cached REPOSITORY BLOBS ASKED COMMIT INTO       the same, of the kernel; or `absent -`
+//! lvh fetch-kernel store REPOSITORY BLOBS KEY ENTRY ASKED…         `digest HEX` of the image
 //! ```
 //!
-//! What fails is on standard output too, behind the first line: `error KIND WORDS`, and perhaps `hint WORDS`.
+//! `cached` fills INTO as an entry of the store. What fails is on standard output too, behind the first line: `error KIND WORDS`, and perhaps `hint WORDS`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::kernel::OciSource;
 use crate::process::{Tool, find};
 use crate::store::{Key, Store};
 use crate::{Error, ErrorKind, Result};
@@ -29,14 +30,14 @@ const DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
 pub(super) struct Fetcher<'f> {
     program: PathBuf,
     blobs: PathBuf,
-    source: &'f OciSource,
+    /// Or a repository.
+    image: &'f str,
 }
 
 impl<'f> Fetcher<'f> {
-    pub(super) fn new(name: &str, source: &'f OciSource, store: &Store) -> Result<Self> {
+    pub(super) fn new(name: &str, image: &'f str, store: &Store) -> Result<Self> {
         let program = store.fetcher().map(Path::to_owned).or_else(|| find("lvh"));
         let program = program.ok_or_else(|| {
-            let image = &source.image;
             Error::new(
                 ErrorKind::Missing,
                 format!("kernel `{name}`: the command `lvh`, which fetches the image `{image}`, was not found in PATH"),
@@ -45,12 +46,12 @@ impl<'f> Fetcher<'f> {
                 "cargo install lvh-cli; then tests fetch it by themselves, and so does: lvh update {name}"
             ))
         })?;
-        Ok(Self { program, blobs: store.state("oci")?, source })
+        Ok(Self { program, blobs: store.state("oci")?, image })
     }
 
     /// The digest of what the name leads to just now.
     pub(super) fn resolve(&self) -> Result<Key> {
-        self.run(self.call("resolve"), &mut |_, _| {})
+        self.run(self.call("resolve"), &mut |_, _| {})?.ok_or_else(|| self.another())
     }
 
     /// Brings the kernel of the image of that digest to `into`; `progress` hears of the bytes that have come, and of all.
@@ -59,12 +60,29 @@ impl<'f> Fetcher<'f> {
         self.run(call, progress).map(drop)
     }
 
+    /// Brings the kernel that the repository has as `asked`, and that is made from `commit`, to `into`; tells its digest.
+    pub(super) fn cached(
+        &self,
+        asked: &Key,
+        commit: &str,
+        into: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Option<Key>> {
+        self.run(self.call("cached").args([asked.as_str(), commit]).args([into]), progress)
+    }
+
+    /// Stores the kernel `key` of the directory `entry` in the repository, as each of `asked`.
+    pub(super) fn store(&self, key: &Key, entry: &Path, asked: &[Key]) -> Result<()> {
+        let call = self.call("store").args([key.as_str()]).args([entry]).args(asked.iter().map(Key::as_str));
+        self.run(call, &mut |_, _| {}).map(drop)
+    }
+
     fn call(&self, verb: &str) -> Tool {
-        let tool = Tool::at(&self.program).deadline(DEADLINE).args(["fetch-kernel", verb, &self.source.image]);
+        let tool = Tool::at(&self.program).deadline(DEADLINE).args(["fetch-kernel", verb, self.image]);
         tool.args([&self.blobs])
     }
 
-    fn run(&self, call: Tool, progress: &mut dyn FnMut(u64, u64)) -> Result<Key> {
+    fn run(&self, call: Tool, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Key>> {
         let mut last = None;
         let answer = call.run_watching(&mut |stderr| {
             let now = stderr().lines().rev().find_map(progress_of);
@@ -91,12 +109,13 @@ fn progress_of(line: &str) -> Option<(u64, u64)> {
     Some((done.parse().ok()?, total.parse().ok()?))
 }
 
-/// The digest in an answer, or the error; none where it is no answer.
-fn read(answer: &str) -> Option<Result<Key>> {
+/// The digest in an answer, if there is what was asked for, or the error; none where it is no answer.
+fn read(answer: &str) -> Option<Result<Option<Key>>> {
     let mut lines = answer.strip_prefix(PROTOCOL)?.strip_prefix('\n')?.lines();
     let (what, words) = lines.next()?.split_once(' ')?;
     match what {
-        "digest" => Key::parse(words).map(Ok),
+        "digest" => Key::parse(words).map(|key| Ok(Some(key))),
+        "absent" => Some(Ok(None)),
         "error" => {
             let (kind, words) = words.split_once(' ')?;
             let kind = match kind {
@@ -118,13 +137,15 @@ mod tests {
     #[test]
     fn answers_are_digests_or_errors() {
         let check = |answer: &str, expected: Option<&str>| {
-            let found = read(answer).map(|found| found.map_or_else(|error| error.report(), |key| key.to_string()));
+            let words = |key: Option<Key>| key.map_or_else(|| "absent".to_owned(), |key| key.to_string());
+            let found = read(answer).map(|found| found.map_or_else(|error| error.report(), words));
             assert_eq!(found.as_deref(), expected, "{answer}");
         };
         let digest = "a".repeat(64);
         check(&format!("lvh-fetch 1\ndigest {digest}\n"), Some(&digest));
         check("lvh-fetch 1\nerror usage `x` was not found\n", Some("`x` was not found"));
         check("lvh-fetch 1\nerror artifact no way\nhint log in\n", Some("no way\n\nhint: log in"));
+        check("lvh-fetch 1\nabsent -\n", Some("absent"));
         check("lvh-fetch 1\ndigest ../x\n", None);
         check("lvh-fetch 10\nerror usage x\n", None);
         check("Error: unknown command \"fetch-kernel\" for \"lvh\"\n", None);

@@ -82,7 +82,7 @@ fn fetch(wanted: &Wanted<'_>, source: &OciSource) -> Result<OciKernel> {
     if store.is_offline() && source.is_remote() {
         return Err(offline(name, source));
     }
-    let fetcher = Fetcher::new(name, source, store)?;
+    let fetcher = Fetcher::new(name, &source.image, store)?;
     events.step(subject, format!("looking for `{}`", source.image));
     let digest = pinned(wanted, source)?.map_or_else(|| fetcher.resolve(), Ok)?;
     let entry = store.populate(KIND, &key(&digest), &|| events.step(subject, WAITING), |staging| {
@@ -95,8 +95,13 @@ fn fetch(wanted: &Wanted<'_>, source: &OciSource) -> Result<OciKernel> {
 /// Downloads the image of that digest, and unpacks its kernel to `into`.
 fn pull(fetcher: &Fetcher<'_>, digest: &Key, into: &Path, subject: &str, events: &Events) -> Result<()> {
     events.step(subject, "downloading");
+    fetcher.pull(digest, into, &mut progress(subject, events))
+}
+
+/// Tells how far a download is.
+pub(super) fn progress<'e>(subject: &'e str, events: &'e Events) -> impl FnMut(u64, u64) + use<'e> {
     let mut unpacking = false;
-    fetcher.pull(digest, into, &mut |done, total| {
+    move |done, total| {
         if done < total {
             let (subject, step) = (subject.to_owned(), "downloading".to_owned());
             events.send(Event::Progress { subject, step, done, total: Some(total) });
@@ -104,7 +109,7 @@ fn pull(fetcher: &Fetcher<'_>, digest: &Key, into: &Path, subject: &str, events:
             unpacking = true;
             events.step(subject, "unpacking");
         }
-    })
+    }
 }
 
 fn offline(name: &str, source: &OciSource) -> Error {

@@ -2,8 +2,10 @@
 //!
 //! What is fetched is an entry of the store, by the digest of the image; a tag is remembered as the digest that it named.
 
+mod cache;
 mod fetcher;
 mod image;
 
+pub(super) use cache::{Sought, look, offer};
 pub use fetcher::PROTOCOL;
 pub(super) use image::{pin, question, resolve};
