@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use lvh_core::config::{KernelEntry, KernelsFile};
+use lvh_core::kernel::git::LocalWork;
 
 use super::arguments::{Backup, Dir, expect_count, parse_bool, split_list};
 use super::work;
@@ -51,7 +52,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let events = terminal::events();
     KernelsFile::edit(&dir, args.backup.get(), &events, |file| file.add(kernel.clone()))?;
     if args.fetch {
-        work::fetch(&dir, &kernel, &events)?;
+        work::fetch(&dir, &kernel, LocalWork::Keep, &events)?;
     }
     Ok(())
 }

@@ -8,10 +8,11 @@ use lvh_core::kernel::git::{Checkouts, LocalWork};
 use lvh_core::kernel::options::OptionOutcome;
 use lvh_core::{Arch, Error, Events, Result};
 
-/// Brings the kernel's source to its tree, or the tree up to date. What people changed in it stays.
-pub(super) fn fetch(data_dir: &Path, kernel: &KernelEntry, events: &Events) -> Result<()> {
+/// Brings the kernel's source to its tree, or the tree up to date; `local` is what becomes of what people did in it.
+pub(super) fn fetch(data_dir: &Path, kernel: &KernelEntry, local: LocalWork, events: &Events) -> Result<()> {
+    let command = format!("lvh kernels fetch --discard-local --dir {} {}", data_dir.display(), kernel.name);
     let (checkouts, data_dir) = checkouts(data_dir)?;
-    checkouts.fetch(&kernel.name, &kernel.git_url(&data_dir)?, LocalWork::Keep, events).map(drop)
+    checkouts.discarded_by(command).fetch(&kernel.name, &kernel.git_url(&data_dir)?, local, events).map(drop)
 }
 
 /// Configures the kernel's tree, which is fetched where it is missing.
@@ -78,7 +79,7 @@ fn checkouts(data_dir: &Path) -> Result<(Checkouts, PathBuf)> {
 fn fetched(data_dir: &Path, kernel: &KernelEntry, events: &Events) -> Result<Checkouts> {
     let (checkouts, _) = checkouts(data_dir)?;
     if !kernel.tree(data_dir)?.exists() {
-        fetch(data_dir, kernel, events)?;
+        fetch(data_dir, kernel, LocalWork::Keep, events)?;
     }
     Ok(checkouts)
 }

@@ -21,6 +21,8 @@ pub struct Checkouts {
     kernels: PathBuf,
     /// What events and errors call a kernel; its name where there is none.
     title: Option<String>,
+    /// The command that throws away what people did in a tree.
+    discarded_by: Option<String>,
 }
 
 /// A kernel's source tree at a commit.
@@ -51,12 +53,18 @@ pub enum LocalWork {
 impl Checkouts {
     /// Those of the data directory `data_dir`, in its folder `kernels`.
     pub fn new(data_dir: &Path) -> Self {
-        Self { kernels: data_dir.join("kernels"), title: None }
+        Self { kernels: data_dir.join("kernels"), title: None, discarded_by: None }
     }
 
     /// The same, where events and errors call each kernel `title`.
     pub(in crate::kernel) fn called(self, title: &str) -> Self {
         Self { title: Some(title.to_owned()), ..self }
+    }
+
+    /// The same, where errors about changes and commits that are in the way say that `command` throws them away.
+    #[must_use]
+    pub fn discarded_by(self, command: impl Into<String>) -> Self {
+        Self { discarded_by: Some(command.into()), ..self }
     }
 
     fn subject(&self, name: &str) -> String {
@@ -132,7 +140,7 @@ impl Checkouts {
                 return Err(Error::new(ErrorKind::Usage, message).with_hint("fetch it first"));
             }
         };
-        Ok(OpenTree { places, subject, locks, origin: Origin::Git { shared } })
+        Ok(OpenTree { places, subject, discarded_by: self.discarded_by.clone(), locks, origin: Origin::Git { shared } })
     }
 
     /// The tree `name`, which is what the archive with the digest `sha256` holds: `fill` is given an empty directory for it,
@@ -151,10 +159,17 @@ impl Checkouts {
         if !tree.exists() {
             remove_dir(&new)?;
             fs::create_dir(&new).map_err(|e| Error::path("create", &new, e))?;
-            fill(&new)?;
+            // What it could not finish takes much room.
+            fill(&new).inspect_err(|_| drop(remove_dir(&new)))?;
             fs::rename(&new, &tree).map_err(|e| Error::path("move", &new, e))?;
         }
-        Ok(OpenTree { places, subject, locks, origin: Origin::Archive(sha256.clone()) })
+        Ok(OpenTree {
+            places,
+            subject,
+            discarded_by: self.discarded_by.clone(),
+            locks,
+            origin: Origin::Archive(sha256.clone()),
+        })
     }
 
     /// Takes the locks for git's work on the kernel `name`: its own and, for a worktree, that of what is shared.
@@ -170,7 +185,7 @@ impl Checkouts {
         if shared {
             locks.push(places.lock("git", &subject, events)?);
         }
-        Ok(OpenTree { places, subject, locks, origin: Origin::Git { shared } })
+        Ok(OpenTree { places, subject, discarded_by: self.discarded_by.clone(), locks, origin: Origin::Git { shared } })
     }
 }
 
@@ -180,6 +195,7 @@ pub(in crate::kernel) struct OpenTree {
     pub(in crate::kernel) places: Places,
     /// What events and errors call it.
     pub(in crate::kernel) subject: String,
+    discarded_by: Option<String>,
     locks: Vec<Lock>,
     origin: Origin,
 }
@@ -209,7 +225,8 @@ impl OpenTree {
 
     fn tree<'w>(&'w self, events: &'w Events) -> Tree<'w> {
         let shared = matches!(self.origin, Origin::Git { shared: true });
-        Tree { places: &self.places, subject: &self.subject, locks: &self.locks, shared, events }
+        let (subject, discarded_by) = (self.subject.as_str(), self.discarded_by.as_deref());
+        Tree { places: &self.places, subject, discarded_by, locks: &self.locks, shared, events }
     }
 }
 

@@ -166,6 +166,8 @@ fn local_commits_are_kept() {
         world.commit(&format!("theirs {at}"));
         let error = world.refused(&name, kind);
         assert!(error.contains(&format!("the branch `lvh-{name}` has 1 commit of its own")), "{error}");
+        let way_out = format!("`git -C {} reset --hard refs/lvh/{name}` throws them away", world.tree(&name).display());
+        assert!(error.contains(&way_out), "{error}");
         assert_eq!(world.version(&name), "mine");
         world.fetch(&name, kind, LocalWork::Discard).unwrap();
         assert_eq!(world.version(&name), format!("theirs {at}"), "{kind}");

@@ -43,6 +43,8 @@ impl Standing {
 pub(super) struct Tree<'t> {
     pub(super) places: &'t Places,
     pub(super) subject: &'t str,
+    /// The command that throws away what is in the way.
+    pub(super) discarded_by: Option<&'t str>,
     pub(super) locks: &'t [Lock],
     /// It is a worktree of the shared repository.
     pub(super) shared: bool,
@@ -339,7 +341,8 @@ impl Tree<'_> {
         }
         let noun = if count == 1 { "commit" } else { "commits" };
         let message = format!("{}: the branch `{}` has {count} {noun} of its own", self.subject, self.branch());
-        Err(Error::new(ErrorKind::Usage, message).with_hint("push or move them elsewhere; with force they are lost"))
+        Err(Error::new(ErrorKind::Usage, message)
+            .with_hint(format!("push or move them elsewhere; {}", self.discard_hint())))
     }
 
     fn refuse_changes(&self, status: &str) -> Result<()> {
@@ -351,7 +354,13 @@ impl Tree<'_> {
         let files: Vec<&str> = status.lines().take(10).collect();
         Err(Error::new(ErrorKind::Usage, message)
             .with_output(files.join("\n"))
-            .with_hint("commit or stash them; with force they are lost"))
+            .with_hint(format!("commit or stash them; {}", self.discard_hint())))
+    }
+
+    /// How people let lvh lose what they did.
+    fn discard_hint(&self) -> String {
+        let own = || format!("git -C {} reset --hard {}", self.places.tree().display(), self.base_ref());
+        format!("`{}` throws them away", self.discarded_by.map_or_else(own, str::to_owned))
     }
 
     /// Removes remote, branch and refs of the tree from the shared repository; says whether there were any.
