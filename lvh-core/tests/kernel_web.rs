@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use lvh_core::config::Config;
 use lvh_core::kernel::resolve_blocking;
@@ -28,6 +29,14 @@ enum Way {
     CutOnceWithoutRanges,
     /// It has moved.
     To(&'static str),
+    /// It does not give it, with these words.
+    Refused(&'static str),
+    /// It gives it the second time.
+    RefusedOnce(&'static str),
+    /// In small parts, with pauses.
+    Slow,
+    /// Nothing comes after the first half.
+    Silent,
 }
 
 type Files = BTreeMap<&'static str, (Way, Vec<u8>)>;
@@ -66,15 +75,37 @@ fn answer(mut stream: TcpStream, files: &Files, asked: &Mutex<Vec<String>>) {
     asked.lock().unwrap().push(format!("{path} {first}"));
     let (head, body) = match files.get(path.as_str()) {
         None => ("404 Not Found\r\nContent-Length: 3\r\n".to_owned(), b"no\n".as_slice()),
+        Some((Way::Refused(head), _)) => refusal(head),
+        Some((Way::RefusedOnce(head), _)) if asked.lock().unwrap().len() == 1 => refusal(head),
         Some((Way::To(place), _)) => {
             (format!("302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n"), b"".as_slice())
         }
         Some((way, bytes)) => part(*way, bytes, first),
     };
+    let way = files.get(path.as_str()).map(|(way, _)| *way);
     // Who has enough goes away.
     let _ = stream
         .write_all(format!("HTTP/1.1 {head}Connection: close\r\n\r\n").as_bytes())
-        .and_then(|()| stream.write_all(body));
+        .and_then(|()| write_body(&mut stream, body, way));
+}
+
+fn write_body(stream: &mut TcpStream, body: &[u8], way: Option<Way>) -> std::io::Result<()> {
+    match way {
+        Some(Way::Slow) => body.chunks(260).try_for_each(|part| {
+            thread::sleep(Duration::from_millis(300));
+            stream.write_all(part)
+        }),
+        Some(Way::Silent) => {
+            stream.write_all(&body[..body.len() / 2])?;
+            thread::sleep(Duration::from_secs(300));
+            Ok(())
+        }
+        _ => stream.write_all(body),
+    }
+}
+
+fn refusal(head: &str) -> (String, &'static [u8]) {
+    (format!("{head}\r\nContent-Length: 0\r\n"), b"")
 }
 
 fn part(way: Way, bytes: &[u8], first: usize) -> (String, &[u8]) {
@@ -195,6 +226,116 @@ fn a_digest_is_mandatory_and_must_be_right() {
     world.refused(&world.file("/none", &"1".repeat(64)), false, &["/none`: the server answers 404", "check the URL"]);
     world.refused(&world.file("/out", &"2".repeat(64)), false, &["failed to download"]);
     assert_eq!(fs::read_dir(world.downloads()).unwrap().count(), 0);
+}
+
+/// Nothing is left where nothing came, and nobody waits for an hour.
+#[test]
+fn a_server_that_refuses_is_told_and_one_that_is_busy_is_asked_again() {
+    let image = bzimage();
+    let sha256 = digest(&image);
+    let late = "429 Too Many Requests\r\nRetry-After: 3600";
+    let busy = "503 Service Unavailable\r\nRetry-After: 3600";
+    let world = World::new(&[
+        ("/login", Way::Refused("401 Unauthorized"), b""),
+        ("/forbidden", Way::Refused("403 Forbidden"), b""),
+        ("/gone", Way::Refused("410 Gone"), b""),
+        ("/late", Way::Refused(late), b""),
+        ("/busy", Way::Refused(busy), b""),
+    ]);
+    let start = Instant::now();
+    for (path, answer, hint) in [
+        ("/login", "401", "download it yourself"),
+        ("/forbidden", "403", "download it yourself"),
+        ("/gone", "410", "check the URL"),
+        ("/late", "429", "try again later"),
+        ("/busy", "503", "try again later"),
+    ] {
+        for table in [world.file(path, &sha256), world.file(path, &sha256).replace("url =", "tarball =")] {
+            world.refused(&table, false, &[&format!("{path}`: the server answers {answer}"), hint]);
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert_eq!(fs::read_dir(world.downloads()).unwrap().count(), 0);
+    let world = World::new(&[("/soon", Way::RefusedOnce("429 Too Many Requests\r\nRetry-After: 1"), &image)]);
+    world.taken(&world.file("/soon", &sha256), "/soon 0, /soon 0");
+    let world = World::new(&[("/slow", Way::Slow, &image)]);
+    world.taken(&world.file("/slow", &sha256), "/slow 0");
+}
+
+#[test]
+#[ignore = "waits for two minutes"]
+fn a_server_that_falls_silent_is_given_up() {
+    let image = bzimage();
+    let world = World::new(&[("/silent", Way::Silent, &image)]);
+    let start = Instant::now();
+    world.refused(&world.file("/silent", &digest(&image)), false, &["failed to download", "what has arrived is kept"]);
+    assert!(start.elapsed() < Duration::from_secs(240), "{:?}", start.elapsed());
+}
+
+/// The data directory is on a disk of 1 MB, in a mount namespace of a process of its own.
+#[test]
+fn a_full_disk_is_told() {
+    let image = noise(3 << 20);
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    fs::create_dir(dir.join("data")).unwrap();
+    write_source(&dir.join("linux"));
+    fs::write(dir.join("linux/zeroes"), vec![0; 4 << 20]).unwrap();
+    let archive = tar(dir, "linux.tar.gz", &["--gzip", "linux"]);
+    let server = Server::start(
+        [("/bzImage", (Way::Well, image.clone())), ("/linux.tar.gz", (Way::Well, archive.clone()))].into(),
+    );
+    for (key, path, bytes, words) in [
+        ("url", "/bzImage", &image, ["failed to write what came of", "make room on the disk of"]),
+        ("tarball", "/linux.tar.gz", &archive, ["failed to unpack", "ended with exit code 2"]),
+    ] {
+        let table = format!("{key} = '{}'\nsha256 = '{}'", server.url(path), digest(bytes));
+        let verdict = on_a_small_disk(dir, &table);
+        words.iter().for_each(|word| assert!(verdict.contains(word), "{word}: {verdict}"));
+        assert!(verdict.ends_with("\nleft: []"), "{verdict}");
+    }
+}
+
+/// Bytes that nothing makes fewer.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state: u32 = 1;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(length)
+    .collect()
+}
+
+fn on_a_small_disk(dir: &Path, table: &str) -> String {
+    fs::write(dir.join("lvh.toml"), format!("data-dir = 'data'\n[kernels.k]\n{table}\n")).unwrap();
+    let script = format!("mount -t tmpfs -o size=1m none {}/data && exec \"$0\" \"$@\"", dir.display());
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::getuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args(["--mount", "sh", "-c", &script]).arg(std::env::current_exe().unwrap());
+    unshare.args(["--exact", "resolve_in_a_process_of_its_own", "--ignored"]).env("LVH_TEST_DIR", dir);
+    assert!(unshare.status().unwrap().success(), "this machine's users may make no mount namespace");
+    fs::read_to_string(dir.join("verdict")).unwrap()
+}
+
+#[test]
+#[ignore = "what another test starts"]
+fn resolve_in_a_process_of_its_own() {
+    let dir = PathBuf::from(std::env::var_os("LVH_TEST_DIR").unwrap());
+    let config = Config::load(&dir.join("lvh.toml")).unwrap();
+    let resolved = resolve_blocking("k", &config.kernel("k").unwrap(), &config.store().unwrap(), &Events::silent());
+    let report = resolved.map(|kernel| kernel.identity).unwrap_or_else(|error| error.report());
+    // Half of a download is gone on with.
+    let left: Vec<_> = [dir.join("data/store/tmp"), dir.join("data/kernels")]
+        .iter()
+        .flat_map(|dir| fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().file_name()))
+        .filter(|name| !name.to_string_lossy().starts_with('.'))
+        .collect();
+    let unpacking = fs::read_dir(dir.join("data/kernels/.lvh")).into_iter().flatten();
+    assert!(unpacking.flatten().all(|own| !own.path().join("unpacking").exists()));
+    fs::write(dir.join("verdict"), format!("{report}\nleft: {left:?}")).unwrap();
 }
 
 fn tar(dir: &Path, archive: &str, args: &[&str]) -> Vec<u8> {

@@ -115,6 +115,8 @@ impl Transfer<'_> {
         // Never another protocol than these, wherever a server leads.
         curl = curl.args(["--proto", "=http,https", "--proto-redir", "=http,https", "--max-redirs", "20"]);
         curl = curl.args(["--connect-timeout", "30", "--speed-limit", "1", "--speed-time", "60", "--retry", "3"]);
+        // A `Retry-After` may be an hour.
+        curl = curl.args(["--retry-max-time", "60"]);
         curl = curl.args(["--continue-at", "-", "--output"]).args([self.path]);
         curl = curl.args(["--dump-header"]).args([&headers]).args(["--url", self.url]).deadline(DEADLINE);
         let mut last = 0;
@@ -141,6 +143,13 @@ impl Transfer<'_> {
     }
 
     fn explain(&self, cause: Error, status: Option<u16>) -> Error {
+        // CURLE_WRITE_ERROR.
+        if cause.output().is_some_and(|words| words.contains("curl: (23)")) {
+            let dir = self.path.parent().unwrap_or(self.path).display();
+            let message = format!("failed to write what came of `{}`", self.url);
+            let hint = format!("make room on the disk of `{dir}`; what has arrived is kept, and gone on with");
+            return Error::new(ErrorKind::Io, message).with_source(cause).with_hint(hint);
+        }
         let answer = status.filter(|status| *status >= 400).map(|status| format!(": the server answers {status}"));
         let message = format!("failed to download `{}`{}", self.url, answer.unwrap_or_default());
         let hint = match status {

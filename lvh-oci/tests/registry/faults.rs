@@ -165,6 +165,24 @@ async fn a_slow_registry_is_waited_for_and_a_silent_one_is_not() {
 }
 
 #[tokio::test]
+async fn a_blob_that_the_registry_lost_or_keeps_to_itself_is_told() {
+    let (registry, proxy, dir) = broken().await;
+    let answer = |proxy: &Proxy, words: &'static str| {
+        proxy.on(BLOB, 1, Fault::None).on(BLOB, 2, Fault::Answer(words));
+    };
+    answer(&proxy, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    let error = fails(&proxy, dir.path(), &quick()).await;
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+    comes(&Proxy::start(&registry.address()), dir.path()).await;
+
+    let (proxy, dir) = (Proxy::start(&registry.address()), tempfile::tempdir().unwrap());
+    answer(&proxy, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    let error = fails(&proxy, dir.path(), &quick()).await;
+    assert!(matches!(error, Error::Unauthorised { .. }), "{error:?}");
+    assert_eq!(left(dir.path()), 0);
+}
+
+#[tokio::test]
 async fn nobody_listens() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
