@@ -1,12 +1,15 @@
 //! `lvh gc`: makes room in the data directory.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use lvh_core::Config;
+use lvh_core::image::{self, CollectedImage};
 use lvh_core::store::{Collected, Limits, StoredEntry};
+use lvh_oci::BlobStore;
 
+use crate::oci;
 use crate::sizes::{age, parse_age, parse_size, size};
 use crate::terminal;
 
@@ -17,8 +20,8 @@ Examples:
   lvh gc --older-than 0d       all that is not in use
   lvh gc --dry-run             only tell what would go
 
-What goes is fetched or built again when it is needed. What a running VM or another process of lvh uses stays, and so do source
-trees and images.";
+What goes is fetched or built again when it is needed. What a running VM or another process of lvh uses stays, and so do the source
+trees in kernels/ and the images in images/, which are yours: see `lvh kernels remove`. Images of lvh.toml go by --older-than alone.";
 
 /// Remove kernels, snapshots and other files of the data directory that were not used for long.
 #[derive(Debug, clap::Args)]
@@ -40,20 +43,30 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dir = std::env::current_dir().context("failed to find the working directory")?;
     let store = Config::for_process(&dir)?.store()?;
     let Args { older_than, keep_size, dry_run } = args;
-    let collected = store.collect(Limits { older_than, keep_size, dry_run })?;
-    let lines: String = collected.removed.iter().map(line).collect();
-    terminal::output(&format!("{lines}{}\n", summary(&collected, dry_run)))?;
+    let limits = Limits { older_than, keep_size, dry_run };
+    let mut collected = store.collect(limits)?;
+    let (images, failed) = image::collect(&store, limits)?;
+    let blobs = BlobStore::open(store.state("oci")?).and_then(|blobs| blobs.collect(older_than, dry_run));
+    collected.leftovers += failed + blobs.map_err(oci::failed)?;
+    let image = |image: &CollectedImage| row("image", image.size, image.used, &image.name);
+    let lines: String = collected.removed.iter().map(line).chain(images.iter().map(image)).collect();
+    terminal::output(&format!("{lines}{}\n", summary(&collected, &images, dry_run)))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn line(entry: &StoredEntry) -> String {
     let what = entry.identity().unwrap_or_else(|| entry.key.as_str()[..12].to_owned());
-    format!("{:<14} {:>8} {:>5}  {what}\n", entry.kind, size(entry.size), age(entry.used))
+    row(&entry.kind, entry.size, entry.used, &what)
 }
 
-fn summary(collected: &Collected, dry_run: bool) -> String {
-    let freed = collected.leftovers + collected.removed.iter().map(|entry| entry.size).sum::<u64>();
-    let (verb, gone) = (if dry_run { "would free" } else { "freed" }, collected.removed.len());
+fn row(kind: &str, bytes: u64, used: SystemTime, what: &str) -> String {
+    format!("{kind:<14} {:>8} {:>5}  {what}\n", size(bytes), age(used))
+}
+
+fn summary(collected: &Collected, images: &[CollectedImage], dry_run: bool) -> String {
+    let sizes = collected.removed.iter().map(|entry| entry.size).chain(images.iter().map(|image| image.size));
+    let freed = collected.leftovers + sizes.sum::<u64>();
+    let (verb, gone) = (if dry_run { "would free" } else { "freed" }, collected.removed.len() + images.len());
     let (stay, bytes) = collected.kept;
     let leftovers = match collected.leftovers {
         0 => String::new(),

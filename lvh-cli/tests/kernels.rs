@@ -50,6 +50,10 @@ fn the_long_list_tells_what_kernels_cost_and_gc_makes_room() {
         ("kernels/.lvh/6.6/built", "0123456789abcdef\n1 2.3"),
         (&format!("{entry}/identity"), "linux-image-6.1 6.1-1 sha256:ab"),
         (&format!("{entry}/release"), "6.1-amd64"),
+        ("images/mine.qcow2", "of people's"),
+        ("store/state/images/ab/images/base.raw", "disk"),
+        ("store/state/images/ab/images/.base.raw.made", "{}"),
+        (&format!("store/state/oci/blobs/sha256/{}", "cd".repeat(32)), "left by a killed pull"),
     ] {
         std::fs::create_dir_all(path(file).parent().unwrap()).unwrap();
         std::fs::write(path(file), text).unwrap();
@@ -66,13 +70,19 @@ fn the_long_list_tells_what_kernels_cost_and_gc_makes_room() {
     assert_eq!((words[1][0], words[1][4], words[1][5]), ("6.6", "0123456789ab", "git://h/l.git"), "{long}");
     assert_eq!((words[2][0], words[2][4], words[2][5]), ("6.1-amd64", "abababababab", "linux-image-6.1"), "{long}");
 
-    assert!(lvh(&["gc"]).contains("freed 0 B in 0 entries; 1 entries stay"), "it is new");
+    let first = lvh(&["gc"]);
+    assert!(
+        first.contains("freed 21 B in 0 entries, 21 B of them left by killed processes; 1 entries stay"),
+        "{first}"
+    );
     let all = ["gc", "--older-than", "0d"];
     let told = lvh(&[all.as_slice(), &["--dry-run"]].concat());
     assert!(
         told.contains("linux-image-6.1 6.1-1") && told.contains("\nwould free ") && path(&entry).exists(),
         "{told}"
     );
-    assert!(lvh(&all).contains("in 1 entries; 0 entries stay, 0 B"));
+    assert!(told.lines().any(|line| line.starts_with("image ") && line.ends_with("  base.raw")), "{told}");
+    assert!(lvh(&all).contains("in 2 entries; 0 entries stay, 0 B"));
     assert!(!path(&entry).exists() && path("kernels/6.6/Makefile").exists());
+    assert!(!path("store/state/images/ab/images/base.raw").exists() && path("images/mine.qcow2").exists());
 }

@@ -97,6 +97,27 @@ impl BlobStore {
         remove_files(&self.dir.join("partial"), |age| age > STALE)
     }
 
+    /// Removes complete blobs, and what was begun and not gone on with for `unused`; nothing where somebody uses the store. Says how many
+    /// bytes that are; with `dry_run` it removes nothing.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn collect(&self, unused: Duration, dry_run: bool) -> Result<u64> {
+        let lock = self.users()?;
+        if lock.try_lock().is_err() {
+            return Ok(0);
+        }
+        let mut bytes = 0;
+        for (dir, condemned) in [("blobs/sha256", Duration::ZERO), ("partial", unused)] {
+            bytes +=
+                files(&self.dir.join(dir))?.filter(|(_, age, _)| *age >= condemned).map(|(.., size)| size).sum::<u64>();
+            if !dry_run {
+                remove_files(&self.dir.join(dir), |age| age >= condemned)?;
+            }
+        }
+        Ok(bytes)
+    }
+
     fn users(&self) -> Result<File> {
         let path = self.dir.join("locks/users");
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
@@ -213,13 +234,20 @@ impl Partial {
 
 /// Removes the files of `dir` whose age `condemned` says so of.
 fn remove_files(dir: &Path, condemned: impl Fn(Duration) -> bool) -> Result<()> {
-    for entry in fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))?.flatten() {
-        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
-        if condemned(age.ok().and_then(std::result::Result::ok).unwrap_or_default()) {
-            fs::remove_file(entry.path()).map_err(|e| Error::io("remove", &entry.path(), e))?;
-        }
+    for (path, ..) in files(dir)?.filter(|(_, age, _)| condemned(*age)) {
+        fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
     }
     Ok(())
+}
+
+/// The files of `dir`, each with its age and size.
+fn files(dir: &Path) -> Result<impl Iterator<Item = (PathBuf, Duration, u64)>> {
+    let found = fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))?.flatten();
+    Ok(found.filter_map(|entry| {
+        let metadata = entry.metadata().ok()?;
+        let age = metadata.modified().ok()?.elapsed().unwrap_or_default();
+        Some((entry.path(), age, metadata.len()))
+    }))
 }
 
 /// Runs what waits for the disk on a thread that may.

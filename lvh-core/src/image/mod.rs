@@ -8,12 +8,14 @@
 
 pub mod action;
 pub mod build;
+mod collect;
 pub(crate) mod disk;
 mod forest;
 pub mod images_json;
 mod resolve;
 mod source;
 
+pub use collect::{CollectedImage, collect};
 pub use disk::DiskFormat;
 pub use resolve::{resolve, resolve_blocking};
 pub use source::{BuiltImage, Image, ImageSource};

@@ -1,11 +1,13 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::build::{Request, build};
+use super::collect;
 use super::disk::{self, DiskFormat};
 use super::source::{BuiltImage, Image, ImageSource};
 use crate::kernel::digest;
 use crate::machine::on_a_thread;
-use crate::store::{Key, Store};
+use crate::store::{Key, Lock, Store};
 use crate::{Error, ErrorKind, Event, Events, Result};
 
 /// Turns `source` into a file on disk. `name` is what the user calls the image.
@@ -24,16 +26,22 @@ pub async fn resolve(name: &str, source: &ImageSource, store: &Store, events: &E
 pub fn resolve_blocking(name: &str, source: &ImageSource, store: &Store, events: &Events) -> Result<Image> {
     match source {
         ImageSource::Path(path) => local(name, path, store, events),
-        ImageSource::Built(built) => local(name, &made(built, store, events)?, store, events),
+        ImageSource::Built(built) => {
+            let (path, in_use) = made(built, store, events)?;
+            Ok(Image { in_use, ..local(name, &path, store, events)? })
+        }
     }
 }
 
 /// The disk of an image that is built, as far as it is not there as its configuration says.
-fn made(built: &BuiltImage, store: &Store, events: &Events) -> Result<PathBuf> {
+fn made(built: &BuiltImage, store: &Store, events: &Events) -> Result<(PathBuf, Vec<Arc<Lock>>)> {
     let data_dir = match &built.data_dir {
         Some(dir) => dir.clone(),
-        None => store.state(&format!("images/{}", Key::of([built.base_dir.to_string_lossy()])))?,
+        None => collect::dir_of(&built.base_dir, store)?,
     };
+    // Those in people's own directory never go.
+    let ours = built.entries.iter().filter(|_| built.data_dir.is_none());
+    let in_use = ours.map(|entry| collect::in_use(&data_dir, &entry.name)).collect::<Result<_>>()?;
     let mut request = Request::new(&data_dir);
     request.names = vec![built.name.clone()];
     request.suite.clone_from(&built.suite);
@@ -41,7 +49,7 @@ fn made(built: &BuiltImage, store: &Store, events: &Events) -> Result<PathBuf> {
     for outcome in build(&built.entries, &request, events)? {
         outcome.result?;
     }
-    Ok(data_dir.join("images").join(&built.name))
+    Ok((data_dir.join("images").join(&built.name), in_use))
 }
 
 /// The image in the file at `path`.
@@ -58,7 +66,7 @@ fn local(name: &str, path: &Path, store: &Store, events: &Events) -> Result<Imag
         [only] => only.clone(),
         several => Key::of(several.iter().map(Key::as_str)),
     };
-    Ok(Image { name: name.to_owned(), path, format, digest })
+    Ok(Image { name: name.to_owned(), path, format, digest, in_use: Vec::new() })
 }
 
 /// Reads a file for its digest, which takes a while.

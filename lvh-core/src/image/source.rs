@@ -1,8 +1,9 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::disk::DiskFormat;
 use super::images_json::ImageEntry;
-use crate::store::Key;
+use crate::store::{Key, Lock};
 
 /// Where an image comes from: the checked form of an `[images.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl BuiltImage {
 }
 
 /// An image on disk, ready to be the root of a VM.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Image {
     /// The name it was asked for by, such as `base`.
@@ -59,6 +60,8 @@ pub struct Image {
     pub format: DiskFormat,
     /// Tells its content from others': the file's SHA-256, and those of the files that it lies over, where it does.
     pub digest: Key,
+    /// Keeps it, and what it was made from, from being removed.
+    pub(crate) in_use: Vec<Arc<Lock>>,
 }
 
 impl Image {

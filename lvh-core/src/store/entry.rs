@@ -2,6 +2,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::{Cache, Key, Lock, Pins, Staging, manifest};
 use crate::{Error, ErrorKind, Result};
@@ -289,7 +290,11 @@ impl Store {
     pub fn recall(&self, question: &Key) -> Option<Key> {
         let path = self.resolved(question);
         let answer = match fs::read_to_string(&path) {
-            Ok(text) => Key::parse(text.trim_end()),
+            Ok(text) => {
+                // That it is wanted counts against its removal, and nothing else.
+                let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+                Key::parse(text.trim_end())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(_) => None,
         };
@@ -370,7 +375,7 @@ fn damage(path: &Path) -> Option<String> {
 }
 
 /// Removes a directory or a file, if it is there.
-fn clear(path: &Path) -> io::Result<()> {
+pub(super) fn clear(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

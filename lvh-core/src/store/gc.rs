@@ -1,10 +1,12 @@
 //! What the store holds, and how it becomes less.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::entry::clear;
 use super::{Key, Lock, Staging, Store};
 use crate::{Error, Result};
 
@@ -61,6 +63,13 @@ pub struct Collected {
     pub leftovers: u64,
 }
 
+impl Limits {
+    /// Whether what was taken at `used` goes for its age.
+    pub(crate) fn is_old(&self, used: Option<SystemTime>) -> bool {
+        used.is_none_or(|used| used.elapsed().is_ok_and(|unused| unused >= self.older_than))
+    }
+}
+
 impl Store {
     /// All entries, those that were taken longest ago first.
     ///
@@ -95,9 +104,8 @@ impl Store {
         let mut collected = Collected { leftovers: self.collect_leftovers(limits)?, ..Collected::default() };
         let entries = self.entries()?;
         let mut bytes: u64 = entries.iter().map(|entry| entry.size).sum();
-        let now = SystemTime::now();
         for entry in entries {
-            let old = now.duration_since(entry.used).is_ok_and(|unused| unused >= limits.older_than);
+            let old = limits.is_old(Some(entry.used));
             let too_much = limits.keep_size.is_some_and(|most| bytes > most);
             match (old || too_much).then(|| self.remove_unused(&entry, limits.dry_run)).transpose()? {
                 Some(true) => {
@@ -111,7 +119,23 @@ impl Store {
             }
         }
         collected.kept.1 = bytes;
+        self.forget_unasked(limits)?;
         Ok(collected)
+    }
+
+    /// Forgets what names stood for that nobody asked for, but not where that still is an entry. It is no room worth a word, but
+    /// each change of a file leaves one.
+    fn forget_unasked(&self, limits: Limits) -> Result<()> {
+        let kept: HashSet<Key> = self.entries()?.into_iter().map(|entry| entry.key).collect();
+        for found in fs::read_dir(self.dir().join("resolved")).into_iter().flatten().flatten() {
+            let path = found.path();
+            let answer = fs::read_to_string(&path).ok().and_then(|text| Key::parse(text.trim_end()));
+            let is_kept = answer.is_some_and(|answer| kept.contains(&answer));
+            if !limits.dry_run && !is_kept && limits.is_old(modified(&path)) {
+                clear(&path).map_err(|e| Error::path("remove", &path, e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes `entry`, unless somebody uses it or did since it was looked at.
@@ -148,7 +172,7 @@ impl Store {
         for found in fs::read_dir(self.dir().join("state/downloads")).into_iter().flatten().flatten() {
             let path = found.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let old = modified(&path).and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= limits.older_than);
+            let old = limits.is_old(modified(&path));
             // The name is that of the lock too.
             let name = name.split('.').next().unwrap_or(name);
             let Some(_alone) = Lock::try_exclusive(&self.lock_file(&format!("download-{name}")))?.filter(|_| old)
@@ -233,6 +257,23 @@ mod tests {
         assert_eq!(world.gone(5, None, false), [40, 20, 10]);
         assert_eq!(world.gone(0, Some(0), false), [1]);
         assert_eq!(world.store.entries().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn answers_that_nobody_asks_for_are_forgotten() {
+        let world = World::new(&[1]);
+        let questions = ["entry", "old", "asked"].map(|text| Key::of([text]));
+        for (question, answer) in questions.iter().zip([key(1), key(2), key(3)]) {
+            world.store.remember(question, &answer).unwrap();
+            let file = world.store.dir().join("resolved").join(question.as_str());
+            fs::File::open(file).unwrap().set_modified(SystemTime::now() - DAY * 40).unwrap();
+        }
+        assert!(world.store.recall(&questions[2]).is_some());
+        world.gone(30, None, true);
+        assert_eq!(fs::read_dir(world.store.dir().join("resolved")).unwrap().count(), 3);
+        world.gone(30, None, false);
+        let known = questions.each_ref().map(|question| world.store.recall(question).is_some());
+        assert_eq!(known, [true, false, true]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Lock {
     }
 
     /// Notes in the file's time that what it stands for was wanted. Where that cannot be, it counts as older than it is.
-    pub(super) fn touch(&self) {
+    pub(crate) fn touch(&self) {
         let _ = self.file.set_modified(SystemTime::now());
     }
 

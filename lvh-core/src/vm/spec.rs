@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::root::rootfs::RootFs;
@@ -13,6 +14,7 @@ use crate::host_context::Watched;
 use crate::image::Image;
 use crate::kernel::Kernel;
 use crate::machine::memory_of_vm;
+use crate::store::Lock;
 use crate::{Config, HostContext};
 
 /// Everything that tells one VM from another: made by [`VmSpec::new`], changed by the setters.
@@ -23,6 +25,8 @@ pub struct VmSpec {
     pub(crate) root: RootFs,
     /// What the user calls the disk that is the root, and its short digest.
     pub(crate) image: Option<String>,
+    /// Keeps the disk from being removed.
+    pub(crate) _in_use: Vec<Arc<Lock>>,
     pub(crate) init: Vec<OsString>,
     pub(crate) waits_for_systemd: bool,
     pub(crate) cpus: Option<u32>,
@@ -58,6 +62,7 @@ impl VmSpec {
             kernel,
             root: RootFs::default(),
             image: None,
+            _in_use: Vec::new(),
             init: Vec::new(),
             waits_for_systemd: false,
             cpus: config.vm.cpus,
@@ -97,14 +102,14 @@ impl VmSpec {
     /// What its root file system is. Default: the host's.
     #[must_use]
     pub fn root(self, root: RootFs) -> Self {
-        Self { root, image: None, ..self }
+        Self { root, image: None, _in_use: Vec::new(), ..self }
     }
 
     /// The image whose disk is its root. Default: none.
     #[must_use]
     pub fn image(self, image: &Image) -> Self {
         let root = RootFs::Disk { path: image.path.clone(), format: image.format };
-        Self { root, image: Some(image.label()), ..self }
+        Self { root, image: Some(image.label()), _in_use: image.in_use.clone(), ..self }
     }
 
     /// The program of the root, and its arguments, that is the guest's first process. lvh's agent is then a child of it.

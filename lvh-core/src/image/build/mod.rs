@@ -25,4 +25,5 @@ mod root;
 mod size;
 
 pub use builder::build;
+pub(super) use places::Places;
 pub use request::{Outcome, Request, Stop};

@@ -7,39 +7,49 @@ use crate::{Error, ErrorKind, Result};
 
 /// The paths of one image.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(in crate::image) struct Places {
     images: PathBuf,
     pub(super) name: String,
 }
 
 impl Places {
-    pub(super) fn new(data_dir: &Path, name: &str) -> Self {
+    pub(in crate::image) fn new(data_dir: &Path, name: &str) -> Self {
         Self { images: data_dir.join("images"), name: name.to_owned() }
     }
 
     /// The directory of all images, which is made where it is missing.
-    pub(super) fn make(&self) -> Result<()> {
+    pub(in crate::image) fn make(&self) -> Result<()> {
         fs::create_dir_all(&self.images).map_err(|error| Error::path("create", &self.images, error))
     }
 
     /// The image.
-    pub(super) fn image(&self) -> PathBuf {
+    pub(in crate::image) fn image(&self) -> PathBuf {
         self.images.join(&self.name)
     }
 
     /// What it is made of: see `record.rs`.
-    pub(super) fn record(&self) -> PathBuf {
+    pub(in crate::image) fn record(&self) -> PathBuf {
         self.beside("made")
     }
 
     /// The tree of it, as an archive, for images that are made from it.
-    pub(super) fn tree_archive(&self) -> PathBuf {
+    pub(in crate::image) fn tree_archive(&self) -> PathBuf {
         self.beside("tree.tar")
     }
 
     /// Held by who makes it.
-    pub(super) fn lock(&self) -> PathBuf {
+    pub(in crate::image) fn lock(&self) -> PathBuf {
         self.beside("lock")
+    }
+
+    /// Held by who uses it; its time is when that was last.
+    pub(in crate::image) fn in_use(&self) -> PathBuf {
+        self.beside("use")
+    }
+
+    /// The image whose record is called `file_name`.
+    pub(in crate::image) fn of_record(file_name: &str) -> Option<&str> {
+        file_name.strip_prefix('.')?.strip_suffix(".made")
     }
 
     /// Where it is made.
