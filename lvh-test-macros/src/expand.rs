@@ -67,6 +67,7 @@ fn registration(lvh: &Path, function: &TestFn, marks: &Marks, args: &Args) -> To
                 name: #name,
                 file: ::core::file!(),
                 line: ::core::line!(),
+                target: #lvh::__private::cargo_target!(),
                 run: || #run,
                 options: #options,
             }
@@ -238,6 +239,7 @@ mod tests {
                             name: "one",
                             file: ::core::file!(),
                             line: ::core::line!(),
+                            target: ::lvh::__private::cargo_target!(),
                             run: || ::lvh::__private::report(one),
                             options: ::lvh::__private::Options { ..::lvh::__private::Options::DEFAULT },
                         }
@@ -289,6 +291,7 @@ mod tests {
                             name: "two",
                             file: ::core::file!(),
                             line: ::core::line!(),
+                            target: kit::lvh::__private::cargo_target!(),
                             run: || kit::lvh::__private::report(|| block_on(two())),
                             options: kit::lvh::__private::Options {
                                 kernels: &["5.10", "6.12"],

@@ -7,7 +7,20 @@ use std::process::{ExitCode, Termination};
 pub use inventory::submit;
 pub use lvh_core::config::{Accel, Init, KernelEventKind};
 
-pub use crate::case::{Options, TestCase};
+pub use crate::case::{CargoTarget, Options, TestCase};
+
+/// What cargo builds the crate that says this as.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cargo_target {
+    () => {
+        $crate::__private::CargoTarget::of(
+            ::core::option_env!("CARGO_BIN_NAME"),
+            ::core::option_env!("CARGO_TARGET_TMPDIR"),
+        )
+    };
+}
+pub use __cargo_target as cargo_target;
 
 /// Every test that is linked into this binary, in no particular order.
 pub fn cases() -> impl Iterator<Item = &'static TestCase> {

@@ -20,6 +20,7 @@ macro_rules! register {
                     name: stringify!($name),
                     file: file!(),
                     line: line!(),
+                    target: $crate::__lvh::__private::cargo_target!(),
                     run: || $crate::succeeded($name()),
                     options: {
                         #[allow(unused_mut)]

@@ -3,11 +3,11 @@
 #![deny(warnings, missing_docs, unreachable_pub, unused, clippy::pedantic)]
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::{env, fs};
 
-use lvh_tests::{Project, Traces, cargo};
+use lvh_tests::{Finished, Project, Report, Traces, cargo};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
@@ -127,6 +127,9 @@ fn shows_what_failed_and_why_a_test_was_skipped() {
     assert!(stderr.contains(changed), "{stderr}");
     // One VM for all up to that, and one for the last.
     assert_eq!(stderr.matches("ready in").count(), 2, "{stderr}");
+    let report = report(output);
+    report.check_runs_again("failing::panics", "--test libtest", None);
+    report.check_runs_again("failing::exits", "--test libtest", Some(&this()));
 }
 
 /// libtest knows nothing of cargo's death.
@@ -156,6 +159,9 @@ fn all_kernels_run_whichever_fail() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let table = "\ntest              5.10    6.12\nfailing::on_5_10  FAILED  ok\n";
     assert!(stderr.ends_with(table), "{stderr}");
+    let report = report(output);
+    assert!(report.rerun_line("failing::on_5_10").starts_with("LVH_KERNELS=5.10 cargo test "));
+    report.check_runs_again("failing::on_5_10", "--test libtest", Some(&this()));
 }
 
 #[test]
@@ -215,6 +221,16 @@ fn check_told_once(name: &str, config: &str, variables: &[(&str, &str)], short: 
     assert_eq!(stderr.matches(report).count(), 1, "{stderr}");
     assert!(!stdout.contains("hint: ") && !stdout.contains("panicked"), "{stdout}");
     stderr.into_owned()
+}
+
+fn this() -> PathBuf {
+    env::current_exe().expect("this test has a path")
+}
+
+/// What a run left, taken apart.
+fn report(output: Output) -> Report {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Report::from(Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
 }
 
 fn run(args: &[&str]) -> Output {

@@ -63,6 +63,28 @@ fn every_failure_names_its_kernel_and_how_to_run_it_again() {
     }
 }
 
+/// The tests of the fixture that failed in a run.
+fn failed(report: &Report) -> Vec<&str> {
+    let lines = report.finished().stdout.lines().skip_while(|line| *line != "failures:");
+    lines.filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----")).collect()
+}
+
+#[test]
+fn every_failure_is_run_again_by_what_its_block_says() {
+    let names = failed(&ENDS);
+    assert_eq!(names.len(), 36);
+    // A signal is like the other: of those the line must name one test.
+    for name in names.iter().filter(|name| name.starts_with("ends::")) {
+        ENDS.check_runs_again(name, "--test in_vms", Some(IN_VMS.executable()));
+    }
+    for name in names.iter().filter(|name| name.starts_with("signals::")) {
+        let again = format!(" --exact {name}");
+        assert!(ENDS.rerun_line(name).ends_with(&again), "{}", ENDS.rerun_line(name));
+        assert_eq!(IN_VMS.run(["--list", "--format=terse", "--exact", name]).stdout, format!("{name}: test\n"));
+    }
+    ENDS.check_runs_again("ends::exits_with_three", "--test in_vms", None);
+}
+
 #[test]
 fn panics_and_errors() {
     ENDS.check_failed("ends::panics", &["on stderr\n", "panicked at tests/outcomes/main.rs:", "sums on 6.12."]);

@@ -14,6 +14,8 @@ use crate::case::{Options, TestCase};
 pub(crate) struct Instance {
     /// What libtest would call it, with its place behind it where the case has several.
     pub(crate) name: String,
+    /// What Rust's own harness calls it and its other instances, where that runs it.
+    pub(crate) libtest: Option<String>,
     /// The case's path, which all its instances share.
     pub(crate) path: String,
     /// The kernel's name; `None`: the test runs on the host.
@@ -75,6 +77,7 @@ impl Instance {
         let place = kernel.as_ref().map(|kernel| place(kernel, image));
         Self {
             name,
+            libtest: None,
             path: case.path(),
             kernel,
             place,

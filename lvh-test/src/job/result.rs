@@ -70,12 +70,13 @@ pub(crate) mod examples {
     use std::time::Duration;
 
     use super::{Instance, Outcome, TestResult, Verdict};
-    use crate::case::{Options, TestCase};
+    use crate::case::{CargoTarget, Options, TestCase};
     use crate::job::Panic;
 
     /// The test `path` under `name`, whose attribute asks for `options`.
     pub(crate) fn instance(path: &str, name: &str, kernel: Option<&str>, options: Options) -> Instance {
-        let case = TestCase { module: "c", name: "t", file: "tests/it.rs", line: 3, run: || true, options };
+        let target = CargoTarget::Test;
+        let case = TestCase { module: "c", name: "t", file: "tests/it.rs", line: 3, target, run: || true, options };
         let image = options.images.first().copied();
         Instance { path: path.into(), ..Instance::of(&case, name.into(), kernel.map(str::to_owned), image) }
     }

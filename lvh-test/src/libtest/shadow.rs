@@ -27,9 +27,12 @@ pub fn run(path: &str, place: Option<&str>) {
     let setup = SETUP.as_ref().unwrap_or_else(|why| fail(why));
     let mut instances = expand_case(case(path, place), &Target::of(setup));
     instances.retain(|instance| instance.kernel.is_none() || place.is_none_or(|place| instance.is_at(place)));
-    if let ([_], true) = (&instances[..], place.is_some()) {
-        // The name that libtest knows.
-        instances.iter_mut().for_each(|instance| without_crate(path).clone_into(&mut instance.name));
+    let only = instances.len() == 1 && place.is_some();
+    for instance in &mut instances {
+        instance.libtest = Some(without_crate(path).to_owned());
+        if only {
+            without_crate(path).clone_into(&mut instance.name);
+        }
     }
     if !run_all(instances, path, setup) {
         panic::resume_unwind(failed())

@@ -83,10 +83,11 @@ fn name_suffix(kernel: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Target, expand};
-    use crate::case::{Options, TestCase};
+    use crate::case::{CargoTarget, Options, TestCase};
 
     const fn case(name: &'static str, options: Options) -> TestCase {
-        TestCase { module: "crate_name::maps", name, file: "f.rs", line: 1, run: || true, options }
+        let (module, target) = ("crate_name::maps", CargoTarget::Test);
+        TestCase { module, name, file: "f.rs", line: 1, target, run: || true, options }
     }
 
     static CASES: [TestCase; 6] = [

@@ -1,15 +1,14 @@
 //! What helps with a failure, below its message: what the kernel said, what the test ran on, how to run it again.
 
-use std::ffi::OsString;
 use std::fmt::Write;
 
 use lvh_core::vm::KernelEvent;
 
 use super::ending::{Ending, Ran};
 use super::kernel_log::KernelLog;
+use super::rerun::rerun_command;
 use crate::job::Instance;
 use crate::record::Record;
-use crate::test_binary::TestBinary;
 
 /// Whole lines, or nothing. `told` is an event that the message names already.
 pub(super) fn failure_details(instance: &Instance, ending: &Ending, told: Option<&KernelEvent>) -> String {
@@ -19,7 +18,7 @@ pub(super) fn failure_details(instance: &Instance, ending: &Ending, told: Option
     if let Some(kernel) = &instance.kernel {
         text.push_str(&kernel_section(instance, kernel, ending));
         text.push_str(&console_section(instance, &ending.console));
-        text.push_str(&closing_lines(&instance.name, ending.ran.as_ref()).unwrap_or_default());
+        text.push_str(&closing_lines(instance, ending.ran.as_ref()).unwrap_or_default());
     }
     text
 }
@@ -92,7 +91,7 @@ fn console_section(instance: &Instance, console: &str) -> String {
 }
 
 /// What it ran on, and how to run it again; what kept it from running at all is told elsewhere, once.
-fn closing_lines(name: &str, ran: Option<&Ran>) -> Option<String> {
+fn closing_lines(instance: &Instance, ran: Option<&Ran>) -> Option<String> {
     let Ran { vm, kernel, logs, core } = ran?;
     let mut text = format!("\nkernel: {vm}\nfrom: {kernel}\n");
     if let Some(logs) = logs {
@@ -102,40 +101,8 @@ fn closing_lines(name: &str, ran: Option<&Ran>) -> Option<String> {
         let exe = std::env::current_exe().unwrap_or_default();
         let _ = writeln!(text, "core: gdb {} {}", exe.display(), core.display());
     }
-    let again = rerun_command(name, TestBinary::of_process().cargo_arguments(), std::env::vars_os());
-    let _ = writeln!(text, "run it again: {again}");
+    let _ = writeln!(text, "run it again: {}", rerun_command(instance));
     Some(text)
-}
-
-/// Cargo and nextest name the package; else the binary itself is the shortest way. What the user set for lvh belongs to
-/// the command: it may choose the kernel.
-fn rerun_command(name: &str, cargo: Option<String>, variables: impl Iterator<Item = (OsString, OsString)>) -> String {
-    let mut settings = Vec::new();
-    for (variable, value) in variables {
-        let variable = variable.to_string_lossy();
-        match &*variable {
-            // Another run would replace this one's report, and who runs it once more may want something else of it.
-            "LVH_JUNIT" | "LVH_KEEP" | "LVH_GDB" | "LVH_VERBOSE" => {}
-            _ if variable.starts_with("LVH_") => {
-                settings.push(format!("{variable}={} ", shell_word(&value.to_string_lossy())));
-            }
-            _ => {}
-        }
-    }
-    settings.sort();
-    let program = cargo.map(|arguments| format!("cargo test {arguments} --"));
-    let program =
-        program.unwrap_or_else(|| shell_word(&std::env::args_os().next().unwrap_or_default().to_string_lossy()));
-    format!("{}{program} --exact {}", settings.concat(), shell_word(name))
-}
-
-/// `text` as a shell reads it back.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=+@%".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
 }
 
 /// What a message says of an event.
@@ -145,10 +112,7 @@ pub(super) fn kernel_reported(event: &KernelEvent) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-    use std::os::unix::ffi::OsStringExt;
-
-    use super::{failure_details, kernel_reported, rerun_command};
+    use super::{failure_details, kernel_reported};
     use crate::case::Options;
     use crate::job::examples::instance;
     use crate::record::Record;
@@ -241,31 +205,5 @@ mod tests {
         let ending =
             Ending { kernel_log: log("4,1,1,-;x\n"), console: "y".into(), ran: Some(ran(None, None)), ..ending() };
         assert_eq!(failure_details(&host, &ending, None), "");
-    }
-
-    #[test]
-    fn the_command_carries_what_chose_the_kernel() {
-        let command = |cargo: Option<&str>, variables: &[(&str, &str)]| {
-            let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
-            rerun_command("t::6.1", cargo.map(str::to_owned), variables)
-        };
-        let set = [
-            ("LVH_SHARE", "9p"),
-            ("LVH_KEEP", "1"),
-            ("LVH_KERNELS", "../a b"),
-            ("LVH_JUNIT", "j/"),
-            ("LVH_VERBOSE", "1"),
-        ];
-        let maps = Some("-p maps");
-        assert_eq!(command(maps, &set), "LVH_KERNELS='../a b' LVH_SHARE=9p cargo test -p maps -- --exact t::6.1");
-        assert!(command(None, &[]).ends_with(" --exact t::6.1"));
-    }
-
-    #[test]
-    fn a_variable_that_is_no_text_does_no_harm() {
-        let odd = OsString::from_vec(vec![b'a', 0xff]);
-        let variables = [(odd.clone(), odd.clone()), ("LVH_KERNELS".into(), odd)];
-        let command = rerun_command("t", Some("-p maps".into()), variables.into_iter());
-        assert_eq!(command, "LVH_KERNELS='a\u{fffd}' cargo test -p maps -- --exact t");
     }
 }

@@ -10,6 +10,7 @@ mod failure_details;
 mod judge;
 mod kernel_log;
 mod panic;
+mod rerun;
 
 pub(crate) use ending::{Ending, Ran, Status};
 pub(crate) use judge::judge;
