@@ -105,5 +105,5 @@ pub use event::{Event, Events};
 pub use host_context::{HostContext, Watched};
 pub use image::{Image, ImageSource};
 pub use kernel::{Kernel, KernelRelease, KernelSource};
-pub use progress::Progress;
+pub use progress::{Progress, columns_of_stderr};
 pub use store::Store;

@@ -64,6 +64,11 @@ impl Report {
         }
     }
 
+    /// The first line of what is said of the only failure.
+    fn cause(&self) -> &str {
+        self.0.stdout.lines().find(|line| line.starts_with("failed on ")).unwrap_or_default()
+    }
+
     /// The line in a failed test's block that runs it again.
     ///
     /// # Panics
@@ -98,6 +103,10 @@ impl Report {
         let Finished { code, stdout, stderr } = again.finished();
         assert_eq!(*code, Some(101), "{line}\n{stdout}\n{stderr}");
         assert!(stdout.contains("test result: FAILED. 0 passed; 1 failed; 0 ignored; "), "{line}\n{stdout}\n{stderr}");
+        // Numbers may be of processes, or of bytes that came before the end.
+        let cause = |report: &Self| report.cause().replace(|c: char| c.is_ascii_digit(), "");
+        let before = self.block(name).lines().find(|line| line.starts_with("failed on ")).unwrap_or_default();
+        assert_eq!(cause(&again), before.replace(|c: char| c.is_ascii_digit(), ""), "{stdout}");
     }
 
     /// How many lines of standard error hold `text`.

@@ -81,8 +81,13 @@ impl Config {
     fn unknown_image(&self, name: &str) -> Error {
         let names = self.image_names();
         let known = if names.is_empty() { "it has none".to_owned() } else { format!("known: {}", names.join(", ")) };
-        let message = format!("image `{name}` is not in `{}` ({known})", self.file_name());
-        let table = format!("write a table [images.{}] with path = \"…\"", bare_or_quoted(name));
+        let message = match &self.file {
+            Some(file) => format!("image `{name}` is not in `{}` ({known})", file.display()),
+            None if names.is_empty() => format!("there is no image `{name}`, and no `lvh.toml`"),
+            None => format!("there is no image `{name}` ({known}), and no `lvh.toml`"),
+        };
+        let table =
+            format!("write a table [images.{}] with path = \"…\"{}", bare_or_quoted(name), self.where_to_write());
         let meant = nearest(name, names.iter().map(String::as_str));
         let hint = meant.map_or_else(|| table.clone(), |meant| format!("did you mean `{meant}`? If not, {table}"));
         Error::new(ErrorKind::Usage, message).with_hint(hint)

@@ -472,7 +472,11 @@ fn a_bad_variable_is_named_with_what_it_may_be() {
     check("LVH_OFFLINE", "yes", &format!("{} (expected `1` or `0`)", is("LVH_OFFLINE", "yes")));
     let kernels = "kernels with commas between them, such as `5.10,6.1`";
     check("LVH_KERNELS", "6.1,", &format!("{} (expected {kernels})", is("LVH_KERNELS", "6.1,")));
-    check("LVH_KERNELS", "6.x7", "LVH_KERNELS: kernel `6.x7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12)");
+    check(
+        "LVH_KERNELS",
+        "6.x7",
+        "LVH_KERNELS: there is no kernel `6.x7` (known: 5.10, 6.1, 6.12), and there is no `lvh.toml`",
+    );
 }
 
 #[test]
@@ -547,8 +551,9 @@ fn images_have_names() {
     check(
         &Config::default(),
         "other.one",
-        "image `other.one` is not in `lvh.toml` (it has none)\n\n\
-         hint: write a table [images.\"other.one\"] with path = \"…\"",
+        "there is no image `other.one`, and no `lvh.toml`\n\n\
+         hint: write a table [images.\"other.one\"] with path = \"…\", in a file `lvh.toml` beside the package's or the \
+         workspace's `Cargo.toml`",
     );
 }
 

@@ -11,10 +11,12 @@
 //!     │  Kernel, Ready  or  Failed    │
 //!     │ ────────────────────────────► │
 //!     │  Run · Stdin · Consumed · Kill│      any number of commands, several at a time
-//!     │  Change · Refresh · Ping      │
+//!     │  Explain · Change · Refresh   │
+//!     │  Ping                         │
 //!     │ ◄──────────────────────────── │
 //!     │  Started · Output · Taken     │
-//!     │  Changed · Exited · Pong      │
+//!     │  Stacks · Changed · Exited    │
+//!     │  Pong                         │
 //!     │  Kernel (at any time)         │
 //!     │ ────────────────────────────► │
 //!     │  Shutdown                     │
@@ -32,7 +34,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -272,6 +274,8 @@ wire_enum! {
         11 => Refresh {},
         /// Say `Pong`: the host wonders whether the guest is alive.
         12 => Ping { /** Names it in the answer. */ id: u32 },
+        /// Tell where the threads of a command are.
+        13 => Explain { /** The command. */ id: u32 },
     }
 }
 
@@ -307,6 +311,9 @@ wire_enum! {
         12 => Clock {},
         /// It is alive.
         13 => Pong { /** The question. */ id: u32 },
+        /// Where the threads of a command are: the kernel's stack of each, those alike once. In one message, at most once for
+        /// a command.
+        14 => Stacks { /** The command. */ id: u32, /** For people. */ lines: Vec<String> },
     }
 }
 

@@ -20,6 +20,7 @@ use super::pulse;
 use super::qemu::command_line::Hypervisor;
 use super::qemu::migration;
 use super::qemu::qmp::Stop;
+use super::qemu::version::version;
 use super::root::files::file_mounts;
 use super::running::{CONSOLE_LINES, Vm};
 use super::transport::channel::Link;
@@ -196,7 +197,9 @@ impl Attempt<'_> {
             let words = words.trim_start_matches(self.spec.kernel.arch.qemu()).trim_start_matches(": ");
             return Failure::Accelerator(format!("KVM does not work on this machine ({words})"));
         }
-        Failure::Boot { cause: cause.or(found), on: self.on(), output: self.last_words(stderr, console) }
+        let version = || version(self.spec.kernel.arch.qemu());
+        let cause = cause.or(found).with_memory(self.spec.memory.mib()).with_qemu(version);
+        Failure::Boot { cause, on: self.on(), output: self.last_words(stderr, console) }
     }
 
     /// All that is known of a boot that failed.

@@ -44,9 +44,7 @@ impl TestResult {
 
     /// Why it failed; `None` where it did not.
     pub(crate) fn failure(&self) -> Option<String> {
-        let Verdict::Failed { message, .. } = &self.outcome.verdict else { return None };
-        let panic = self.outcome.panic.as_ref().map(|panic| panic.message.clone());
-        Some(message.clone().or(panic).or_else(|| self.last_line()).unwrap_or_else(|| "returned a failure".to_owned()))
+        self.outcome.cause()
     }
 
     /// Why it did not run; `None` where it did.
@@ -55,13 +53,6 @@ impl TestResult {
             Verdict::Ignored { reason } => Some(reason),
             Verdict::Passed | Verdict::Failed { .. } => None,
         }
-    }
-
-    /// A test that returns an `Err` prints it last, but for the backtrace that it may carry.
-    fn last_line(&self) -> Option<String> {
-        let output = String::from_utf8_lossy(&self.outcome.output);
-        let lines = || output.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-        lines().find(|line| line.starts_with("Error: ")).or_else(|| lines().next()).map(str::to_owned)
     }
 }
 
@@ -92,7 +83,7 @@ pub(crate) mod examples {
 
     pub(crate) fn failed(message: &str, details: &str) -> Verdict {
         let message = Some(message.to_owned()).filter(|message| !message.is_empty());
-        Verdict::Failed { message, details: details.into() }
+        Verdict::Failed { message, head: String::new(), details: details.into() }
     }
 
     pub(crate) fn ignored(reason: &str) -> Verdict {

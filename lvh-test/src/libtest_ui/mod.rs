@@ -9,6 +9,7 @@ mod args;
 mod json;
 mod printer;
 mod selection;
+mod status;
 mod text;
 
 pub(crate) use arg_error::Refusal;

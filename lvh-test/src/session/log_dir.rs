@@ -68,8 +68,8 @@ impl LogDir {
         self.stays = true;
     }
 
-    /// A new directory in it for the cores of `test`.
-    pub(super) fn for_cores(&self, test: &str) -> io::Result<PathBuf> {
+    /// A directory in it for what `test` leaves: cores, output.
+    pub(super) fn for_test(&self, test: &str) -> io::Result<PathBuf> {
         let dir = self.path.join(file_word(test));
         fs::create_dir_all(&dir)?;
         Ok(dir)

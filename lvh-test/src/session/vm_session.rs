@@ -6,7 +6,7 @@ use lvh_core::config::{Init, KernelEventKind, Share, VmDefaults};
 use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
-use lvh_core::{Config, Error, ErrorKind, Events, HostContext, image, kernel};
+use lvh_core::{Config, Error, Events, HostContext, image, kernel};
 
 use super::guest_run;
 use super::log_dir::LogDir;
@@ -17,7 +17,7 @@ use crate::guest_mode::Launch;
 use crate::job::{Instance, Outcome};
 use crate::settings::{HarnessSettings, Setup};
 use crate::test_events::TestEvents;
-use crate::verdict::{Ending, judge};
+use crate::verdict::{Refusal, judge};
 
 /// What all sessions of a run share.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
         self.shared.events.note(format!("`{}` runs again in a new VM: {bug}", instance.name));
         match self.ready().await {
             Ok(()) => self.run_once(instance, launch).await.0,
-            Err(error) => judge(instance, Ending::lost(in_short(&error))),
+            Err(error) => judge(instance, Refusal::of(&error).ending(&instance.name)),
         }
     }
 
@@ -151,6 +151,9 @@ impl<'a> Session<'a> {
         let mut run = guest_run::run(vm, instance, &command, timeout, live, logs.as_ref()).await;
         assert!(!instance.breaks_harness, "`{}` breaks the harness", instance.name);
         run.ending.fail_on = fail_on(config, instance);
+        if let Some(ran) = &mut run.ending.ran {
+            (ran.memory_mib, ran.network) = (self.key.memory.mib(), self.key.network);
+        }
         let problems = write_back(vm, run.vm_usable).await;
         problems
             .iter()
@@ -184,11 +187,6 @@ impl<'a> Session<'a> {
         if let Err(error) = retained.retain(vm, Offer { title, shell }) {
             events.note(format!("the VM of `{}` cannot be retained: {error}", instance.name));
         }
-    }
-
-    /// Tells in full why there is no VM; a front end shows the same words once.
-    pub(crate) fn tell(&self, error: &Error) {
-        self.shared.events.note(format!("error: {}", error.report()));
     }
 
     /// Ends the VM.
@@ -276,15 +274,4 @@ fn timeout(config: &Config, settings: &HarnessSettings, instance: &Instance, vm:
 /// The attribute's list replaces that of `lvh.toml`.
 fn fail_on(config: &Config, instance: &Instance) -> Vec<KernelEventKind> {
     instance.fail_on.as_ref().unwrap_or(&config.vm.fail_on).clone()
-}
-
-/// One line for the tests that cannot run because of `error`; the whole of it is reported once.
-pub(crate) fn in_short(error: &Error) -> String {
-    let what = match error.kind() {
-        ErrorKind::Usage => "lvh is not set up right",
-        ErrorKind::Missing => "this machine lacks something",
-        ErrorKind::Artifact => "the kernel or image cannot be had",
-        _ => "the VM did not start",
-    };
-    format!("{what}: {error}")
 }

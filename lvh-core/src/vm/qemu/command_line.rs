@@ -133,6 +133,10 @@ fn cpu(invocation: &Invocation) -> String {
 fn append(invocation: &Invocation) -> String {
     let mut words: Vec<String> = invocation.devices.iter().filter_map(Device::kernel).collect();
     words.push("quiet panic=-1 cryptomgr.notests no_timer_check random.trust_cpu=on".to_owned());
+    // What kills a kernel before it has its console, such as too little memory, is said all the same; `quiet` stands before it.
+    if invocation.arch == Arch::X86_64 {
+        words.push("earlyprintk=ttyS0".to_owned());
+    }
     words.push("initcall_blacklist=jent_mod_init".to_owned());
     // A further test takes 40 ms of CPU instead of 105, probably because QEMU's translations outlive a program only where
     // the next one lies at the same addresses. Tests may turn it on again, in /proc/sys/kernel/randomize_va_space.
