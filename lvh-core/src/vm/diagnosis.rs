@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::guest::client::handshake::Refused;
+use crate::vm::qemu::command_line::LITTLE_MEMORY;
 use crate::vm::qemu::console::Console;
 use crate::vm::qemu::process::Qemu;
 use crate::vm::qemu::qmp::Stop;
@@ -57,11 +58,7 @@ pub(crate) enum Progress {
 /// What a kernel panic says when memory did not suffice (mm/oom_kill.c; init/initramfs.c warns before).
 const OUT_OF_MEMORY: [&str; 2] = ["deadlocked on memory", "Out of memory"];
 
-/// Below this, in MiB, a kernel may find too little memory before it can say so: it breaks over an initramfs that lies where
-/// no memory is.
-const LITTLE_MEMORY: u32 = 128;
-
-/// How such a kernel ends.
+/// How a kernel ends that has too little memory at its very start.
 const EARLY_DEATHS: [&str; 2] = ["Attempted to kill the idle task", "PANIC: early exception"];
 
 /// What QEMU says when it does not get the guest's memory: `ENOMEM` in words.
