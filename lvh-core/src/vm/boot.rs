@@ -34,6 +34,10 @@ use crate::guest::protocol::Setup;
 use crate::guest::wire::Bytes;
 use crate::kernel::KernelRelease;
 
+/// How long a guest that waits for its snapshot goes on: what the kernel puts off, such as freeing what its modules needed
+/// to start, would be done after each resume.
+const SETTLING: Duration = Duration::from_millis(500);
+
 /// How long a guest that resumes may take until it is ready, which is a third of a second: then another is booted.
 const RESUME_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -68,7 +72,12 @@ impl Attempt<'_> {
         let mut launched = launch(self, Start::Snapshot(files))?;
         let hello = Cell::new(false);
         let Launched { machine, link, .. } = &mut launched;
-        let handshake = match machine.watch(self.spec.boot_timeout, &hello, begin(link, &hello)).await {
+        let work = async {
+            let handshake = begin(link, &hello).await?;
+            tokio::time::sleep(SETTLING).await;
+            Ok(handshake)
+        };
+        let handshake = match machine.watch(self.spec.boot_timeout, &hello, work).await {
             Ok(handshake) => handshake,
             Err(cause) => return Err(self.give_up(machine, cause).await),
         };
