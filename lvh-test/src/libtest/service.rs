@@ -15,6 +15,7 @@ use crate::job::{Instance, Job, Outcome};
 use crate::run::end_with_cargo;
 use crate::session::{Session, Shared, VmKey};
 use crate::settings::Setup;
+use crate::test_binary::under_nextest;
 use crate::test_events::{OutputStream, TestEvent, TestEvents};
 use crate::verdict::{Ending, Refusal, judge};
 
@@ -145,7 +146,9 @@ async fn serve_key(
     let mut refusal = None;
     while let Some(first) = orders.recv().await {
         let _slot = slots.take().await;
-        let mut session = Session::new(shared, key.clone());
+        let is_for_one = key.is_alone() || under_nextest();
+        let mut session =
+            if is_for_one { Session::for_one(shared, key.clone()) } else { Session::new(shared, key.clone()) };
         let mut next = Some(first);
         while let Some(order) = next {
             serve(&mut session, order, &mut refusal).await;
@@ -153,7 +156,7 @@ async fn serve_key(
                 order = orders.recv() => order,
                 () = slots.wanted.notified() => None,
             };
-            if key.is_alone() {
+            if is_for_one {
                 break;
             }
         }

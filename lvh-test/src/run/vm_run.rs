@@ -76,7 +76,7 @@ async fn run_groups(groups: Vec<Group>, threads: usize, shared: &Shared<'_>) {
 async fn run_group(group: Group, shared: &Shared<'_>, slots: &Semaphore) {
     let _slot = slots.acquire().await.expect("the semaphore is never closed");
     let Group { key, jobs } = group;
-    let mut session = Session::new(shared, key);
+    let mut session = if jobs.len() == 1 { Session::for_one(shared, key) } else { Session::new(shared, key) };
     for (index, job) in jobs.iter().enumerate() {
         if shared.test_events.stopped() {
             break;

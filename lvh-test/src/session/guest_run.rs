@@ -39,10 +39,6 @@ pub(super) fn command(
     let mut command = Command::new(&context.exe);
     command.args(&launch.arguments).env_clear().envs(env).envs(launch.variables(&instance.path, REPORT_FD));
     command.env(KERNEL_LOG_VARIABLE, "1").current_dir(&context.cwd).report().core();
-    // Nobody comes after a test that has a VM to itself.
-    if !instance.vm.fresh_vm {
-        command.changes();
-    }
     if captured {
         command.merge_stderr();
     }

@@ -62,6 +62,8 @@ pub(crate) struct Session<'a> {
     key: VmKey,
     spec: Option<VmSpec>,
     vm: Option<Booted>,
+    /// Whether nobody comes after its first test.
+    is_for_one: bool,
 }
 
 /// A VM, and where its logs go.
@@ -76,7 +78,12 @@ struct Booted {
 impl<'a> Session<'a> {
     /// A session without a VM yet.
     pub(crate) fn new(shared: &'a Shared<'a>, key: VmKey) -> Self {
-        Self { shared, key, spec: None, vm: None }
+        Self { shared, key, spec: None, vm: None, is_for_one: false }
+    }
+
+    /// A session that runs one test.
+    pub(crate) fn for_one(shared: &'a Shared<'a>, key: VmKey) -> Self {
+        Self { is_for_one: true, ..Self::new(shared, key) }
     }
 
     /// Makes sure that a VM runs.
@@ -144,8 +151,12 @@ impl<'a> Session<'a> {
     async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Outcome, Option<&'static str>) {
         let Shared { config, settings, context, nocapture, test_events, program, .. } = self.shared;
         let Booted { vm, logs, shows_copy } = self.vm.as_mut().expect("the session is ready");
-        let command =
+        let mut command =
             guest_run::command(instance, launch, context, context.guest_env(vm.root(), &config.vm.env), !nocapture);
+        // Nobody looks at what it changes.
+        if !self.is_for_one {
+            command.changes();
+        }
         let live = nocapture.then_some(*test_events);
         let timeout = timeout(config, settings, instance, vm);
         let mut run = guest_run::run(vm, instance, &command, timeout, live, logs.as_ref()).await;
