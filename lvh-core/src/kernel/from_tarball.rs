@@ -56,7 +56,12 @@ fn unpack(archive: &Path, into: &Path) -> Result<()> {
     let tar = Tool::new("tar", "tar")?.args(["--extract", "--no-same-owner", "--no-same-permissions", "--file"]);
     tar.args([archive]).args(["--directory"]).args([into]).run().map_err(|error| {
         let message = format!("failed to unpack `{}`", archive.display());
-        Error::new(error.kind(), message).with_source(error)
+        // What GNU tar says of a full disk.
+        let words = error.output().unwrap_or_default();
+        let is_full = words.contains("No space left on device") || words.contains("Wrote only");
+        let failed = Error::new(error.kind(), message).with_source(error);
+        let hint = is_full.then(|| format!("make room on the disk of `{}`", into.display()));
+        hint.into_iter().fold(failed, Error::with_hint)
     })?;
     let read = |e| Error::path("read", into, e);
     let names: Vec<PathBuf> = fs::read_dir(into).map_err(read)?.flatten().map(|found| found.path()).collect();
