@@ -19,15 +19,15 @@ mod image;
 pub mod inventory;
 mod local;
 mod modules;
-pub(crate) mod oci;
+mod oci;
 pub mod options;
-pub(crate) mod pinning;
+mod pinning;
 #[cfg(test)]
 mod properties;
 mod resolve;
 mod source;
 mod stamp;
-pub(crate) mod wanted;
+mod wanted;
 
 pub use config::{KernelConfig, Value};
 pub(crate) use image::elf::Elf;

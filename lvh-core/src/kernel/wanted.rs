@@ -1,18 +1,18 @@
 use crate::{Events, Store};
 
-/// A kernel, or an image, that somebody asks for.
+/// A kernel that somebody asks for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     /// What the user calls it.
-    pub(crate) name: &'a str,
+    pub(super) name: &'a str,
     /// What events and errors call it.
-    pub(crate) subject: &'a str,
-    pub(crate) store: &'a Store,
-    pub(crate) events: &'a Events,
+    pub(super) subject: &'a str,
+    pub(super) store: &'a Store,
+    pub(super) events: &'a Events,
     /// What is remembered does not count.
-    pub(crate) newest: bool,
+    pub(super) newest: bool,
     /// What `lvh.lock` says that it is.
-    pub(crate) pin: Option<&'a [String]>,
+    pub(super) pin: Option<&'a [String]>,
     /// What it is resolved to goes to `lvh.lock`.
-    pub(crate) records: bool,
+    pub(super) records: bool,
 }

@@ -11,10 +11,8 @@ use lvh_core::{Event, Progress};
 
 use super::args::{Args, Format, RunIgnored};
 use super::json::{self, Json};
-use super::status::Status;
 use super::text::{self, Paint, Pretty, Tally, Terse};
 use crate::job::{Instance, Outcome, Verdict};
-use crate::test_binary::under_nextest;
 use crate::test_events::OutputStream;
 
 /// Shows a run as it goes.
@@ -45,8 +43,7 @@ impl Printer {
             Layout::Json(_) => Json::suite_started(instances.len()),
             _ => text::suite_started(instances.len()),
         };
-        // Tests that write at once would write over live lines.
-        let mut output = Output::new(instances.len(), !args.nocapture && args.format != Format::Json);
+        let mut output = Output::default();
         output.write(head.as_bytes());
         Self {
             output,
@@ -60,19 +57,8 @@ impl Printer {
         }
     }
 
-    /// When [`Self::tick`] wants to be called; none where there is nothing to show.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.output.status.due()
-    }
-
-    /// Draws the live lines, if it is time.
-    pub(crate) fn tick(&mut self) {
-        let _ = io::stderr().write_all(self.output.status.tick().as_bytes());
-    }
-
     /// A test begins.
-    pub(crate) fn test_started(&mut self, index: usize, instance: &Instance) {
-        self.output.status.started(index, instance);
+    pub(crate) fn test_started(&mut self, instance: &Instance) {
         let text = match &mut self.layout {
             Layout::Pretty(pretty) => pretty.test_started(instance),
             Layout::Terse(_) => String::new(),
@@ -105,8 +91,7 @@ impl Printer {
     }
 
     /// A test has ended.
-    pub(crate) fn test_finished(&mut self, index: usize, instance: &Instance, outcome: &Outcome) {
-        self.output.status.ended(index);
+    pub(crate) fn test_finished(&mut self, instance: &Instance, outcome: &Outcome) {
         let text = match &mut self.layout {
             Layout::Pretty(pretty) => pretty.test_finished(instance, outcome),
             Layout::Terse(terse) => terse.test_finished(instance, outcome),
@@ -144,22 +129,10 @@ impl Printer {
             }
             Verdict::Failed { .. } => {
                 self.tally.failed += 1;
-                let block = self.failure_block(outcome);
-                self.failures.push((instance.name.clone(), block));
+                self.failures.push((instance.name.clone(), outcome.block()));
             }
             Verdict::Ignored { .. } => self.tally.ignored += 1,
         }
-    }
-
-    /// What the summary shows of a failure. nextest has nothing captured and shows standard error last: there the panic is, and
-    /// the whole block goes. What nextest looks for on standard output is there too.
-    fn failure_block(&mut self, outcome: &Outcome) -> String {
-        let Verdict::Failed { message, head, .. } = &outcome.verdict else { return outcome.block() };
-        if head.is_empty() || !under_nextest() {
-            return outcome.block();
-        }
-        self.output.stderr(format!("\n{}", outcome.block()).as_bytes());
-        message.as_ref().map(|message| format!("note: {message}\n")).unwrap_or_default()
     }
 
     fn summary(&self, duration: Duration) -> String {
@@ -200,7 +173,7 @@ pub(crate) fn listing(instances: &[Instance], format: Format) -> String {
 
 /// Prints a text that is no run: a listing, the help.
 pub(crate) fn print(text: &str) {
-    Output::new(0, false).write(text.as_bytes());
+    Output::default().write(text.as_bytes());
 }
 
 /// Standard output, until its reader has gone away, and the live line on standard error that must not mix with it.
@@ -208,13 +181,11 @@ pub(crate) fn print(text: &str) {
 struct Output {
     broken: bool,
     progress: Progress,
-    status: Status,
 }
 
-impl Output {
-    /// For a run of `total` tests, with live lines if they are `wanted`.
-    fn new(total: usize, wanted: bool) -> Self {
-        Self { broken: false, progress: Progress::for_stderr(), status: Status::for_stderr(total, wanted) }
+impl Default for Output {
+    fn default() -> Self {
+        Self { broken: false, progress: Progress::for_stderr() }
     }
 }
 
@@ -222,28 +193,19 @@ impl Output {
     /// Writes at once, so that a test that writes to the same terminal comes after. Whoever closed the pipe
     /// (`| head`) wants no more text, and no panic either.
     fn write(&mut self, bytes: &[u8]) {
-        self.clear();
+        self.error(Progress::clear);
         let mut stdout = io::stdout().lock();
         self.broken = self.broken || stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err();
     }
 
     /// Writes whole lines, or what a test wrote to its standard error.
     fn stderr(&mut self, bytes: &[u8]) {
-        self.clear();
+        self.error(Progress::clear);
         let _ = io::stderr().write_all(bytes);
     }
 
     /// Writes what the progress display says; nobody listening is no failure.
     fn error(&mut self, text: impl FnOnce(&mut Progress) -> String) {
-        let text = text(&mut self.progress);
-        if !text.is_empty() {
-            let _ = io::stderr().write_all((self.status.erase().to_owned() + &text).as_bytes());
-        }
-    }
-
-    /// Takes away what is live: something that stays follows.
-    fn clear(&mut self) {
-        let text = self.status.erase().to_owned() + &self.progress.clear();
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(text(&mut self.progress).as_bytes());
     }
 }

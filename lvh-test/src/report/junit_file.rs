@@ -80,8 +80,7 @@ mod tests {
             package: Some("p".into()),
             binary: "it".into(),
             workspace: workspace.to_owned(),
-            target: crate::case::CargoTarget::Test,
-            directory: "deps".into(),
+            source: None,
         };
         assert_eq!(place(Path::new(setting), &here), workspace.join(expected));
     }

@@ -6,7 +6,6 @@
 
 mod guest_run;
 mod log_dir;
-mod output;
 mod program;
 mod retained;
 mod vm_key;
@@ -14,4 +13,4 @@ mod vm_session;
 
 pub(crate) use retained::Retained;
 pub(crate) use vm_key::VmKey;
-pub(crate) use vm_session::{Session, Shared};
+pub(crate) use vm_session::{Session, Shared, in_short};
