@@ -1,4 +1,4 @@
-//! `lvh fetch-kernel`: what lvh's core has done for it, in a process of its own, where a kernel is in a registry. Not for people.
+//! `lvh fetch-kernel`: what lvh's core has done for it, in a process of its own, where a kernel or an image is in a registry. Not for people.
 //!
 //! `lvh_core::kernel::oci` has the protocol.
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lvh_core::kernel::FETCH_PROTOCOL;
 use lvh_core::{Config, Error, Store};
-use lvh_oci::{BlobStore, Destination, Digest, Options, Platform, Progress, Result, Source};
+use lvh_oci::{BlobStore, Compressed, Destination, Digest, Options, Platform, Progress, Result, Source};
 
 use cache::Cache;
 
@@ -35,6 +35,8 @@ enum Call {
     Resolve { image: String, blobs: PathBuf },
     /// Unpack its kernel.
     Pull { image: String, blobs: PathBuf, digest: String, into: PathBuf },
+    /// Unpack its disks.
+    PullDisks { image: String, blobs: PathBuf, digest: String, into: PathBuf },
     /// Unpack a kernel that was built elsewhere.
     Cached { repository: String, blobs: PathBuf, asked: String, commit: String, into: PathBuf },
     /// Let others have a kernel that was built here.
@@ -70,6 +72,9 @@ async fn answer(call: Call) -> Result<Option<String>> {
             lvh_oci::resolve(&image.parse()?, &BlobStore::open(blobs)?, &Options::from_env()).await?
         }
         Call::Pull { image, blobs, digest, into } => pull(image, &BlobStore::open(blobs)?, &digest, &into).await?,
+        Call::PullDisks { image, blobs, digest, into } => {
+            pull_disks(image, &BlobStore::open(blobs)?, &digest, &into).await?
+        }
         Call::Cached { repository, blobs, asked, commit, into } => {
             return Cache::open(repository, blobs)?.take(&asked, &commit, &into).await;
         }
@@ -85,11 +90,23 @@ async fn pull(image: String, blobs: &BlobStore, digest: &str, into: &Path) -> Re
     let (source, into, show) = (pinned(&image, &digest)?, Destination::Staging(into), shown());
     let options = Options::from_env();
     let pulled = lvh_oci::pull_kernel(&source, Platform::host(), into, blobs, &options, &show).await?;
-    match pulled.index.unwrap_or(pulled.digest) {
-        found if found == digest => Ok(digest),
-        // A layout is looked up by its tag.
-        found => Err(lvh_oci::Error::WrongDigest { what: image, actual: found.hex().to_owned() }),
+    expected(image, digest, pulled.index.unwrap_or(pulled.digest))
+}
+
+async fn pull_disks(image: String, blobs: &BlobStore, digest: &str, into: &Path) -> Result<Digest> {
+    let digest: Digest = format!("sha256:{digest}").parse()?;
+    let (source, options, show) = (pinned(&image, &digest)?, Options::from_env(), shown());
+    let (host, removed) = (Platform::host(), Compressed::Removed);
+    let pulled = lvh_oci::pull_images(&source, host, into, removed, blobs, &options, &show).await?;
+    expected(image, digest, pulled.index.unwrap_or(pulled.digest))
+}
+
+fn expected(image: String, digest: Digest, found: Digest) -> Result<Digest> {
+    if found == digest {
+        return Ok(digest);
     }
+    // A layout is looked up by its tag.
+    Err(lvh_oci::Error::WrongDigest { what: image, actual: found.hex().to_owned() })
 }
 
 /// The image of that digest, whatever the tag names by now; it still says which kernel of it is wanted.

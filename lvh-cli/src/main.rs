@@ -1,8 +1,6 @@
 //! The `lvh` command: programs on Linux kernels in throw-away VMs.
 
 mod attach;
-mod cache;
-mod ci;
 mod completions;
 mod doctor;
 mod exec;
@@ -12,10 +10,8 @@ mod gc;
 mod go_style;
 mod images;
 mod kernels;
-mod listing;
 mod man;
 mod oci;
-mod prefetch;
 mod relay;
 mod run;
 mod runner;
@@ -47,9 +43,6 @@ enum Command {
     Doctor(doctor::Args),
     Update(update::Args),
     Gc(gc::Args),
-    Prefetch(prefetch::Args),
-    Cache(cache::Args),
-    Ci(ci::Args),
     #[command(visible_aliases = ["kernel", "k"])]
     Kernels(kernels::Args),
     Run(Box<run::Args>),
@@ -77,9 +70,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args),
         Command::Update(args) => update::run(args),
         Command::Gc(args) => gc::run(args),
-        Command::Prefetch(args) => prefetch::run(&args),
-        Command::Cache(args) => cache::run(args),
-        Command::Ci(args) => ci::run(args),
         Command::Kernels(args) => kernels::run(args),
         Command::Run(args) => run::run(*args),
         Command::Images(args) => images::run(args),

@@ -3,22 +3,24 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use lvh_core::{Config, Store, kernel};
+use lvh_core::store::Named;
+use lvh_core::{Config, Error, ImageSource, Store, image, kernel};
 
 use crate::{fetch_kernel, terminal};
 
 const EXAMPLES: &str = "\
 Examples:
-  lvh update              every kernel of lvh.lock, and the default kernels of lvh.toml
+  lvh update              every kernel and image of lvh.lock, and the default kernels of lvh.toml
   lvh update 6.12 7.x     these
   lvh update --locked     fetch what lvh.lock names, and ask nothing anew";
 
-/// Resolve tags, branches and suites again: fetch the newest kernels that names stand for, and pin them in lvh.lock.
+/// Resolve tags, branches and suites again: fetch the newest kernels and images that names stand for, and pin them in lvh.lock.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Names of kernels [default: those of lvh.lock and `default-kernels` of lvh.toml]
-    kernels: Vec<String>,
+    /// Names of kernels and images [default: those of lvh.lock and `default-kernels` of lvh.toml]
+    #[arg(value_name = "NAMES")]
+    names: Vec<String>,
     /// Fetch what lvh.lock names
     #[arg(long)]
     locked: bool,
@@ -30,13 +32,25 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut config = Config::for_process(&dir)?;
     config.locked |= args.locked;
     let store = fetch_kernel::store(&config)?;
-    let names = if args.kernels.is_empty() { all_names(&config, &store)? } else { args.kernels };
+    let names = if args.names.is_empty() { all_names(&config, &store)? } else { args.names };
     for name in names {
-        let source = config.kernel(&name)?;
+        let is_image = update_image(&name, &config, &store)?;
+        let source = match config.kernel(&name) {
+            Err(_) if is_image => continue,
+            source => source?,
+        };
         let kernel = kernel::update_blocking(&name, &source, &store, &terminal::events())?;
         terminal::output(&format!("{name}: {} ({})\n", kernel.release, kernel.identity))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves the image of that name, if there is one that comes out of a registry.
+fn update_image(name: &str, config: &Config, store: &Store) -> lvh_core::Result<bool> {
+    let Ok(source @ ImageSource::Oci(_)) = config.image(name) else { return Ok(false) };
+    let image = image::update_blocking(name, &source, store, &terminal::events())?;
+    terminal::output(&format!("{}\n", image.label())).map_err(|error| Error::io("write to stdout", error))?;
+    Ok(true)
 }
 
 /// The default kernels and those that are pinned. Pins that no name stands behind any more are dropped.
@@ -44,7 +58,10 @@ fn all_names(config: &Config, store: &Store) -> lvh_core::Result<Vec<String>> {
     let mut names = config.default_kernels.clone();
     let Some(pins) = store.pins() else { return Ok(names) };
     if !store.is_locked() {
-        pins.retain(|name| config.kernel(name).is_ok())?;
+        pins.retain(|pin| match pin.what {
+            Named::Kernel => config.kernel(&pin.name).is_ok(),
+            Named::Image => config.image(&pin.name).is_ok(),
+        })?;
     }
     names.extend(pins.all()?.into_iter().map(|pin| pin.name));
     let mut seen = std::collections::BTreeSet::new();

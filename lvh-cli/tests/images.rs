@@ -8,6 +8,7 @@ mod script;
 mod server;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -45,16 +46,24 @@ const IMAGES: &str = r#"[
     {"type": "tar-in", "op": {"TarFile": "files.tar", "RemoteDir": "/a"}}
 ]},
 {"name": "child", "parent": "base.qcow2", "actions": [
-    {"type": "run-command", "op": {"Cmd": "/opt/copied/link > /child; rm /a/tarred"}}
+    {"type": "run-command", "op": {"Cmd": "/opt/copied/link > /child; rm /a/tarred; CAPABLE"}}
 ]},
 {"name": "bad", "parent": "base.qcow2", "actions": [
     {"type": "mkdir", "op": {"Dir": "/until-then"}},
     {"comment": "mine", "type": "run-command", "op": {"Cmd": "echo last words; exit 3"}}
 ]},
+{"name": "typo", "parent": "base.qcow2", "packages": ["no-such-package"]},
 {"name": "slow", "parent": "base.qcow2", "actions": [
     {"type": "run-command", "op": {"Cmd": "sleep 98765"}}
 ]}
 ]"#;
+
+/// Gives a file a capability, CAP_NET_RAW (linux/capability.h), by setxattr: the image has no setcap.
+const CAPABLE: &str = "perl -e 'my $v = pack(q(V5), 0x02000001, 0x2000, 0, 0, 0); my ($f, $n) = (q(/capable), q(security.capability)); open F, q(>), $f; close F; syscall(188, $f, $n, $v, 20, 0) == 0 or die $!'";
+
+fn images() -> String {
+    IMAGES.replace("CAPABLE", CAPABLE)
+}
 
 /// All that is built shares one image from packages: that takes most of a minute.
 #[test]
@@ -69,8 +78,12 @@ fn what_is_built() {
     site.check(&["-i", "child"], &line.replace("false", "true"));
     check_two_builders(&site);
     check_changed_file(&site);
+    check_grown(&site);
     check_built_for_a_test(&site);
     check_interrupted(&site);
+    check_killed(&site);
+    check_unknown_package(&site);
+    check_full_disk(&site);
 }
 
 /// Its parent stays, it does not; disk and log are kept.
@@ -145,13 +158,28 @@ fn check_two_builders(site: &Built) {
 
 /// An image follows the files that it takes, where lvh made it.
 fn check_changed_file(site: &Built) {
-    let edited = IMAGES
+    let edited = images()
         .replace("/opt/copied/link > /child", "true")
         .replace("\"name\": \"child\"", "\"name\": \"child\", \"packages\": []");
     fs::write(site.path("D/images.json"), edited).unwrap();
     let image = site.path("D/images/child").display().to_string();
     let why = format!("image '{image}' was made of something else than it is configured to be");
     site.check(&["-i", "child"], &format!("image:child      cachedImageUsed:false cachedImageDeleted:{why}\n"));
+}
+
+/// An image that gets its first child is built again with what that needs: its disk cannot tell all.
+fn check_grown(site: &Built) {
+    let json = fs::read_to_string(site.path("D/images.json")).unwrap();
+    let grown = json.replacen("[", "[{\"name\": \"heir\", \"parent\": \"child\"},", 1);
+    fs::write(site.path("D/images.json"), grown).unwrap();
+    let image = site.path("D/images/child").display().to_string();
+    let why = format!("image '{image}' was made without what images need that are made from it");
+    let heir = "image:heir       cachedImageUsed:false cachedImageDeleted:\n";
+    let lines = format!("image:child      cachedImageUsed:false cachedImageDeleted:{why}\n{heir}");
+    site.check(&["-i", "heir"], &lines);
+    let attributes = site.debugfs(&site.path("D/images/heir"), "ea_list /capable");
+    assert!(attributes.contains("security.capability (20)"), "{attributes}");
+    site.check(&["-i", "heir"], &heir.replace("false", "true"));
 }
 
 /// Nothing runs on and nothing is left when somebody wants lvh to end; nothing runs on when it is killed.
@@ -175,6 +203,52 @@ fn check_interrupted(site: &Built) {
         }
     }
     assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(".build"));
+}
+
+/// Killed at whatever moment, it leaves the image as it was, complete, or none.
+fn check_killed(site: &Built) {
+    let image = site.path("D/images/child");
+    for moment in [60, 350, 700, 1100, 1600, 2300] {
+        let _ = fs::remove_file(&image);
+        let mut builder = site.start(&["-i", "child"]);
+        sleep(Duration::from_millis(moment));
+        builder.kill().unwrap();
+        builder.wait().unwrap();
+        if image.exists() {
+            assert_eq!(site.debugfs(&image, "cat /ran"), "from 0\n", "after {moment} ms");
+        }
+    }
+    let output = site.lvh(&["-i", "child"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.debugfs(&image, "cat /ran"), "from 0\n");
+}
+
+fn check_unknown_package(site: &Built) {
+    let output = site.lvh(&["-i", "typo"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let expected = "error: images errors:typo: building failed: failed to install packages: ";
+    assert!(said.contains(expected) && said.contains("\nE: Unable to locate package no-such-package\n"), "{said}");
+    assert!(!site.path("D/images/typo").exists());
+}
+
+/// Where the disk is full: the directory of images is a small file system, in a namespace of mounts of its own.
+fn check_full_disk(site: &Built) {
+    let images = site.path("full/images");
+    fs::create_dir_all(&images).unwrap();
+    fs::copy(site.path("D/images.json"), site.path("full/images.json")).unwrap();
+    let full = "mount -t tmpfs -o size=2M none full/images && ln -s ../../D/images/base.qcow2 full/images/base.qcow2 && \
+                { \"$@\"; code=$?; ls -A full/images; exit $code; }";
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let mut command = Command::new("unshare");
+    command.args(if is_root { &[][..] } else { &["--user", "--map-root-user", "--map-auto"] });
+    command.args(["--mount", "sh", "-c", full, "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_lvh")).args(["images", "--dir", "full", "build", "-i", "slow"]);
+    let output = command.current_dir(site.dir.path()).stdin(Stdio::null()).output().unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("error: images errors:slow: ") && err.contains("No space left on device"), "{err}");
+    assert_eq!(out, ".base.qcow2.lock\n.slow.lock\nbase.qcow2\n", "{err}");
 }
 
 /// Waits until the command of the slow image runs, or does not.
@@ -205,8 +279,9 @@ impl Built {
         let release = fs::read_to_string("/etc/os-release").unwrap();
         let suite = if release.contains("trixie") { "bookworm" } else { "trixie" };
         let site = Self { dir, suite };
+        let images = images();
         let files = [
-            ("images.json", IMAGES),
+            ("images.json", images.as_str()),
             ("copied/script", "echo script\n"),
             ("up:load.sh", "#!/bin/sh\n"),
             ("kernel/boot/vmlinuz-1.2", "kernel"),
@@ -308,4 +383,78 @@ fn push_and_pull() {
     let expected =
         [".base.qcow2.pulled", ".pull.lock", "base.qcow2", "base.qcow2.local-1", "base.qcow2.zst"].map(Into::into);
     assert_eq!(left, expected as [std::ffi::OsString; 5]);
+}
+
+/// A table of `lvh.toml` names an image of a registry: it is fetched once, and pinned. VMs have such ones in `tests/images.rs`.
+#[test]
+fn an_image_of_a_registry_has_a_name() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (registry, root) = (Registry::start(&Flavour::Open), dir.path().to_owned());
+    let path = |name: &str| root.join(name);
+    let name = registry.name("disks:main");
+    let lvh = |line: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
+        let output = command.args(line.split(' ')).current_dir(&root).output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code().unwrap(), out, err)
+    };
+    fs::create_dir_all(path("S/images")).unwrap();
+    let push = |words: &str| {
+        fs::write(path("S/images/base.qcow2"), words).unwrap();
+        let (code, _, err) = lvh(&format!("images push --dir S -i base.qcow2 {name}"));
+        assert_eq!(code, 0, "{err}");
+    };
+    push("first");
+    fs::write(path("lvh.toml"), format!("data-dir = 'data'\n[images.far]\noci = '{name}'\n")).unwrap();
+    let resolve = |vars: &[(&str, bool)]| {
+        let mut config = Config::discover(&root).unwrap();
+        let set = |name: &str| vars.iter().any(|(var, on)| *var == name && *on);
+        (config.offline, config.locked) = (set("offline"), set("locked"));
+        let store = config.store().unwrap().with_fetcher(env!("CARGO_BIN_EXE_lvh"));
+        let source = config.image("far").unwrap();
+        image::resolve_blocking("far", &source, &store, &Events::silent()).map_err(|error| error.report())
+    };
+    let locked = resolve(&[("locked", true)]).unwrap_err();
+    assert!(locked.starts_with("image `far` is locked (`--locked`, LVH_LOCKED=1): it is not in `"), "{locked}");
+    let offline = resolve(&[("offline", true)]).unwrap_err();
+    let expected = format!(
+        "image `far`: the image `{name}` is not in the data directory, and lvh is offline\n\n\
+                            hint: where there is a network: lvh update far"
+    );
+    assert_eq!(offline, expected);
+    let first = resolve(&[]).unwrap();
+    assert_eq!(first.path.file_name().unwrap(), "base.qcow2");
+    let lock = fs::read_to_string(path("lvh.lock")).unwrap();
+    assert!(lock.contains(&format!("[[image]]\nname = \"far\"\nsource = \"oci {name}\"\n")), "{lock}");
+
+    // The tag names another image by now.
+    push("second");
+    assert_eq!(resolve(&[("locked", true), ("offline", true)]).unwrap().digest, first.digest);
+    let (code, out, err) = lvh("update far");
+    assert!(code == 0 && out.starts_with("far sha256:"), "{out}{err}");
+    let second = resolve(&[("locked", true)]).unwrap();
+    assert_ne!(second.digest, first.digest);
+    assert_ne!(fs::read_to_string(path("lvh.lock")).unwrap(), lock);
+
+    // Several disks are a question; and what is here needs no registry.
+    fs::write(path("S/images/other.qcow2"), "x").unwrap();
+    lvh(&format!("images push --dir S -i base.qcow2 -i other.qcow2 {}", registry.name("disks:two")));
+    let two = format!("data-dir = 'data'\n[images.far]\noci = '{}'\n", registry.name("disks:two"));
+    fs::write(path("lvh.toml"), two).unwrap();
+    let several = resolve(&[]).unwrap_err();
+    assert!(
+        several.contains("` has not one disk, but 2: base.qcow2, other.qcow2\n\nhint: `lvh images pull "),
+        "{several}"
+    );
+    // What is here needs no registry.
+    let by_digest = format!("data-dir = 'data'\n[images.far]\noci = '{name}@sha256:{}'\n", digest_in(&lock));
+    fs::write(path("lvh.toml"), by_digest).unwrap();
+    drop(registry);
+    assert_eq!(resolve(&[("locked", true)]).unwrap().digest, first.digest);
+}
+
+/// The digest that `lvh.lock` has.
+fn digest_in(lock: &str) -> &str {
+    let (_, digest) = lock.split_once("sha256:").unwrap();
+    digest.split('"').next().unwrap()
 }

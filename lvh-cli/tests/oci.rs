@@ -297,7 +297,7 @@ fn names_that_no_registry_knows() {
     );
     let other = resolve(&store("/bin/true"));
     assert_eq!(other.kind(), ErrorKind::Missing);
-    let words = "`/bin/true` cannot fetch kernels for this version of lvh\n\nhint: cargo install lvh-cli";
+    let words = "`/bin/true` cannot fetch images for this version of lvh\n\nhint: cargo install lvh-cli";
     assert!(other.report().contains(words), "{}", other.report());
 }
 

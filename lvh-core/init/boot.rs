@@ -28,10 +28,13 @@ pub fn run() -> io::Result<()> {
     let name = channel_name()?;
     let channel = channel::open(&name)?;
     modules::load_all(Path::new("/lvh/modules"))?;
+    let prepared = root::prepare();
     let (mut channel, sender, setup) = greet(channel, &name)?;
     // That it cannot be set is news, not the end: a test may not care about it.
     let clock = Clock::ask(&mut channel, &sender)?.set().map_err(|error| format!("clock not set: {error}"));
-    let built = root::build(&setup).and_then(|built| handover::hand_over(&setup.init).map(|()| built));
+    let built = prepared
+        .and_then(|lacking| root::build(&setup).map(|(warnings, layers)| ([lacking, warnings].concat(), layers)));
+    let built = built.and_then(|built| handover::hand_over(&setup.init).map(|()| built));
     let log = kernel_log::follow(&sender, !name.starts_with("tty:"))?;
     let layers = match built {
         Ok((warnings, layers)) => {

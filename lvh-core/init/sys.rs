@@ -21,6 +21,7 @@ pub const S_IFBLK: c_uint = 0o060_000;
 pub const EBUSY: i32 = 16;
 pub const EEXIST: i32 = 17;
 pub const ENODEV: i32 = 19;
+pub const EINVAL: i32 = 22;
 pub const EPIPE: i32 = 32;
 pub const SIGKILL: c_int = 9;
 pub const O_NOCTTY: c_int = 0o400;

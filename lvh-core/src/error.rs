@@ -81,24 +81,30 @@ impl Error {
         self.kind
     }
 
-    /// What the failed program wrote, where one failed.
+    /// What the failed program wrote, where one failed, here or in the nearest cause that has it.
     pub fn output(&self) -> Option<&str> {
-        self.output.as_deref()
+        self.innermost().0
     }
 
-    /// The one line that says how to mend it, where we know it.
+    /// The one line that says how to mend it, where we know it, here or in the nearest cause that has it.
     pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.innermost().1
     }
 
-    /// The whole story for people: message, causes, captured output between rulers, hint.
-    pub fn report(&self) -> String {
+    /// The message and all its causes, down to the operating system's words.
+    pub fn chain(&self) -> String {
         let mut text = self.message.clone();
         let mut cause = self.source();
         while let Some(inner) = cause {
             text.push_str(&format!(": {inner}"));
             cause = inner.source();
         }
+        text
+    }
+
+    /// The whole story for people: message, causes, captured output between rulers, hint.
+    pub fn report(&self) -> String {
+        let mut text = self.chain();
         let (output, hint) = self.innermost();
         if let Some(output) = output {
             text.push_str(&format!("\n---- output ----\n{}\n----------------", output.trim_end()));

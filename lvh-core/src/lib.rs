@@ -74,7 +74,6 @@
 //! not supported yet.
 
 mod arch;
-mod build_place;
 pub mod config;
 pub mod doctor;
 pub mod error;
@@ -100,12 +99,11 @@ mod vhost;
 pub mod vm;
 
 pub use arch::Arch;
-pub use build_place::{BuildPlace, Moved};
 pub use config::{Config, Overrides};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events};
 pub use host_context::{HostContext, Watched};
 pub use image::{Image, ImageSource};
 pub use kernel::{Kernel, KernelRelease, KernelSource};
-pub use progress::Progress;
+pub use progress::{Progress, columns_of_stderr};
 pub use store::Store;

@@ -130,7 +130,7 @@ impl Progress {
 }
 
 /// The width of the terminal behind stderr, where it is one and tells.
-fn columns_of_stderr() -> Option<usize> {
+pub fn columns_of_stderr() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }

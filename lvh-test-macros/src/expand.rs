@@ -60,11 +60,6 @@ fn registration(lvh: &Path, function: &TestFn, marks: &Marks, args: &Args) -> To
     let name = function.sig.ident.to_string();
     let run = run(lvh, function, marks, args);
     let options = options(lvh, marks, args);
-    let built = quote!(#lvh::__private::BuildPlace {
-        package: ::core::option_env!("CARGO_MANIFEST_DIR"),
-        scratch: ::core::option_env!("CARGO_TARGET_TMPDIR"),
-        out_dir: ::core::option_env!("OUT_DIR"),
-    });
     quote! {
         #lvh::__private::submit! {
             #lvh::__private::TestCase {
@@ -72,7 +67,7 @@ fn registration(lvh: &Path, function: &TestFn, marks: &Marks, args: &Args) -> To
                 name: #name,
                 file: ::core::file!(),
                 line: ::core::line!(),
-                built: #built,
+                target: #lvh::__private::cargo_target!(),
                 run: || #run,
                 options: #options,
             }
@@ -244,11 +239,7 @@ mod tests {
                             name: "one",
                             file: ::core::file!(),
                             line: ::core::line!(),
-                            built: ::lvh::__private::BuildPlace {
-                                package: ::core::option_env!("CARGO_MANIFEST_DIR"),
-                                scratch: ::core::option_env!("CARGO_TARGET_TMPDIR"),
-                                out_dir: ::core::option_env!("OUT_DIR"),
-                            },
+                            target: ::lvh::__private::cargo_target!(),
                             run: || ::lvh::__private::report(one),
                             options: ::lvh::__private::Options { ..::lvh::__private::Options::DEFAULT },
                         }
@@ -300,11 +291,7 @@ mod tests {
                             name: "two",
                             file: ::core::file!(),
                             line: ::core::line!(),
-                            built: kit::lvh::__private::BuildPlace {
-                                package: ::core::option_env!("CARGO_MANIFEST_DIR"),
-                                scratch: ::core::option_env!("CARGO_TARGET_TMPDIR"),
-                                out_dir: ::core::option_env!("OUT_DIR"),
-                            },
+                            target: kit::lvh::__private::cargo_target!(),
                             run: || kit::lvh::__private::report(|| block_on(two())),
                             options: kit::lvh::__private::Options {
                                 kernels: &["5.10", "6.12"],

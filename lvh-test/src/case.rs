@@ -1,6 +1,5 @@
 //! A test as the attribute registers it.
 
-use lvh_core::BuildPlace;
 use lvh_core::config::{Accel, Init, KernelEventKind};
 
 /// One `#[lvh::test]` function. Built by the attribute; every field is plain data or a function pointer.
@@ -14,12 +13,35 @@ pub struct TestCase {
     pub file: &'static str,
     /// `line!()` of the attribute.
     pub line: u32,
-    /// Where the compiler found it.
-    pub built: BuildPlace,
+    /// What of the package holds it.
+    pub target: CargoTarget,
     /// Runs the body and says whether it succeeded; it may panic.
     pub run: fn() -> bool,
     /// What the attribute asks for.
     pub options: Options,
+}
+
+/// What cargo builds the test's binary of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CargoTarget {
+    /// The package's library.
+    Library,
+    /// A program of this name, or an example.
+    Program(&'static str),
+    /// An integration test, or a benchmark.
+    Test,
+}
+
+impl CargoTarget {
+    /// As cargo tells the compiler: `CARGO_BIN_NAME` is set for programs and examples, `CARGO_TARGET_TMPDIR` for integration
+    /// tests and benchmarks (The Cargo Book, "Environment variables Cargo sets for crates").
+    pub const fn of(program: Option<&'static str>, test: Option<&'static str>) -> Self {
+        match (program, test) {
+            (Some(name), _) => Self::Program(name),
+            (None, Some(_)) => Self::Test,
+            (None, None) => Self::Library,
+        }
+    }
 }
 
 /// What an attribute asks for; what it leaves out comes from `lvh.toml`.

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{FromRawFd, RawFd};
-use std::panic::{self, PanicHookInfo};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process;
 use std::sync::OnceLock;
 use std::thread::{self, ThreadId};
@@ -121,6 +121,8 @@ fn refuse(why: &str) -> u8 {
 
 static REPORTER: OnceLock<Reporter> = OnceLock::new();
 static TEST_THREAD: OnceLock<ThreadId> = OnceLock::new();
+/// The thread that waits for that one, and has nothing to say.
+static JOINER: OnceLock<ThreadId> = OnceLock::new();
 
 /// The report pipe.
 #[derive(Debug)]
@@ -157,7 +159,10 @@ fn run_case(case: &'static TestCase, reporter: &'static Reporter) -> u8 {
         Ok(thread) => thread,
         Err(error) => return refuse(&format!("failed to start the test's thread: {error}")),
     };
-    let ended = thread.join().unwrap_or_else(|payload| Some(unwound(&*payload)));
+    let _ = JOINER.set(thread::current().id());
+    // std panics over a thread that left no result: the kernel killed it, and not the process.
+    let joined = panic::catch_unwind(AssertUnwindSafe(|| thread.join()));
+    let ended = joined.map_or(Some(Record::Died), |ended| ended.unwrap_or_else(|payload| Some(unwound(&*payload))));
     let Some(record) = ended else { return 0 };
     reporter.send(&record);
     if record == Record::Passed { 0 } else { FAILURE }
@@ -178,6 +183,9 @@ fn run_body(case: &TestCase) -> Option<Record> {
 fn report_panics(reporter: &'static Reporter) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
+        if JOINER.get() == Some(&thread::current().id()) {
+            return;
+        }
         reporter.send(&panicked(info));
         print(info);
     }));

@@ -65,7 +65,6 @@ mod job;
 mod kernel_requirement;
 mod libtest;
 mod libtest_ui;
-mod places;
 mod private;
 mod record;
 mod report;
@@ -86,8 +85,7 @@ pub mod __private {
     pub use crate::libtest::run as under_libtest;
     #[cfg(not(feature = "tokio"))]
     pub use crate::private::AsyncTest;
-    pub use crate::private::{
-        Accel, BuildPlace, Init, KernelEventKind, Options, TestCase, block_on, cases, report, submit,
-    };
+    pub use crate::private::{Accel, CargoTarget, Init, KernelEventKind, Options, TestCase};
+    pub use crate::private::{block_on, cargo_target, cases, report, submit};
     pub use crate::run::main;
 }

@@ -25,6 +25,8 @@ pub(crate) enum Record {
     Failed,
     /// The body ended by unwinding.
     Unwound(Payload),
+    /// The test's thread is gone, and the body did not end: something killed it alone.
+    Died,
     /// A line that is none of ours.
     Malformed(String),
 }
@@ -46,6 +48,7 @@ impl Record {
             Self::Skip { reason } => &["skip", reason],
             Self::Passed => &["passed"],
             Self::Failed => &["failed"],
+            Self::Died => &["died"],
             Self::Unwound(Payload::Text(text)) => &["unwound", "text", text],
             Self::Unwound(Payload::Other(type_id)) => &["unwound", "other", type_id],
             Self::Malformed(line) => &[line],
@@ -69,6 +72,7 @@ impl Record {
             ["skip", reason] => Self::Skip { reason: reason.into() },
             ["passed"] => Self::Passed,
             ["failed"] => Self::Failed,
+            ["died"] => Self::Died,
             ["unwound", "text", text] => Self::Unwound(Payload::Text(text.into())),
             ["unwound", "other", type_id] => Self::Unwound(Payload::Other(type_id.into())),
             _ => Self::Malformed(line.to_owned()),
@@ -116,6 +120,7 @@ mod tests {
     fn every_record_survives_the_pipe() {
         check_round_trip(Record::Passed);
         check_round_trip(Record::Failed);
+        check_round_trip(Record::Died);
         check_round_trip(Record::Skip { reason: "needs\ttab \\n and \n newline".into() });
         check_round_trip(Record::Panic { message: String::new(), location: "a.rs:1:2".into() });
         check_round_trip(Record::Unwound(Payload::Text("ä\\".into())));

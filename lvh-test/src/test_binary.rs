@@ -4,9 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use lvh_core::{HostContext, Moved};
-
-use crate::case::TestCase;
+use crate::case::{CargoTarget, TestCase};
 
 /// The test binary, and what it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +15,10 @@ pub(crate) struct TestBinary {
     pub(crate) binary: String,
     /// What relative source paths start from: the workspace, for the compiler runs there.
     pub(crate) workspace: PathBuf,
-    /// A source file of the binary, as the compiler named it.
-    pub(crate) source: Option<&'static Path>,
+    /// What of the package it is.
+    pub(crate) target: CargoTarget,
+    /// The name of the directory that it lies in: `deps`, or `examples`.
+    pub(crate) directory: String,
 }
 
 impl TestBinary {
@@ -28,8 +28,11 @@ impl TestBinary {
         let exe = env::current_exe().unwrap_or_default();
         let directory = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let directory = directory.or_else(|| env::current_dir().ok()).unwrap_or_default();
-        let source = inventory::iter::<TestCase>().next().map(|case| Path::new(case.file));
-        Self { package, binary: binary_name(&exe), workspace: workspace_of(&directory, source), source }
+        let case = inventory::iter::<TestCase>().next();
+        let workspace = workspace_of(&directory, case.map(|case| Path::new(case.file)));
+        let target = case.map_or(CargoTarget::Test, |case| case.target);
+        let within = exe.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        Self { package, binary: binary_name(&exe), workspace, target, directory: within }
     }
 
     /// The binary as nextest calls it: `PACKAGE::BINARY`, or the package alone for the tests of its library.
@@ -42,15 +45,17 @@ impl TestBinary {
         self.joined(".")
     }
 
-    /// What makes cargo build and run this binary, and others as little as possible.
+    /// What makes cargo build and run this binary, and no other; none where cargo did not name the package.
     pub(crate) fn cargo_arguments(&self) -> Option<String> {
-        let package = self.package.as_ref()?;
-        // Tests in `src` are the library's or a program's; cargo has other flags for these.
-        let in_src = self.source.is_some_and(|file| file.components().any(|part| part.as_os_str() == "src"));
-        match in_src || package.replace('-', "_") == self.binary {
-            true => Some(format!("-p {package}")),
-            false => Some(format!("-p {package} --test {}", self.binary)),
-        }
+        let package = shell_word(self.package.as_ref()?);
+        Some(match self.target {
+            CargoTarget::Library => format!("-p {package} --lib"),
+            CargoTarget::Program(name) if self.directory == "examples" => {
+                format!("-p {package} --example {}", shell_word(name))
+            }
+            CargoTarget::Program(name) => format!("-p {package} --bin {}", shell_word(name)),
+            CargoTarget::Test => format!("-p {package} --test {}", shell_word(&self.binary)),
+        })
     }
 
     /// What keeps the files of runs apart: the binary and, under nextest, where each test is a run, the test.
@@ -70,13 +75,6 @@ impl TestBinary {
     }
 }
 
-/// The directories of the machine that built this binary which are not on this one.
-pub(crate) fn moved(context: &HostContext) -> Vec<Moved> {
-    let mut places: Vec<_> = inventory::iter::<TestCase>().map(|case| case.built).collect();
-    places.dedup();
-    places.iter().flat_map(|place| place.moved(context)).collect()
-}
-
 /// Whether nextest runs us: then each test is a process of its own.
 pub(crate) fn under_nextest() -> bool {
     env::var_os("NEXTEST").is_some_and(|value| value == "1")
@@ -87,6 +85,15 @@ pub(crate) fn file_word(name: &str) -> String {
     let odd = |c: char| !(c.is_alphanumeric() || "._+-".contains(c));
     let word = name.replace("::", ".").replace(odd, "-");
     if word.chars().all(|c| c == '.') { format!("-{word}") } else { word }
+}
+
+/// `text` as a shell reads it back.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=+@%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 fn binary_name(exe: &Path) -> String {
@@ -103,29 +110,38 @@ fn workspace_of(package: &Path, source: Option<&Path>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{TestBinary, binary_name, file_word, workspace_of};
+    use super::{CargoTarget, TestBinary, binary_name, file_word, workspace_of};
     use std::path::Path;
 
-    #[track_caller]
-    fn check_ids(package: Option<&str>, exe: &str, expected: (&str, &str)) {
-        let binary = binary_name(Path::new(exe));
-        let here = TestBinary { package: package.map(str::to_owned), binary, workspace: "/".into(), source: None };
-        assert_eq!((here.binary_id().as_str(), here.file_id().as_str()), expected);
+    fn here(package: Option<&str>, binary: &str) -> TestBinary {
+        let (package, binary) = (package.map(str::to_owned), binary.to_owned());
+        TestBinary { package, binary, workspace: "/".into(), target: CargoTarget::Test, directory: "deps".into() }
     }
 
     #[track_caller]
-    fn check_cargo(package: Option<&str>, binary: &str, source: &'static str, expected: Option<&str>) {
-        let (package, source) = (package.map(str::to_owned), Some(Path::new(source)));
-        let here = TestBinary { package, binary: binary.into(), workspace: "/".into(), source };
-        assert_eq!(here.cargo_arguments().as_deref(), expected);
+    fn check_ids(package: Option<&str>, exe: &str, expected: (&str, &str)) {
+        let here = here(package, &binary_name(Path::new(exe)));
+        assert_eq!((here.binary_id().as_str(), here.file_id().as_str()), expected);
     }
 
     #[test]
     fn cargo_is_told_which_binary() {
-        check_cargo(Some("my-maps"), "it", "maps/tests/it.rs", Some("-p my-maps --test it"));
-        check_cargo(Some("my-maps"), "my_maps", "maps/src/lib.rs", Some("-p my-maps"));
-        check_cargo(Some("my-maps"), "tool", "maps/src/bin/tool.rs", Some("-p my-maps"));
-        check_cargo(None, "it", "tests/it.rs", None);
+        let check = |target, directory: &str, expected: &str| {
+            let here = TestBinary { target, directory: directory.to_owned(), ..here(Some("my-maps"), "it") };
+            assert_eq!(here.cargo_arguments().unwrap(), format!("-p my-maps {expected}"));
+        };
+        check(CargoTarget::Test, "deps", "--test it");
+        check(CargoTarget::Library, "deps", "--lib");
+        check(CargoTarget::Program("tool"), "deps", "--bin tool");
+        check(CargoTarget::Program("demo"), "examples", "--example demo");
+        assert_eq!(here(None, "it").cargo_arguments(), None);
+    }
+
+    #[test]
+    fn what_cargo_tells_the_compiler() {
+        assert_eq!(CargoTarget::of(Some("x"), None), CargoTarget::Program("x"));
+        assert_eq!(CargoTarget::of(None, Some("/t/tmp")), CargoTarget::Test);
+        assert_eq!(CargoTarget::of(None, None), CargoTarget::Library);
     }
 
     #[test]

@@ -20,7 +20,7 @@ macro_rules! register {
                     name: stringify!($name),
                     file: file!(),
                     line: line!(),
-                    built: $crate::__lvh::__private::BuildPlace { package: None, scratch: None, out_dir: None },
+                    target: $crate::__lvh::__private::cargo_target!(),
                     run: || $crate::succeeded($name()),
                     options: {
                         #[allow(unused_mut)]

@@ -1,8 +1,10 @@
 //! What a run of the harness printed, taken apart.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::Finished;
+use crate::target::cargo;
 
 /// A finished run and what it said of each test.
 #[derive(Debug)]
@@ -60,6 +62,51 @@ impl Report {
             let Some((_, after)) = rest.split_once(text) else { panic!("{name}: no `{text}` (in order) in:\n{block}") };
             rest = after;
         }
+    }
+
+    /// The first line of what is said of the only failure.
+    fn cause(&self) -> &str {
+        self.0.stdout.lines().find(|line| line.starts_with("failed on ")).unwrap_or_default()
+    }
+
+    /// The line in a failed test's block that runs it again.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn rerun_line(&self, name: &str) -> &str {
+        let block = self.block(name);
+        let line = block.lines().find_map(|line| line.strip_prefix("run it again: "));
+        line.unwrap_or_else(|| panic!("`{name}` cannot be run again:\n{block}"))
+    }
+
+    /// Has a shell do what the block of a failed test says: that test runs, no other, and fails. `executable` stands in for
+    /// cargo, which takes its time to find out that there is nothing to build.
+    ///
+    /// # Panics
+    /// If not.
+    #[track_caller]
+    pub fn check_runs_again(&self, name: &str, target: &str, executable: Option<&Path>) {
+        let line = self.rerun_line(name);
+        let by_cargo = format!("cargo test -p lvh-tests {target} --");
+        assert!(line.contains(&by_cargo), "{line}");
+        let with = |path: &Path| line.replace(&by_cargo, path.to_str().expect("UTF-8"));
+        let line = executable.map_or_else(|| line.to_owned(), with);
+        // As by hand: of what this process has only what every shell has.
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]).env_clear().env("RUST_BACKTRACE", "0");
+        let surroundings = cargo();
+        command.current_dir(surroundings.get_current_dir().expect("cargo runs in a package"));
+        let kept = ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR", "TMPDIR", "LVH_DATA_DIR"];
+        command.envs(kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        let again = Self::of(&mut command);
+        let Finished { code, stdout, stderr } = again.finished();
+        assert_eq!(*code, Some(101), "{line}\n{stdout}\n{stderr}");
+        assert!(stdout.contains("test result: FAILED. 0 passed; 1 failed; 0 ignored; "), "{line}\n{stdout}\n{stderr}");
+        // Numbers may be of processes, or of bytes that came before the end.
+        let cause = |report: &Self| report.cause().replace(|c: char| c.is_ascii_digit(), "");
+        let before = self.block(name).lines().find(|line| line.starts_with("failed on ")).unwrap_or_default();
+        assert_eq!(cause(&again), before.replace(|c: char| c.is_ascii_digit(), ""), "{stdout}");
     }
 
     /// How many lines of standard error hold `text`.

@@ -49,7 +49,7 @@ fn with_ours() {
 #[test]
 fn a_test_that_another_attribute_doubles_fails_and_says_why() {
     let Finished { code, stdout, stderr } = run("attributes_twice");
-    let why = "note: the test is there twice, because an attribute above `#[lvh::test]` adds `#[test]`. Remove that";
+    let why = "failed: the test is there twice, because an attribute above `#[lvh::test]` adds `#[test]`. Remove that";
     assert_eq!((code, stdout.matches(why).count()), (Some(101), 2), "{stdout}{stderr}");
     assert!(stdout.contains("test result: FAILED. 2 passed; 2 failed"), "{stdout}{stderr}");
 }

@@ -165,7 +165,7 @@ fn a_crash_leaves_its_core_and_the_logs() {
         };
         let core = path(&format!("core: gdb {} ", IN_VMS.executable().display()));
         assert!(is_core(&core), "{}", core.display());
-        let logs = path("logs: ").parent().unwrap().to_owned();
+        let logs = path("log: ").parent().unwrap().to_owned();
         assert!(core.starts_with(&logs), "{}", core.display());
         let kernel_log = fs::read_to_string(logs.join("kernel.log")).unwrap();
         assert!(kernel_log.starts_with("[    0.000000] Linux version "), "{kernel_log}");

@@ -48,6 +48,35 @@ fn a_process_that_ends_before_its_test_fails() {
     check("hangs", "FAILED", &["---- hangs stdout ----\nso far\nnote: timed out after 300ms\n"]);
 }
 
+/// On the host, where a run takes no VM: the fixture's tests are the attribute's.
+#[test]
+fn a_backtrace_is_the_tests_own() {
+    let mut command = TestTarget::build("in_vms").command();
+    command.args(["--exact", "ends::panics", "ends::panics_in_a_future"]);
+    let Finished { stdout, .. } = Finished::of(command.env("LVH_MODE", "host").env("RUST_BACKTRACE", "1"));
+    let frames: Vec<&str> =
+        stdout.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit())).collect();
+    let own = frames.iter().filter(|frame| frame.contains("in_vms::ends::_::panics")).count();
+    let others = frames.iter().filter(|frame| frame.contains("lvh::") || frame.contains("tokio::")).count();
+    assert!(own >= 2 && others == 0 && stdout.contains("stack backtrace:"), "{stdout}");
+}
+
+/// util-linux's `script` gives it one.
+#[test]
+fn a_terminal_shows_what_runs() {
+    let line = format!("LVH_MODE=host {} --exact hangs", ENDINGS.executable().display());
+    let mut command = Command::new("script");
+    command
+        .args(["-qefc", &line, "/dev/null"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("CI")
+        .env_remove("NEXTEST");
+    let shown = Finished::of(command.env("TERM", "xterm").stdin(std::process::Stdio::null())).stdout;
+    let live = shown.find("    0 s  host: hangs\r\r\n\x1b[K0 of 1 tests done\x1b[J\x1b8").expect(&shown);
+    let erased = shown[live..].find("8\x1b[J").expect(&shown);
+    assert!(shown[live + erased..].contains("FAILED") && !shown[live + erased + 2..].contains("tests done"), "{shown}");
+}
+
 #[test]
 fn an_abort_is_no_panic() {
     check("aborts_while_panicking", "FAILED", &["panicked at", "note: killed by SIGABRT\n"]);

@@ -1,5 +1,10 @@
 //! VMs whose root is the disk of an image.
 
+#[expect(dead_code, reason = "of the registry's ways in, these tests need the open one")]
+#[path = "../../lvh-oci/tests/registry/support/server.rs"]
+mod server;
+
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, ToSocketAddrs};
@@ -8,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::thread;
+
+use server::{Flavour, Registry};
 
 use lvh_tests::{Finished, Project, Report, TestTarget, busybox_disk, empty_directory, lvh};
 
@@ -80,6 +87,24 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
     words.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
+/// Publishes the disk as `name`, which it gives.
+fn pushed<'n>(disk: &Path, name: &'n str) -> &'n str {
+    let dir = empty_directory(scratch(), "images-pushed");
+    fs::create_dir(dir.join("images")).unwrap();
+    fs::copy(disk, dir.join("images/disk")).unwrap();
+    let output = lvh().args(["images", "push", "-i", "disk", name, "--dir"]).arg(&dir).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    name
+}
+
+/// Where tests find the command that fetches images.
+fn path_with_lvh() -> OsString {
+    let command = lvh();
+    let directory = Path::new(command.get_program()).parent().expect("it is called by its path").to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths([directory].into_iter().chain(std::env::split_paths(&path))).unwrap()
+}
+
 /// Programs that the host built run with the image's libraries where those do, else with the host's.
 #[test]
 fn tests_run_on_images_with_older_libraries() {
@@ -93,13 +118,15 @@ fn tests_run_on_images_with_older_libraries() {
     let older = libraries.iter().map(|file| (if is_libc(file) { other } else { file }.clone(), file.clone()));
     let older = busybox_disk(scratch(), "images-older", &older.collect::<Vec<_>>());
     let same = busybox_disk(scratch(), "images-same", &same);
+    let registry = Registry::start(&Flavour::Open);
     let toml = format!(
-        "default-kernels = ['6.12']\n[vm]\nenv = ['LVH_TEST_*']\n[images.older]\npath = '{}'\n[images.same]\npath = '{}'\n",
-        older.display(),
+        "default-kernels = ['6.12']\n[vm]\nenv = ['LVH_TEST_*']\n[images.older]\noci = '{}'\n[images.same]\npath = '{}'\n",
+        pushed(&older, &registry.name("disks:main")),
         same.display()
     );
     let project = Project::new(scratch(), "images-harness", &toml);
     let mut command = project.command(&target);
+    command.env("PATH", path_with_lvh());
     command
         .env("RUST_BACKTRACE", "1")
         .args(["--show-output", "--skip=runs_beside_systemd", "--skip=never_runs"])
@@ -129,8 +156,14 @@ fn tests_run_on_images_with_older_libraries() {
     }
     let digest = "image older sha256:";
     report.check_failed("fails", &["images/main.rs:", "on purpose", "::fails\n", digest, "run it again: "]);
-    report.check_failed("nobody_has_such_an_image", &["image `oldr` is not in `"]);
-    assert!(report.finished().stderr.contains("hint: did you mean `older`?"), "{}", report.finished().stderr);
+    report.check_failed("nobody_has_such_an_image", &["image `oldr` is not in `", "hint: did you mean `older`?"]);
+
+    // The image is here now, and pinned.
+    drop(registry);
+    let Finished { stdout, stderr, .. } =
+        exec(&project, &["--locked", "--image", "older", "--", "cat", "/etc/os-release"]);
+    assert_eq!(stdout, "ID=of-the-disk\n", "{stderr}");
+    assert!(stderr.contains(digest), "{stderr}");
 
     // A guest that sees nothing of the host's has the same.
     command.env("LVH_SHARE", "packed").args(["--exact", "fails"]);
@@ -177,6 +210,6 @@ fn the_systemd_of_an_image_is_the_first_process() {
     let (stdout, stderr) = (&report.finished().stdout, &report.finished().stderr);
     assert_eq!(report.result("runs_beside_systemd"), "ok", "{stdout}\n{stderr}");
     assert!(report.block("runs_beside_systemd").contains("(bullseye)"), "{stdout}");
-    report.check_failed("never_runs", &["the VM did not start: units of the image's systemd failed: broken.service"]);
-    assert!(stderr.contains("Process: ") && stderr.contains("ExecStart=/bin/false"), "{stderr}");
+    let why = "the VM did not start: units of the image's systemd failed: broken.service";
+    report.check_failed("never_runs", &[why, "Process: ", "ExecStart=/bin/false"]);
 }

@@ -115,11 +115,11 @@ fn tcg_on_demand(machine: &Machine) {
 }
 
 fn without_qemu(machine: &Machine) {
-    let Finished { code, stderr, .. } = Finished::of(machine.command().env("PATH", &machine.project.dir));
+    let Finished { code, stdout, .. } = Finished::of(machine.command().env("PATH", &machine.project.dir));
     assert_eq!(code, Some(101));
     let program = format!("`qemu-system-{}` was not found in PATH", std::env::consts::ARCH);
     let package = "hint: sudo apt install qemu-system-";
-    assert!(stderr.contains(&program) && stderr.contains(package), "{stderr}");
+    assert!(stdout.contains(&program) && stdout.contains(package), "{stdout}");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_user_without_root() {
         assert_eq!(report.count_stderr(why), 1, "{}", report.finished().stderr);
         let forced = Finished::of(command.env("LVH_ACCEL", "kvm"));
         assert_eq!(forced.code, Some(101));
-        assert!(forced.stderr.contains(why) && forced.stderr.contains("\nhint: "), "{}", forced.stderr);
+        assert!(forced.stdout.contains(why) && forced.stdout.contains("\nhint: "), "{}", forced.stdout);
     }
 }
 

@@ -29,7 +29,7 @@ fn on_a_new_kernel() {
         ("escaped", Passes("process `sleep` is left")),
         ("hostname", Passes("`kernel.hostname` is other, was lvh")),
         ("interface", Passes("network interface `kept0` is left")),
-        ("killed", Fails("note: killed by SIGKILL\n", &["process `sleep` is left"])),
+        ("killed", Fails("): killed by SIGKILL\n", &["process `sleep` is left"])),
         ("kprobe", Passes("probe `p:kprobes/kept do_sys_openat2` is left")),
         ("limits", Passes("`Max open files of process 1` is 10 10 files, was ")),
         ("loopback", Passes("network interface `lo` is down, mtu 65536, was up, mtu 65536")),
@@ -40,12 +40,12 @@ fn on_a_new_kernel() {
         (
             "settings",
             Fails(
-                "a failure of its own",
+                ": a failure of its own",
                 &["`kernel.printk` is 0 4 1 7, was 4 4 1 7", "`vm.overcommit_memory` is 2, was 0"],
             ),
         ),
         ("space", Passes("`/tmp` has ")),
-        ("timed_out", Fails("note: timed out after 2s\n", &["`vm.overcommit_memory` is 2, was 0"])),
+        ("timed_out", Fails("): timed out after 2s\n", &["`vm.overcommit_memory` is 2, was 0"])),
     ];
     check("6.12", &[], &ends);
 }
@@ -55,7 +55,7 @@ fn on_a_new_kernel() {
 fn on_an_old_kernel() {
     let ends = [
         ("bpf", Passes("BPF `link ")),
-        ("killed", Fails("note: killed by SIGKILL\n", &["process `sleep` is left"])),
+        ("killed", Fails("): killed by SIGKILL\n", &["process `sleep` is left"])),
         ("kprobe", Passes("probe `p:kprobes/kept do_sys_openat2` is left")),
     ];
     let filters = ["harmless", "spoilers::bpf", "spoilers::killed", "spoilers::kprobe"];

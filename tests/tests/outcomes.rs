@@ -1,16 +1,26 @@
 //! What becomes of a test in a VM, however it ends.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use lvh_tests::{Finished, Report, TestTarget, Traces, send_signal};
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 
 /// The tests that leave their VM alive, run in one.
-static ENDS: LazyLock<Report> = LazyLock::new(|| run(&["ends::", "signals::"]));
+static ENDS: LazyLock<Report> = LazyLock::new(|| {
+    let report = run(&["ends::", "signals::"]);
+    // Before another run takes its place.
+    let file = report.block("ends::floods").lines().find_map(|line| line.strip_prefix("output: "));
+    let _ = FLOOD.set(file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default());
+    report
+});
+
+/// All that `ends::floods` wrote, as its block's file has it.
+static FLOOD: OnceLock<String> = OnceLock::new();
 
 fn run(arguments: &[&str]) -> Report {
     Report::of(command().args(arguments))
@@ -35,14 +45,17 @@ fn check_last_lines(report: &Report, name: &str) {
         "{block}"
     );
     let mut last = last.filter(|line| !line.starts_with("core: "));
-    let logs = last.next().and_then(|logs| logs.strip_prefix("logs: ")?.strip_suffix("/{console,kernel}.log"));
-    assert!(logs.is_some_and(|logs| Path::new(logs).join("console.log").is_file()), "{block}");
+    for log in ["console: ", "log: "] {
+        let file = last.next().and_then(|line| line.strip_prefix(log));
+        assert!(file.is_some_and(|file| Path::new(file).is_file()), "{block}");
+    }
     let from = last.next().unwrap_or_default();
-    assert!(from.starts_with("from: linux-image-6.12.") && from.contains(" sha256:"), "{block}");
+    assert!(from.starts_with("from: linux-image-6.12.") && from.contains(" sha256:") && from.ends_with('…'), "{block}");
     let kernel = last.next().unwrap_or_default();
     let (release, vm) =
         kernel.strip_prefix("kernel: 6.12.").and_then(|rest| rest.split_once(" (6.12, ")).unwrap_or_default();
     assert!(!release.contains(' ') && vm.ends_with(')') && vm.split(", ").count() == 3, "{block}");
+    assert!(block.starts_with(&format!("failed on 6.12 (6.12.{release}): ")), "{block}");
 }
 
 #[test]
@@ -63,25 +76,56 @@ fn every_failure_names_its_kernel_and_how_to_run_it_again() {
     }
 }
 
+/// The tests of the fixture that failed in a run.
+fn failed(report: &Report) -> Vec<&str> {
+    let lines = report.finished().stdout.lines().skip_while(|line| *line != "failures:");
+    lines.filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----")).collect()
+}
+
+#[test]
+fn every_failure_is_run_again_by_what_its_block_says() {
+    let names = failed(&ENDS);
+    assert_eq!(names.len(), 36);
+    // A signal is like the other: of those the line must name one test.
+    for name in names.iter().filter(|name| name.starts_with("ends::")) {
+        ENDS.check_runs_again(name, "--test in_vms", Some(IN_VMS.executable()));
+    }
+    for name in names.iter().filter(|name| name.starts_with("signals::")) {
+        let again = format!(" --exact {name}");
+        assert!(ENDS.rerun_line(name).ends_with(&again), "{}", ENDS.rerun_line(name));
+        let listed = Finished::of(command().args(["--list", "--format=terse", "--exact", name]));
+        assert_eq!(listed.stdout, format!("{name}: test\n"));
+    }
+    ENDS.check_runs_again("ends::exits_with_three", "--test in_vms", None);
+}
+
 #[test]
 fn panics_and_errors() {
-    ENDS.check_failed("ends::panics", &["on stderr\n", "panicked at tests/outcomes/main.rs:", "sums on 6.12."]);
-    ENDS.check_failed("ends::panics_in_a_future", &["panicked at tests/outcomes/main.rs:", "from a future"]);
-    ENDS.check_failed("ends::returns_an_error", &["Error: Os { code: 2, kind: NotFound,"]);
-    ENDS.check_failed("ends::returns_a_code", &[]);
-    ENDS.check_failed("ends::panics_otherwise", &["a bang", "note: panic did not contain expected string\n"]);
-    ENDS.check_failed("ends::does_not_panic", &["note: test did not panic as expected at tests/outcomes/main.rs:"]);
+    let panicked = "): panicked at tests/outcomes/main.rs:";
+    let sums = ": assertion `left == right` failed: sums on 6.12.";
+    let output = "\n  left: 2\n right: 3\n\n---- output ----\non stderr\n";
+    ENDS.check_failed(
+        "ends::panics",
+        &[panicked, sums, output, "panicked at tests/outcomes/main.rs:", "sums on 6.12."],
+    );
+    ENDS.check_failed("ends::panics_in_a_future", &[panicked, ": from a future\n", "from a future"]);
+    let error = "Error: Os { code: 2, kind: NotFound,";
+    ENDS.check_failed("ends::returns_an_error", &["): ", error, "---- output ----\n", error]);
+    ENDS.check_failed("ends::returns_a_code", &["): returned a failure\n\nkernel: "]);
+    ENDS.check_failed("ends::panics_otherwise", &["): panic did not contain expected string\n", "a bang"]);
+    ENDS.check_failed("ends::does_not_panic", &["): test did not panic as expected at tests/outcomes/main.rs:"]);
 }
 
 #[test]
 fn processes_that_end_on_their_own() {
-    ENDS.check_failed("ends::segfaults", &["note: killed by SIGSEGV\n", "kernel log (6.12, ", "segfault at 0 ip "]);
-    ENDS.check_failed("ends::aborts", &["note: killed by SIGABRT\n"]);
-    ENDS.check_failed("ends::exits_with_zero", &["leaving\nnote: exited with code 0 before the test returned\n"]);
-    ENDS.check_failed("ends::exits_with_three", &["note: exited with code 3 before the test returned\n"]);
-    ENDS.check_failed("ends::kills_everybody", &["before\nnote: killed by SIGKILL\n"]);
+    ENDS.check_failed("ends::segfaults", &["): killed by SIGSEGV\n", "kernel log (", "segfault at 0 ip "]);
+    ENDS.check_failed("ends::aborts", &["): killed by SIGABRT\n"]);
+    let zero = "): exited with code 0 before the test returned\n\n---- output ----\nleaving\n";
+    ENDS.check_failed("ends::exits_with_zero", &[zero]);
+    ENDS.check_failed("ends::exits_with_three", &["): exited with code 3 before the test returned\n"]);
+    ENDS.check_failed("ends::kills_everybody", &["): killed by SIGKILL\n\n---- output ----\nbefore\n"]);
     let words = "thread 'ends::overflows_its_stack' (";
-    ENDS.check_failed("ends::overflows_its_stack", &[words, "has overflowed its stack\n", "note: killed by SIGABRT\n"]);
+    ENDS.check_failed("ends::overflows_its_stack", &["): killed by SIGABRT\n", words, "has overflowed its stack\n"]);
 }
 
 #[test]
@@ -93,21 +137,22 @@ fn every_signal_that_kills_is_named() {
     }
     check_killed("sigrtmin_and_3", "SIGRTMIN+3", &[]);
     // What the CPU refused, in the kernel's words.
-    check_killed("sigill", "SIGILL", &["kernel log (6.12, ", " trap invalid opcode ip:"]);
-    check_killed("sigtrap", "SIGTRAP", &["kernel log (6.12, ", " trap int3 ip:"]);
-    check_killed("sigfpe", "SIGFPE", &["kernel log (6.12, ", " trap divide error ip:"]);
+    check_killed("sigill", "SIGILL", &["kernel log (", " trap invalid opcode ip:"]);
+    check_killed("sigtrap", "SIGTRAP", &["kernel log (", " trap int3 ip:"]);
+    check_killed("sigfpe", "SIGFPE", &["kernel log (", " trap divide error ip:"]);
 }
 
 #[track_caller]
 fn check_killed(test: &str, signal: &str, texts: &[&str]) {
-    let note = format!("note: killed by {signal}\n");
+    let note = format!("): killed by {signal}\n");
     ENDS.check_failed(&format!("signals::{test}"), &[&[note.as_str()], texts].concat());
 }
 
 #[test]
 fn time_is_up() {
-    ENDS.check_failed("ends::hangs", &["so far\nnote: timed out after 2s\n"]);
-    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &["note: timed out after 2s\n"]);
+    let stack = ["---- where its threads were ----\n", "thread `ends::hangs` (", "): sleeps\n  ", "futex", "so far\n"];
+    ENDS.check_failed("ends::hangs", &[&["): timed out after 2s\n"], &stack[..]].concat());
+    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &["): timed out after 2s\n"]);
 }
 
 #[test]
@@ -123,11 +168,16 @@ fn tests_that_do_not_run() {
 
 #[test]
 fn output_is_complete_and_in_order() {
-    let block = ENDS.block("ends::floods");
-    let line = "x".repeat(1023);
-    assert_eq!(block.lines().filter(|shown| **shown == line).count(), 1024);
-    ENDS.check_failed("ends::floods", &["after the flood"]);
-    ENDS.check_failed("ends::writes_no_newline", &["no newline\nnote: exited with code 1"]);
+    let (block, line) = (ENDS.block("ends::floods"), "x".repeat(1023));
+    let lines = |text: &str| text.lines().filter(|shown| **shown == line).count();
+    // What fits a screen, and a file with the rest.
+    assert!((20..40).contains(&lines(block)), "{block}");
+    ENDS.check_failed(
+        "ends::floods",
+        &["): panicked at ", ": after the flood\n", " lines (", " left out: ", "after the flood"],
+    );
+    assert_eq!(lines(FLOOD.get().unwrap()), 1024, "{block}");
+    ENDS.check_failed("ends::writes_no_newline", &["): exited with code 1", "no newline\n"]);
     let lines: String = (0..20).map(|number| format!("out {number}\nerr {number}\n")).collect();
     ENDS.check_failed("ends::writes_to_both_streams", &[&lines, "in order"]);
 }
@@ -137,9 +187,10 @@ fn what_the_kernel_says_meanwhile_is_shown() {
     ENDS.check_failed(
         "ends::logs_to_the_kernel",
         &[
-            "look at the log",
-            "---- ends::logs_to_the_kernel kernel log (6.12, 1 line) ----\n[",
+            ": look at the log\n",
+            "---- kernel log (1 line) ----\n[+",
             "] lvh-tests: a word from the kernel\n",
+            "---- output ----\n",
         ],
     );
     assert_eq!(ENDS.finished().stdout.matches("a word from the kernel").count(), 1);
@@ -161,16 +212,19 @@ fn what_the_kernel_reports_fails_its_test_and_no_other() {
 
 #[test]
 fn oopses_and_lockups() {
-    let null = "note: the kernel reported an oops (BUG: kernel NULL pointer dereference, address: 0000000000000000)\n";
-    let log = "kernel log (6.12, ";
-    EVENTS.check_failed("events::a_breaks_the_kernel", &["into the void\n", null, log, "\n[+", "] BUG: kernel NULL"]);
-    assert!(!EVENTS.finished().stdout.contains("still here"));
-    let undefined = "note: the kernel reported an oops (Oops: invalid opcode: 0000 [#1] ";
+    let null = "): the kernel reported an oops (BUG: kernel NULL pointer dereference, address: 0000000000000000), and the \
+                test's thread died\n";
+    let log = "kernel log (";
+    EVENTS.check_failed("events::a_breaks_the_kernel", &[null, log, "\n[+", "] BUG: kernel NULL", "into the void\n"]);
+    assert!(!EVENTS.finished().stdout.contains("still here") && !EVENTS.finished().stdout.contains("panicked"));
+    let undefined = "): the kernel reported an oops (Oops: invalid opcode: 0000 [#1] ";
     EVENTS.check_failed("events::b_breaks_the_kernel_and_returns", &[undefined, log, "test_firmware_init"]);
-    let lockup = "note: the kernel reported a lockup (watchdog: BUG: soft lockup - CPU#";
+    let lockup = "): the kernel reported a lockup (watchdog: BUG: soft lockup - CPU#";
     EVENTS.check_failed("events::e_keeps_the_cpu", &[lockup, log, "] watchdog: BUG: soft lockup"]);
     let stall = "note: the kernel reported an RCU stall (rcu: INFO: rcu_preempt ";
     EVENTS.check_failed("events::e_keeps_the_cpu", &[stall, log, "] rcu: INFO: rcu_preempt "]);
+    // Each is told once, however often the kernel tells it.
+    assert_eq!(EVENTS.block("events::e_keeps_the_cpu").matches("] watchdog: BUG: soft lockup").count(), 1);
     for alone in ["a_breaks_the_kernel", "b_breaks_the_kernel_and_returns"] {
         let name = format!("events::{alone}");
         assert_eq!(EVENTS.block(&name).matches("the kernel reported").count(), 1, "{}", EVENTS.block(&name));
@@ -179,10 +233,11 @@ fn oopses_and_lockups() {
 
 #[test]
 fn nothing_is_left_in_the_guest() {
-    let killed = "note: the kernel reported that memory ran out (Out of memory: Killed process ";
-    let parts = ["more and more\nnote: killed by SIGKILL\n", killed, "invoked oom-killer: "];
+    let killed = "): killed by SIGKILL: the kernel reported that memory ran out (Out of memory: Killed process ";
+    let hint = "\nhint: the VM has 256 MiB of memory, and ";
+    let parts = [killed, "invoked oom-killer: ", "more and more\n", hint];
     EVENTS.check_failed("events::f_takes_all_memory", &parts);
-    EVENTS.check_failed("events::g_fills_the_disk", &["Error: Os { code: 28, kind: StorageFull,"]);
+    EVENTS.check_failed("events::g_fills_the_disk", &["Error: Os { code: 28, kind: StorageFull,", hint]);
 }
 
 #[test]
@@ -209,19 +264,19 @@ fn a_dead_guest_fails_its_test_and_no_other() {
     for passed in ["a_passes", "c_passes", "f_passes"] {
         assert_eq!(report.result(&format!("deaths::{passed}")), "ok", "{stdout}");
     }
-    let panicked = "note: the guest died: the kernel panicked: Kernel panic - not syncing: sysrq triggered crash\n";
-    let console = "---- deaths::b_panics_the_kernel console ----\n";
+    let panicked = "): the guest died: the kernel panicked: Kernel panic - not syncing: sysrq triggered crash\n";
+    let console = "---- console ----\n[+";
     report.check_failed(
         "deaths::b_panics_the_kernel",
-        &["pulling the trigger\n", panicked, console, "Kernel panic - not syncing: sysrq", "write_sysrq_trigger"],
+        &[panicked, console, "Kernel panic - not syncing: sysrq", "write_sysrq_trigger", "pulling the trigger\n"],
     );
     report.check_failed(
         "deaths::d_reboots",
-        &["rebooting\n", "note: the guest died: the machine ended (guest-reset)\n", "reboot: Restarting system"],
+        &["): the guest died: the machine ended (guest-reset)\n", "reboot: Restarting system", "rebooting\n"],
     );
     report.check_failed(
         "deaths::e_powers_off",
-        &["powering off\n", "note: the guest died: the machine ended (guest-shutdown)\n"],
+        &["): the guest died: the machine ended (guest-shutdown)\n", "powering off\n"],
     );
     check_last_lines(&report, "deaths::b_panics_the_kernel");
     check_last_lines(&report, "deaths::e_powers_off");
@@ -254,7 +309,10 @@ fn qemu_killed_from_outside() {
 
     assert_eq!(*code, Some(101), "{stdout}");
     let block = report.block("killed::a_waits");
-    assert!(block.starts_with("note: the guest died: QEMU ended (signal: 9 (SIGKILL))\n"), "{stdout}");
+    assert!(
+        block.lines().next().is_some_and(|line| line.ends_with("): the guest died: QEMU ended (signal: 9 (SIGKILL))")),
+        "{stdout}"
+    );
     assert!(stdout.contains("1 passed; 2 failed; "), "{stdout}");
     let numbered = |prefix: &str| (0..20).map(|number| format!("{prefix} {number}\n")).collect::<String>();
     assert!(stdout.contains(&numbered("out")) && !stdout.contains("err 0\n"), "{stdout}");

@@ -217,8 +217,8 @@ fn a_kernel_without_9p() {
     let Finished { code, stdout, stderr } = run("6.12-cloud", "vhost-user-vsock", "9p", &["tells"]);
     assert_eq!(code, Some(101), "{stderr}");
     let why = "the share `9p` cannot be used: the guest's kernel has no 9pnet_virtio (CONFIG_NET_9P_VIRTIO)";
-    assert!(stderr.contains(&format!("error: {why}\n\nhint: unset LVH_SHARE to let lvh choose")), "{stderr}");
-    assert!(stdout.contains(why) && stdout.contains("test tells ... FAILED"), "{stdout}");
+    assert!(stdout.contains(&format!(": {why}\n\nhint: unset LVH_SHARE to let lvh choose")), "{stdout}");
+    assert!(stdout.contains("test tells ... FAILED"), "{stdout}");
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn a_channel_that_this_machine_lacks() {
     let Finished { code, stdout, stderr } = run("6.12", "vhost-vsock", "virtiofs", &["tells"]);
     assert_eq!(code, Some(101), "{stderr}");
     let why = "the channel `vhost-vsock` cannot be used: `/dev/vhost-vsock` cannot be opened on this machine";
-    assert!(stderr.contains(&format!("error: {why}\n\nhint: unset LVH_CHANNEL to let lvh choose")), "{stderr}");
-    assert!(stdout.contains(why) && stdout.contains("test tells ... FAILED"), "{stdout}");
+    assert!(stdout.contains(&format!(": {why}\n\nhint: unset LVH_CHANNEL to let lvh choose")), "{stdout}");
+    assert!(stdout.contains("test tells ... FAILED"), "{stdout}");
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Wanted<'_> {
         Ok(if self.shown_only { Image::named(&path) } else { Image::open(&path)? })
     }
 
-    fn at_hand(&self, name: &Path) -> lvh_core::Result<Option<PathBuf>> {
+    fn at_hand(&self, name: &Path) -> anyhow::Result<Option<PathBuf>> {
         if exists(name) {
             return Ok(Some(name.to_owned()));
         }
@@ -50,9 +50,11 @@ impl Wanted<'_> {
             (None, None) => Ok(None),
             (None, Some(name)) => match self.config.image(name)? {
                 ImageSource::Path(path) => Ok(Some(path)),
+                // What is in the store is not for `--rw`.
+                ImageSource::Oci(source) if self.pull => self.pull(&source.image).map(Some),
                 source => {
-                    let store = self.config.store()?;
-                    image::resolve_blocking(name, &source, &store, &terminal::events()).map(|image| Some(image.path))
+                    let store = crate::fetch_kernel::store(self.config)?;
+                    Ok(Some(image::resolve_blocking(name, &source, &store, &terminal::events())?.path))
                 }
             },
         }

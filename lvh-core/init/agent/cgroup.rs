@@ -28,6 +28,12 @@ impl Cgroup {
         File::options().write(true).open(self.dir.join("cgroup.procs")).ok()
     }
 
+    /// The processes in it, in no particular order.
+    pub fn processes(&self) -> Vec<i32> {
+        let pids = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
+        pids.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     pub fn kill(&self) {
         let _lock = lock(&self.lock);
         // Before Linux 5.14 there is no cgroup.kill; sysfs files are never created by opening them.
@@ -39,8 +45,7 @@ impl Cgroup {
             return;
         }
         for _ in 0..100 {
-            let Ok(pids) = fs::read_to_string(self.dir.join("cgroup.procs")) else { return };
-            let pids = pids.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>();
+            let pids = self.processes();
             if pids.is_empty() {
                 return;
             }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use crate::agent::cgroup::Cgroup;
 use crate::agent::host::Host;
 use crate::agent::pipes::{self, Pipes, feed, pump};
+use crate::agent::stacks;
 use crate::agent::window::Window;
 use crate::guest::protocol::{CORE, CORES, Command, Exit, REPORT_FD, TerminalSize, ToHost};
 use crate::guest::wire::Bytes;
@@ -77,6 +78,12 @@ impl Running {
     pub fn resize(&self, size: TerminalSize) {
         // A terminal that takes no size keeps the one it has.
         let _ = self.terminal.as_ref().map(|terminal| pipes::resize(terminal, size));
+    }
+
+    /// Where its threads are, and those of all that it started.
+    pub fn stacks(&self) -> Vec<String> {
+        let processes = self.cgroup.processes();
+        stacks::of(if processes.is_empty() { vec![self.pid] } else { processes })
     }
 
     /// Kills the command and everything it started.

@@ -1,5 +1,5 @@
 //! What the host talks to: the channel, commands and their streams, files that come back, the kernel log, what
-//! a command changed of the machine. It need not be the first process.
+//! a command changed of the machine, where its threads are. It need not be the first process.
 
 pub mod caches;
 mod cgroup;
@@ -12,4 +12,5 @@ mod machine;
 mod mirror;
 mod pipes;
 pub mod serve;
+mod stacks;
 mod window;

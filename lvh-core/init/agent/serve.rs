@@ -15,6 +15,7 @@ use crate::agent::host::Host;
 use crate::agent::kernel_log::Log;
 use crate::agent::machine::Machine;
 use crate::agent::mirror::Mirrors;
+use crate::agent::stacks;
 use crate::agent::window::Windows;
 use crate::guest::protocol::{self, Command, Exit, PROFILES, ToGuest, ToHost};
 use crate::pid1::layer::Layers;
@@ -45,6 +46,10 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io:
                 with(&commands, id, |running| running.kill());
                 explain_if_it_stays(id, &commands);
             }
+            ToGuest::Explain { id } => with(&commands, id, |running| {
+                let lines = running.stacks();
+                sender.send(&ToHost::Stacks { id, lines });
+            }),
             ToGuest::Consumed { id, bytes } => host.windows.grow(id, bytes),
             ToGuest::Change { dir, path, change } => mirrors.apply(&dir, &path, change),
             ToGuest::Refresh {} => caches.forget(),
@@ -75,9 +80,12 @@ fn with(commands: &Commands, id: u32, act: impl FnOnce(&mut Running)) {
     }
 }
 
-/// Has the kernel log where its tasks wait if a killed command is still there after a while: the host will give it, and
-/// the VM, up.
+/// Has the kernel log where its tasks wait if a killed command is still there after a while, where it does not tell otherwise:
+/// the host will give it, and the VM, up.
 fn explain_if_it_stays(id: u32, commands: &Commands) {
+    if stacks::are_known() {
+        return;
+    }
     let commands = commands.clone();
     thread::spawn(move || {
         thread::sleep(STUBBORN);

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::sys::{self, MS_NODEV, MS_NOEXEC, MS_NOSUID};
+use crate::sys::{self, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID};
 
 /// A mount that every guest has.
 struct Fixed {
@@ -59,40 +59,59 @@ pub fn early() -> io::Result<()> {
     early.try_for_each(|mount| attach(mount, Path::new("/"))).map_err(io::Error::other)
 }
 
-/// Mounts the whole table below `root`; what optional parts could not be had, a line each. Where the initramfs
-/// `packed` the root's files, those in `/tmp` are not hidden: they are in memory as it is.
-pub fn fixed(root: &Path, packed: bool) -> io::Result<Vec<String>> {
+/// Mounts the whole table; what optional parts could not be had, a line each. Files that the initramfs has in `/tmp` and the
+/// like are not hidden: they are in memory as it is.
+pub fn fixed() -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
     // Asking for another has the kernel look for a program that loads it, and there is none yet.
     let kernels = fs::read_to_string("/proc/filesystems")?;
     let is_known = |mount: &Fixed| kernels.lines().any(|line| line.rsplit('\t').next() == Some(mount.fstype));
     let holds_files = |mount: &Fixed| {
-        let files = fs::read_dir(root.join(&mount.target[1..]));
-        mount.fstype == "tmpfs" && files.is_ok_and(|mut files| files.next().is_some())
+        mount.fstype == "tmpfs" && fs::read_dir(mount.target).is_ok_and(|mut files| files.next().is_some())
     };
-    for mount in FIXED.iter().filter(|mount| !packed || !holds_files(mount)) {
+    for mount in FIXED.iter().filter(|mount| !holds_files(mount)) {
         if !mount.required && !is_known(mount) {
             warnings.push(format!("no {} at {}: the kernel does not have it", mount.fstype, mount.target));
             continue;
         }
-        match attach(mount, root) {
+        match attach(mount, Path::new("/")) {
             Err(error) if mount.required => return Err(context(error, Path::new(mount.target))),
             Err(error) => warnings.push(format!("no {} at {}: {error}", mount.fstype, mount.target)),
             Ok(()) => {}
         }
     }
-    for (directory, mode) in DIRECTORIES {
-        let directory = root.join(&directory[1..]);
-        make_dir(&directory)?;
-        fs::set_permissions(&directory, fs::Permissions::from_mode(mode))?;
-    }
+    make_directories(Path::new("/"))?;
     for (link, target) in LINKS {
-        match symlink(target, root.join(&link[1..])) {
+        match symlink(target, link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => warnings.push(format!("no {link}: {error}")),
             _ => {}
         }
     }
     Ok(warnings)
+}
+
+/// Moves all that to `root`, which gets another where the initramfs has files instead of a mount.
+pub fn move_to(root: &Path) -> io::Result<()> {
+    for mount in FIXED.iter().filter(|mount| mount.target.matches('/').count() == 1) {
+        let target = root.join(&mount.target[1..]);
+        make_dir(&target)?;
+        match sys::mount_at(Path::new(mount.target), &target, "", MS_MOVE, "") {
+            Err(error) if error.raw_os_error() == Some(sys::EINVAL) => {
+                attach(mount, root).and_then(|()| make_directories(root))
+            }
+            result => result,
+        }
+        .map_err(|error| context(error, Path::new(mount.target)))?;
+    }
+    Ok(())
+}
+
+fn make_directories(root: &Path) -> io::Result<()> {
+    DIRECTORIES.iter().try_for_each(|(directory, mode)| {
+        let directory = root.join(&directory[1..]);
+        make_dir(&directory)?;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(*mode))
+    })
 }
 
 fn attach(mount: &Fixed, root: &Path) -> io::Result<()> {

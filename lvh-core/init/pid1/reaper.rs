@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::guest::protocol::Exit;
 use crate::{lock, sys};
@@ -11,6 +11,8 @@ use crate::{lock, sys};
 /// Whom to tell when a child ends. The lock is also held while a child is started: the standard library reaps a child
 /// whose exec failed by itself, and an ended child must not be looked up before it is registered.
 static WATCHED: Mutex<Option<HashMap<i32, Sender<Exit>>>> = Mutex::new(None);
+/// Says that there is a child.
+static STARTED: Condvar = Condvar::new();
 
 /// Starts a child and gives what tells its end.
 pub fn watch(start: impl FnOnce() -> io::Result<i32>) -> io::Result<(i32, Receiver<Exit>)> {
@@ -18,6 +20,7 @@ pub fn watch(start: impl FnOnce() -> io::Result<i32>) -> io::Result<(i32, Receiv
     let pid = start()?;
     let (sender, receiver) = channel();
     watched.get_or_insert_default().insert(pid, sender);
+    STARTED.notify_one();
     Ok((pid, receiver))
 }
 
@@ -32,11 +35,18 @@ pub fn run() {
         loop {
             match sys::wait_for_any() {
                 Ok(pid) => reap(pid),
-                // No children at the moment.
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                // Orphans come from children: there will be none before somebody starts one.
+                Err(_) => wait_for_a_child(),
             }
         }
     });
+}
+
+fn wait_for_a_child() {
+    let mut watched = lock(&WATCHED);
+    while watched.as_ref().is_none_or(HashMap::is_empty) {
+        watched = STARTED.wait(watched).unwrap_or_else(PoisonError::into_inner);
+    }
 }
 
 fn reap(pid: i32) {

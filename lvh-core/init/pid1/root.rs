@@ -1,8 +1,9 @@
 //! Building the root file system that commands see.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -18,14 +19,26 @@ use crate::sys::{self, MS_BIND, MS_MOVE, MS_RDONLY};
 
 /// Where the new root is mounted before it is entered.
 pub const ROOT: &str = "/lvh/root";
-/// Where the layers of the root's overlay are.
-const LAYERS: &str = "/lvh";
-/// Where what is to be mounted stands meanwhile; in a tmpfs of the new root, and gone before commands run.
-const STAGE: &str = "/run/lvh";
+/// Where what is to be mounted stands: on the initramfs, which commands see only where it is their root.
+const STAGE: &str = "/lvh/stage";
 /// Where the initramfs stands on the stage; no share's tag.
 const INITRAMFS: &str = "initramfs";
-/// Where shares stand as they are served, among layers and on the stage.
+/// Where shares stand on the stage as they are served.
 const LOWER: &str = "lower";
+
+/// The stage, wherever the root is.
+struct Stage {
+    dir: File,
+}
+
+/// Does what needs no word of the host: a snapshot has it done. What optional parts could not be had, a line each.
+pub fn prepare() -> io::Result<Vec<String>> {
+    let mut warnings = mounts::fixed()?;
+    if let Err(error) = sys::loopback_up() {
+        warnings.push(format!("loopback is down: {error}"));
+    }
+    Ok(warnings)
+}
 
 /// Builds the rootfs and enters it; what optional parts could not be had, a line each, and the directories that the host
 /// mirrors.
@@ -39,75 +52,59 @@ pub fn build(setup: &Setup) -> io::Result<(Vec<String>, Layers)> {
     };
     note("host name not set", sys::set_hostname(&setup.hostname));
     note("random numbers not seeded", sys::seed(&setup.seed.0));
-    note("loopback is down", sys::loopback_up());
 
-    warnings.extend(enter_root(setup)?);
+    let stage = Stage::open()?;
+    enter_root(setup)?;
     // In the new root, so that symbolic links on the way lead where they lead for commands.
     for share in setup.shares.iter().filter(|share| !is_root(share, &setup.root)) {
-        mount_share(share, Path::new(STAGE), &Path::new(STAGE).join(&share.tag))?;
+        mount_share(share, &stage.path(), &stage.path().join(&share.tag))?;
     }
     let mut layers = Layers::new();
     for mount in &setup.mounts {
-        attach(mount, &setup.root, &mut layers).map_err(|error| context(error, as_path(&mount.target)))?;
+        stage.attach(mount, &setup.root, &mut layers).map_err(|error| context(error, as_path(&mount.target)))?;
     }
     if setup.network {
         let failed = |error: io::Error| io::Error::new(error.kind(), format!("failed to set up the network: {error}"));
         network::bring_up().map_err(failed)?;
     }
     if let Some(kit) = &setup.kit {
-        kit::unpack(kit, source_of(&kit.source)).map_err(|error| context(error, Path::new("programs of the host")))?;
+        kit::unpack(kit, stage.source_of(&kit.source))
+            .map_err(|error| context(error, Path::new("programs of the host")))?;
     }
-    sys::detach(Path::new(STAGE));
     Ok((warnings, layers))
 }
 
 /// Mounts the root with all that every guest has, and enters it.
-fn enter_root(setup: &Setup) -> io::Result<Vec<String>> {
+fn enter_root(setup: &Setup) -> io::Result<()> {
+    let stage = Path::new(STAGE);
     match &setup.root {
-        Root::Initramfs {} => {
-            let warnings = mounts::fixed(Path::new("/"), true)?;
-            make_stage(Path::new("/"))?;
-            return Ok(warnings);
-        }
+        Root::Initramfs {} => return Ok(()),
         Root::Disk { serial, fstype } => mount_disk(serial, fstype)?,
         Root::Share { tag } => {
             let share = setup.shares.iter().find(|share| share.tag == *tag);
             let share = share
                 .ok_or_else(|| io::Error::other(format!("the root is to be the share {tag}, which there is not")))?;
-            mount_share(share, Path::new(LAYERS), Path::new(ROOT))?;
+            mount_share(share, stage, Path::new(ROOT))?;
+            // As it is without the fixed mounts, to show parts of it where those hide them.
+            show(Path::new(ROOT), &stage.join(tag))?;
         }
-    }
-    let warnings = mounts::fixed(Path::new(ROOT), false)?;
-    let stage = make_stage(Path::new(ROOT))?;
-    // As it is without the fixed mounts, to show parts of it where those hide them; and as it is without its overlay.
-    if let Root::Share { tag } = &setup.root {
-        show_on_stage(&stage, tag, Path::new(ROOT))?;
-        show_on_stage(&stage, &format!("{LOWER}/{tag}"), &Path::new(LAYERS).join(LOWER).join(tag))?;
     }
     let sources = setup.mounts.iter().map(|mount| &mount.source).chain(setup.kit.iter().map(|kit| &kit.source));
     if sources.into_iter().any(|source| matches!(source, FileSource::Initramfs { .. })) {
-        show_on_stage(&stage, INITRAMFS, Path::new("/"))?;
+        show(Path::new("/"), &stage.join(INITRAMFS))?;
     }
-    enter(Path::new(ROOT))?;
-    Ok(warnings)
+    mounts::move_to(Path::new(ROOT))?;
+    enter(Path::new(ROOT))
 }
 
 fn is_root(share: &Share, root: &Root) -> bool {
     matches!(root, Root::Share { tag } if *tag == share.tag)
 }
 
-/// Makes the stage below `root`: a mount of its own, so that it can be detached with all that stands below it.
-fn make_stage(root: &Path) -> io::Result<PathBuf> {
-    let stage = root.join(&STAGE[1..]);
-    mounts::make_dir(&stage)?;
-    sys::mount_at(Path::new("tmpfs"), &stage, "tmpfs", 0, "mode=700")?;
-    Ok(stage)
-}
-
-fn show_on_stage(stage: &Path, name: &str, source: &Path) -> io::Result<()> {
-    let target = stage.join(name);
-    fs::create_dir_all(&target)?;
-    sys::mount_at(source, &target, "", MS_BIND, "")
+/// Shows what is at `source` at `target` too, without what is mounted below it.
+fn show(source: &Path, target: &Path) -> io::Result<()> {
+    mounts::make_dir(target)?;
+    sys::mount_at(source, target, "", MS_BIND, "")
 }
 
 /// Mounts the file system on the disk with this serial number.
@@ -129,9 +126,9 @@ fn find_disk(serial: &str) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no disk `{serial}`")))
 }
 
-/// Mounts a share, with a file system in guest memory over it, whose layers are below `layers`.
-fn mount_share(share: &Share, layers: &Path, target: &Path) -> io::Result<()> {
-    let (lower, upper) = (layers.join(LOWER).join(&share.tag), layers.join("upper").join(&share.tag));
+/// Mounts a share, with a file system in guest memory over it, whose layers are on the `stage`.
+fn mount_share(share: &Share, stage: &Path, target: &Path) -> io::Result<()> {
+    let (lower, upper) = (stage.join(LOWER).join(&share.tag), stage.join("upper").join(&share.tag));
     [target, &lower, &upper].into_iter().try_for_each(mounts::make_dir)?;
     mount_served(share, &lower)?;
     layer::overlay(&lower, &upper, target, "")
@@ -147,40 +144,56 @@ fn mount_served(share: &Share, target: &Path) -> io::Result<()> {
         .map_err(|error| context(error, Path::new(&format!("{fstype} share {tag}"))))
 }
 
-/// Where on the stage a file or directory is; those that the host mirrors are on none.
-fn source_of(source: &FileSource) -> PathBuf {
-    match source {
-        FileSource::Share { tag, path } | FileSource::Overlay { tag, path } => below(tag, path),
-        FileSource::Initramfs { path } => below(INITRAMFS, path),
-        FileSource::Memory { .. } | FileSource::Link { .. } => PathBuf::new(),
+impl Stage {
+    fn open() -> io::Result<Self> {
+        mounts::make_dir(Path::new(STAGE))?;
+        Ok(Self { dir: File::open(STAGE)? })
+    }
+
+    /// A path that leads there, from any root.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.dir.as_raw_fd()))
+    }
+
+    /// Where on the stage a file or directory is; those that the host mirrors are on none.
+    fn source_of(&self, source: &FileSource) -> PathBuf {
+        match source {
+            FileSource::Share { tag, path } | FileSource::Overlay { tag, path } => self.below(tag, path),
+            FileSource::Initramfs { path } => self.below(INITRAMFS, path),
+            FileSource::Memory { .. } => PathBuf::new(),
+        }
+    }
+
+    /// Puts one mount of the host's list in place.
+    fn attach(&self, mount: &FileMount, root: &Root, layers: &mut Layers) -> io::Result<()> {
+        let target = as_path(&mount.target);
+        let source = match &mount.source {
+            source @ (FileSource::Share { .. } | FileSource::Initramfs { .. }) => self.source_of(source),
+            FileSource::Memory { owner } => {
+                let holds_files =
+                    *root == Root::Initramfs {} && fs::read_dir(target).is_ok_and(|mut dir| dir.next().is_some());
+                return layers.add_memory(target, *owner, holds_files);
+            }
+            FileSource::Overlay { tag, path } => {
+                let layer = self.path().join("mirrors").join(layers.len().to_string());
+                return layers.add_overlay(target, &self.below(&format!("{LOWER}/{tag}"), path), &layer);
+            }
+        };
+        let is_at_home = matches!(&mount.source, FileSource::Share { path, .. } if *path == mount.target);
+        if is_at_home && source.is_symlink() { link(&source, target) } else { bind(&source, target) }
+    }
+
+    /// A `path` of what is on the stage.
+    fn below(&self, name: &str, path: &Bytes) -> PathBuf {
+        let path = as_path(path);
+        self.path().join(name).join(path.strip_prefix("/").unwrap_or(path))
     }
 }
 
-/// Puts one mount of the host's list in place.
-fn attach(mount: &FileMount, root: &Root, layers: &mut Layers) -> io::Result<()> {
-    let target = as_path(&mount.target);
-    let source = match &mount.source {
-        source @ (FileSource::Share { .. } | FileSource::Initramfs { .. }) => source_of(source),
-        FileSource::Memory { owner } => {
-            let holds_files =
-                *root == Root::Initramfs {} && fs::read_dir(target).is_ok_and(|mut dir| dir.next().is_some());
-            return layers.add_memory(target, *owner, holds_files);
-        }
-        FileSource::Overlay { tag, path } => {
-            let stage = Path::new(STAGE).join("mirrors").join(layers.len().to_string());
-            return layers.add_overlay(target, &below(&format!("{LOWER}/{tag}"), path), &stage);
-        }
-        FileSource::Link { path } => return link_to(as_path(path), target),
-    };
-    let is_at_home = matches!(&mount.source, FileSource::Share { path, .. } if *path == mount.target);
-    // A mount in the place of a link would show what is below, but not the mounts there.
-    if is_at_home && source.is_symlink() { link_to(&fs::read_link(source)?, target) } else { bind(&source, target) }
-}
-
-/// Makes a symbolic link at `target`, unless something is there.
-fn link_to(path: &Path, target: &Path) -> io::Result<()> {
+/// Copies a symbolic link: a mount in its place would show what is below, but not the mounts there.
+fn link(source: &Path, target: &Path) -> io::Result<()> {
     target.parent().map_or(Ok(()), mounts::make_dir)?;
-    match symlink(path, target) {
+    match symlink(fs::read_link(source)?, target) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
@@ -201,13 +214,7 @@ fn make_file(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     path.parent().map_or(Ok(()), mounts::make_dir)?;
-    fs::File::create(path).map(drop)
-}
-
-/// A `path` of what is on the stage.
-fn below(name: &str, path: &Bytes) -> PathBuf {
-    let path = as_path(path);
-    Path::new(STAGE).join(name).join(path.strip_prefix("/").unwrap_or(path))
+    File::create(path).map(drop)
 }
 
 pub fn as_path(bytes: &Bytes) -> &Path {

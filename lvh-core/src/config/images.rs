@@ -2,28 +2,32 @@
 
 use super::Config;
 use super::file::document::bare_or_quoted;
-use super::file::image_table::{source_of, unsupported_image};
+use super::file::image_table::source_of;
+use super::file::kernel_table::faulty_image;
 use crate::image::images_json::{ImageEntry, ImagesFile};
 use crate::image::{BuiltImage, ImageSource};
+use crate::kernel::OciSource;
 use crate::nearest::nearest;
 use crate::{Error, ErrorKind, Result};
 
 impl Config {
     /// Where the image called `name` comes from.
     ///
-    /// The first that knows the name wins: an `[images]` table, a path (it holds a slash), and a file in `images/` of the data
+    /// The first that knows the name wins: an `[images]` table, `oci:IMAGE`, a path (it holds a slash), and a file in `images/` of the data
     /// directory.
     ///
     /// # Errors
     ///
-    /// Where nothing knows the name (the message lists what is known), its way is not supported yet, or its path does
-    /// not exist.
+    /// Where nothing knows the name (the message lists what is known), or its path does not exist.
     pub fn image(&self, name: &str) -> Result<ImageSource> {
         if self.images.contains_key(name) {
             return source_of(name, &self.images).and_then(|source| existing(name, self.at_home(source)));
         }
-        if name.starts_with("oci:") {
-            return Err(unsupported_image(name, "oci"));
+        if let Some(image) = name.strip_prefix("oci:") {
+            return match faulty_image(image) {
+                false => Ok(ImageSource::Oci(OciSource::new(image).based_at(&self.base_dir))),
+                true => Err(Error::new(ErrorKind::Usage, format!("image `{name}`: expected `oci:` and an image"))),
+            };
         }
         if name.contains('/') {
             return existing(name, ImageSource::Path(self.base_dir.join(name)));
@@ -55,8 +59,8 @@ impl Config {
             None => Ok(None),
             Some(file) => {
                 // A parent that is there stays as it is, whatever suite it was built of.
-                let missing = |entry: &&ImageEntry| !dir.join("images").join(&entry.name).is_file();
-                let built = BuiltImage::with_parents(name, file.images().iter().filter(missing));
+                let stays = |entry: &ImageEntry| dir.join("images").join(&entry.name).is_file();
+                let built = BuiltImage::of_family(name, file.images().iter(), &stays);
                 let (suite, mirror) = ("sid".to_owned(), self.debian_mirror.clone());
                 Ok(Some(ImageSource::Built(Box::new(BuiltImage { suite, data_dir: Some(dir), mirror, ..built }))))
             }
@@ -81,8 +85,13 @@ impl Config {
     fn unknown_image(&self, name: &str) -> Error {
         let names = self.image_names();
         let known = if names.is_empty() { "it has none".to_owned() } else { format!("known: {}", names.join(", ")) };
-        let message = format!("image `{name}` is not in `{}` ({known})", self.file_name());
-        let table = format!("write a table [images.{}] with path = \"…\"", bare_or_quoted(name));
+        let message = match &self.file {
+            Some(file) => format!("image `{name}` is not in `{}` ({known})", file.display()),
+            None if names.is_empty() => format!("there is no image `{name}`, and no `lvh.toml`"),
+            None => format!("there is no image `{name}` ({known}), and no `lvh.toml`"),
+        };
+        let table =
+            format!("write a table [images.{}] with path = \"…\"{}", bare_or_quoted(name), self.where_to_write());
         let meant = nearest(name, names.iter().map(String::as_str));
         let hint = meant.map_or_else(|| table.clone(), |meant| format!("did you mean `{meant}`? If not, {table}"));
         Error::new(ErrorKind::Usage, message).with_hint(hint)

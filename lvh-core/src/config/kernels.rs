@@ -134,22 +134,37 @@ impl Config {
     fn unknown(&self, name: &str) -> UnknownKernel {
         let names = self.kernel_names();
         let known = names.join(", ");
-        let file = self.kernels_json().ok().flatten();
-        let and = file.map(|file| format!(" or `{}`", file.path().display())).unwrap_or_default();
+        let json = self.kernels_json().ok().flatten().map(|file| file.path().display().to_string());
+        let files: Vec<String> = self
+            .file
+            .iter()
+            .map(|file| file.display().to_string())
+            .chain(json)
+            .map(|file| format!("`{file}`"))
+            .collect();
+        let found_nowhere = match &files[..] {
+            [] => format!("there is no kernel `{name}`"),
+            files => format!("kernel `{name}` is not in {}", files.join(" or ")),
+        };
+        let no_file = if self.file.is_none() { ", and there is no `lvh.toml`" } else { "" };
         let package = format!("linux-image-{}", Arch::HOST.debian());
         let table = format!("[kernels.{}] with deb = \"{package}\" and suite = \"…\"", bare_or_quoted(name));
         UnknownKernel {
-            message: format!("kernel `{name}` is not in `{}`{and} (known: {known})", self.file_name()),
+            message: format!("{found_nowhere} (known: {known}){no_file}"),
             hint: match nearest(name, names.iter().map(String::as_str).chain(BRANCHES)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("write a table {table}, or with path = \"…\""),
+                None => format!("write a table {table}, or with path = \"…\"{}", self.where_to_write()),
             },
         }
     }
 
-    /// `lvh.toml`, or the path where it stands.
-    pub(super) fn file_name(&self) -> String {
-        self.file.as_ref().map_or_else(|| Self::FILE_NAME.to_owned(), |file| file.display().to_string())
+    /// What a hint says of the file to write to, where there is none yet.
+    pub(super) fn where_to_write(&self) -> &'static str {
+        if self.file.is_some() {
+            ""
+        } else {
+            ", in a file `lvh.toml` beside the package's or the workspace's `Cargo.toml`"
+        }
     }
 }
 

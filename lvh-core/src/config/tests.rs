@@ -248,7 +248,7 @@ fn a_kernel_table_has_one_source_and_its_keys() {
     );
     check(
         "[images.a]\nimage-size = '8G'",
-        "lvh.toml:1: [images.a] has no source (expected `path`, `packages` or `parent`)",
+        "lvh.toml:1: [images.a] has no source (expected `path`, `oci`, `packages` or `parent`)",
     );
     check(
         "[images.a]\npath = 'x'\npackages = []",
@@ -472,7 +472,11 @@ fn a_bad_variable_is_named_with_what_it_may_be() {
     check("LVH_OFFLINE", "yes", &format!("{} (expected `1` or `0`)", is("LVH_OFFLINE", "yes")));
     let kernels = "kernels with commas between them, such as `5.10,6.1`";
     check("LVH_KERNELS", "6.1,", &format!("{} (expected {kernels})", is("LVH_KERNELS", "6.1,")));
-    check("LVH_KERNELS", "6.x7", "LVH_KERNELS: kernel `6.x7` is not in `lvh.toml` (known: 5.10, 6.1, 6.12)");
+    check(
+        "LVH_KERNELS",
+        "6.x7",
+        "LVH_KERNELS: there is no kernel `6.x7` (known: 5.10, 6.1, 6.12), and there is no `lvh.toml`",
+    );
 }
 
 #[test]
@@ -532,12 +536,13 @@ fn images_have_names() {
     };
     check(&config, "kind", "image `kind`: `DIR/absent.img` does not exist");
     check(&config, "./x", "image `./x`: `DIR/./x` does not exist");
-    check(
-        &config,
-        "far",
-        "image `far` comes by `oci`: not supported yet in this version\n\n\
-         hint: `lvh images pull` brings it to the data directory, where its file has a name",
-    );
+    let oci = |name: &str| match config.image(name) {
+        Ok(ImageSource::Oci(source)) => source.image,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!([oci("far"), oci("oci:h/i@x")], ["h/i:t", "h/i@x"]);
+    assert_eq!(oci("oci:oci:layout:t"), format!("oci:{}:t", dir.path().join("layout").display()));
+    check(&config, "oci:", "image `oci:`: expected `oci:` and an image");
     check(
         &config,
         "bsae",
@@ -547,8 +552,9 @@ fn images_have_names() {
     check(
         &Config::default(),
         "other.one",
-        "image `other.one` is not in `lvh.toml` (it has none)\n\n\
-         hint: write a table [images.\"other.one\"] with path = \"…\"",
+        "there is no image `other.one`, and no `lvh.toml`\n\n\
+         hint: write a table [images.\"other.one\"] with path = \"…\", in a file `lvh.toml` beside the package's or the \
+         workspace's `Cargo.toml`",
     );
 }
 
@@ -560,10 +566,13 @@ fn images_are_built_of_tables() {
     };
     let text = "[images.base]\nsuite = 'bookworm'\npackages = ['curl']\nvariant = 'minbase'\nimage-size = '2G'\n\
                 actions = [{ run-command = 'true' }, { upload = { file = 'f', dest = '/f' } }]\n\
-                [images.child]\nparent = 'base'\n[images.other]\npackages = []\n";
+                [images.child]\nparent = 'base'\n[images.other]\npackages = []\n[images.sister]\nparent = 'base'\n\
+                [images.niece]\nparent = 'sister'\n";
     let ImageSource::Built(child) = image(text, "child").unwrap() else { panic!("it is built") };
     let names: Vec<_> = child.entries.iter().map(|entry| (entry.name.as_str(), entry.parent.as_str())).collect();
     assert_eq!(names, [("child.qcow2", "base.qcow2"), ("base.qcow2", "")]);
+    // A parent is to know of all its children.
+    assert_eq!(child.children.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["sister.qcow2"]);
     assert_eq!((child.name.as_str(), child.suite.as_str()), ("child.qcow2", "bookworm"));
     let base = &child.entries[1];
     assert_eq!((base.packages.as_slice(), base.variant.as_str()), (&["curl".to_owned()][..], "minbase"));

@@ -11,10 +11,12 @@
 //!     │  Kernel, Ready  or  Failed    │
 //!     │ ────────────────────────────► │
 //!     │  Run · Stdin · Consumed · Kill│      any number of commands, several at a time
-//!     │  Change · Refresh · Ping      │
+//!     │  Explain · Change · Refresh   │
+//!     │  Ping                         │
 //!     │ ◄──────────────────────────── │
 //!     │  Started · Output · Taken     │
-//!     │  Changed · Exited · Pong      │
+//!     │  Stacks · Changed · Exited    │
+//!     │  Pong                         │
 //!     │  Kernel (at any time)         │
 //!     │ ────────────────────────────► │
 //!     │  Shutdown                     │
@@ -173,7 +175,7 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Where the file or directory of a mount is. `Memory` and `Overlay` are the guest's ends of directories that the host mirrors.
+    /// Where the file or directory of a mount is. The last two are the guest's ends of directories that the host mirrors.
     pub enum FileSource {
         /// In a share. A symbolic link that is to appear at its own path becomes one again.
         0 => Share { /** Its tag. */ tag: String, /** Path below the share's root, with or without a slash in front. */ path: Bytes },
@@ -183,8 +185,6 @@ wire_enum! {
         2 => Memory { /** Of its top directory. */ owner: Owner },
         /// Guest memory, through which a directory of a share is seen.
         3 => Overlay { /** The share's tag. */ tag: String, /** Path below the share's root. */ path: Bytes },
-        /// Nothing is mounted: a symbolic link is made, where nothing is yet.
-        4 => Link { /** Where it leads. */ path: Bytes },
     }
 }
 
@@ -274,6 +274,8 @@ wire_enum! {
         11 => Refresh {},
         /// Say `Pong`: the host wonders whether the guest is alive.
         12 => Ping { /** Names it in the answer. */ id: u32 },
+        /// Tell where the threads of a command are.
+        13 => Explain { /** The command. */ id: u32 },
     }
 }
 
@@ -309,6 +311,9 @@ wire_enum! {
         12 => Clock {},
         /// It is alive.
         13 => Pong { /** The question. */ id: u32 },
+        /// Where the threads of a command are: the kernel's stack of each, those alike once. In one message, at most once for
+        /// a command.
+        14 => Stacks { /** The command. */ id: u32, /** For people. */ lines: Vec<String> },
     }
 }
 

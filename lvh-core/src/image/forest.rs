@@ -46,12 +46,16 @@ impl<'e> Forest<'e> {
         self.parents[index]
     }
 
-    /// Those that are to be had where `names` are asked for: they, what is made from them, and what they are made from. Without
-    /// names all. Parents come before their children, else the order is the configuration's.
-    pub(crate) fn selection(&self, names: &[String]) -> Result<Vec<Selected>> {
+    /// Those that are to be had where `names` are asked for: they, what they are made from, and with `descendants` what is made
+    /// from them. Without names all. Parents come before their children, else the order is the configuration's.
+    pub(crate) fn selection(&self, names: &[String], descendants: bool) -> Result<Vec<Selected>> {
         let asked: Result<Vec<usize>> = names.iter().map(|name| self.index_of(name)).collect();
         let asked = asked?;
-        let is_asked = |index: &usize| names.is_empty() || self.line(*index).iter().any(|image| asked.contains(image));
+        let is_asked = |index: &usize| match descendants {
+            _ if names.is_empty() => true,
+            true => self.line(*index).iter().any(|image| asked.contains(image)),
+            false => asked.contains(index),
+        };
         let asked: Vec<usize> = (0..self.images.len()).filter(is_asked).collect();
         let mut selection: Vec<Selected> = Vec::new();
         for &index in &asked {
@@ -150,6 +154,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, asked: &str, expected: &str) {
         let images = images(text);
+        let (asked, descendants) = asked.strip_suffix(" alone").map_or((asked, true), |asked| (asked, false));
         let names: Vec<String> = asked.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let selection = || {
             let forest = Forest::new(&images, &|name| name == "file")?;
@@ -157,7 +162,7 @@ mod tests {
                 let name = &images[selected.index].name;
                 if selected.asked { name.clone() } else { format!("({name})") }
             };
-            Ok::<_, Error>(forest.selection(&names)?.into_iter().map(name).collect::<Vec<_>>().join(" "))
+            Ok::<_, Error>(forest.selection(&names, descendants)?.into_iter().map(name).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(selection().unwrap_or_else(|error| error.report()), expected, "{text} | {asked}");
     }
@@ -180,6 +185,8 @@ mod tests {
         check(tree, "e", "e");
         check(tree, "b a", "a b c d");
         check(tree, "d c d", "(a) c (b) d");
+        check(tree, "b alone", "(a) b");
+        check(tree, "d a alone", "a (b) d");
         check(tree, "x", "no configuration for image 'x' (known: a, b, c, d, e)");
         check("", "x", "no configuration for image 'x' (known: none)");
     }

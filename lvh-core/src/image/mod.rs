@@ -17,5 +17,5 @@ mod source;
 
 pub use collect::{CollectedImage, collect};
 pub use disk::DiskFormat;
-pub use resolve::{resolve, resolve_blocking};
+pub use resolve::{resolve, resolve_blocking, update_blocking};
 pub use source::{BuiltImage, Image, ImageSource};

@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -5,9 +6,12 @@ use super::build::{Request, build};
 use super::collect;
 use super::disk::{self, DiskFormat};
 use super::source::{BuiltImage, Image, ImageSource};
-use crate::kernel::digest;
+use crate::kernel::oci::{self, What};
+use crate::kernel::pinning::Pinning;
+use crate::kernel::wanted::Wanted;
+use crate::kernel::{OciSource, digest};
 use crate::machine::on_a_thread;
-use crate::store::{Key, Lock, Store};
+use crate::store::{Entry, Key, Lock, Named, Store};
 use crate::{Error, ErrorKind, Event, Events, Result};
 
 /// Turns `source` into a file on disk. `name` is what the user calls the image.
@@ -24,11 +28,71 @@ pub async fn resolve(name: &str, source: &ImageSource, store: &Store, events: &E
 /// # Errors
 /// As [`resolve`].
 pub fn resolve_blocking(name: &str, source: &ImageSource, store: &Store, events: &Events) -> Result<Image> {
+    run(name, source, store, events, false)
+}
+
+/// As [`resolve_blocking`], but asks a registry again what a tag stands for, unless names are locked.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn update_blocking(name: &str, source: &ImageSource, store: &Store, events: &Events) -> Result<Image> {
+    run(name, source, store, events, true)
+}
+
+fn run(name: &str, source: &ImageSource, store: &Store, events: &Events, newest: bool) -> Result<Image> {
     match source {
         ImageSource::Path(path) => local(name, path, store, events),
         ImageSource::Built(built) => {
             let (path, in_use) = made(built, store, events)?;
             Ok(Image { in_use, ..local(name, &path, store, events)? })
+        }
+        ImageSource::Oci(source) => {
+            let entry = fetched(name, source, store, events, newest)?;
+            let image = local(name, &only_file(name, source, entry.path())?, store, events)?;
+            Ok(Image { in_use: vec![entry.lock()], ..image })
+        }
+    }
+}
+
+/// The disks in an image of a registry.
+fn fetched(name: &str, source: &OciSource, store: &Store, events: &Events, newest: bool) -> Result<Entry> {
+    let subject = format!("image `{name}`");
+    let pinning = Pinning::of_image(Named::Image, name, source, store);
+    let pin = pinning.as_ref().map_or(Ok(None), |pinning| pinning.pin(newest))?;
+    let newest = newest && pin.is_none() && !store.is_locked();
+    let records = pin.is_none() && pinning.as_ref().is_some_and(Pinning::records);
+    let wanted = Wanted { name, subject: &subject, store, events, newest, pin: pin.as_deref(), records };
+    let fetched = oci::resolve(&wanted, source, What::Disks);
+    store.take_notes().into_iter().for_each(|note| events.note(note));
+    let fetched = fetched?;
+    if let Some(pinning) = pinning.filter(|_| records) {
+        pinning.record(&[oci::pin(&fetched.digest)], events);
+    }
+    Ok(fetched.entry)
+}
+
+/// The disk that was fetched.
+fn only_file(name: &str, source: &OciSource, dir: &Path) -> Result<PathBuf> {
+    let entries = fs::read_dir(dir).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    let mut files: Vec<PathBuf> = entries
+        .map_err(|error| Error::path("read", dir, error))?
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.is_file() && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        })
+        .collect();
+    match (files.pop(), files.is_empty()) {
+        (Some(file), true) => Ok(file),
+        (last, _) => {
+            let mut names: Vec<_> = files.iter().chain(&last).filter_map(|path| path.file_name()?.to_str()).collect();
+            names.sort_unstable();
+            let image = &source.image;
+            let message =
+                format!("image `{name}`: `{image}` has not one disk, but {}: {}", names.len(), names.join(", "));
+            Err(Error::new(ErrorKind::Usage, message).with_hint(format!(
+                "`lvh images pull {image}` brings them to a data directory; `path` names one of them"
+            )))
         }
     }
 }
@@ -44,9 +108,10 @@ fn made(built: &BuiltImage, store: &Store, events: &Events) -> Result<(PathBuf, 
     let in_use = ours.map(|entry| collect::in_use(&data_dir, &entry.name)).collect::<Result<_>>()?;
     let mut request = Request::new(&data_dir);
     request.names = vec![built.name.clone()];
+    request.descendants = false;
     request.suite.clone_from(&built.suite);
     request.mirror.clone_from(&built.mirror);
-    for outcome in build(&built.entries, &request, events)? {
+    for outcome in build(&[&built.entries[..], &built.children].concat(), &request, events)? {
         outcome.result?;
     }
     Ok((data_dir.join("images").join(&built.name), in_use))

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::disk::DiskFormat;
 use super::images_json::ImageEntry;
+use crate::kernel::OciSource;
 use crate::store::{Key, Lock};
 
 /// Where an image comes from: the checked form of an `[images.NAME]` table.
@@ -13,6 +14,8 @@ pub enum ImageSource {
     Path(PathBuf),
     /// One that is built of packages and actions, when it is first needed and whenever its configuration has changed.
     Built(Box<BuiltImage>),
+    /// The disk in `/data/images` of an OCI image.
+    Oci(OciSource),
 }
 
 /// What an image is built of.
@@ -23,6 +26,8 @@ pub struct BuiltImage {
     pub name: String,
     /// It, then its parent, and so on.
     pub entries: Vec<ImageEntry>,
+    /// Others that are made from one of these.
+    pub children: Vec<ImageEntry>,
     /// Debian's or Ubuntu's suite. Default: `trixie`.
     pub suite: String,
     /// The directory that `images/` is in. Default: one of the store's, for the configuration file.
@@ -34,17 +39,25 @@ pub struct BuiltImage {
 }
 
 impl BuiltImage {
-    /// The image called `name` of `all`, with those that it is made from, as far as they are among them.
-    pub(crate) fn with_parents<'e>(name: &str, all: impl Iterator<Item = &'e ImageEntry> + Clone) -> Self {
+    /// The image called `name` of `all`, with those that it is made from up to one that `stays` as it is, and their children:
+    /// a parent is built with what its children will need.
+    pub(crate) fn of_family<'e>(
+        name: &str,
+        all: impl Iterator<Item = &'e ImageEntry> + Clone,
+        stays: &dyn Fn(&ImageEntry) -> bool,
+    ) -> Self {
         let mut entries: Vec<ImageEntry> = Vec::new();
         let mut next = all.clone().find(|entry| entry.name == name);
         // A circle is told by who builds them.
         while let Some(entry) = next.filter(|entry| !entries.contains(entry)) {
             entries.push(entry.clone());
-            next = all.clone().find(|parent| parent.name == entry.parent);
+            next = all.clone().find(|parent| parent.name == entry.parent && !stays(parent));
         }
+        let is_child =
+            |entry: &&ImageEntry| !entries.contains(entry) && entries.iter().any(|parent| parent.name == entry.parent);
+        let children = all.filter(is_child).cloned().collect();
         let (name, suite) = (name.to_owned(), "trixie".to_owned());
-        Self { name, entries, suite, data_dir: None, base_dir: PathBuf::new(), mirror: None }
+        Self { name, entries, children, suite, data_dir: None, base_dir: PathBuf::new(), mirror: None }
     }
 }
 

@@ -7,7 +7,7 @@ use super::git::{Checkouts, LocalWork};
 use super::local::{self, LocalKernel};
 use super::pinning::refuse;
 use super::wanted::Wanted;
-use crate::store::{Key, Store};
+use crate::store::{Key, Named, Store};
 use crate::{Error, ErrorKind, Result};
 
 /// What precedes a commit in `lvh.lock`.
@@ -110,7 +110,7 @@ fn make(
         // Its people say when their tree moves on.
         false if there && source.tree.is_some() && !newest => {}
         false if store.is_locked() && source.tree.is_some() => {
-            return Err(refuse(name, "its source was never fetched"));
+            return Err(refuse(Named::Kernel, name, "its source was never fetched"));
         }
         false => drop(checkouts.fetch(tree, &source.url, LocalWork::Keep, events)?),
         true if !there => return Err(offline(source)),

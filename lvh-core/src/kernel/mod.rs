@@ -19,15 +19,15 @@ mod image;
 pub mod inventory;
 mod local;
 mod modules;
-mod oci;
+pub(crate) mod oci;
 pub mod options;
-mod pinning;
+pub(crate) mod pinning;
 #[cfg(test)]
 mod properties;
 mod resolve;
 mod source;
 mod stamp;
-mod wanted;
+pub(crate) mod wanted;
 
 pub use config::{KernelConfig, Value};
 pub(crate) use image::elf::Elf;

@@ -175,7 +175,7 @@ impl Resolver<'_> {
     }
 
     fn oci(&self, source: &OciSource) -> Result<Kernel> {
-        let fetched = oci::resolve(&self.0, source)?;
+        let fetched = oci::resolve(&self.0, source, oci::What::Kernel)?;
         self.record(&[oci::pin(&fetched.digest)]);
         let kernel = self.local(local::at(fetched.entry.path())?)?;
         let in_use = kernel.in_use.into_iter().chain([fetched.entry]).collect();

@@ -1,18 +1,18 @@
 use crate::{Events, Store};
 
-/// A kernel that somebody asks for.
+/// A kernel, or an image, that somebody asks for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// What the user calls it.
-    pub(super) name: &'a str,
+    pub(crate) name: &'a str,
     /// What events and errors call it.
-    pub(super) subject: &'a str,
-    pub(super) store: &'a Store,
-    pub(super) events: &'a Events,
+    pub(crate) subject: &'a str,
+    pub(crate) store: &'a Store,
+    pub(crate) events: &'a Events,
     /// What is remembered does not count.
-    pub(super) newest: bool,
+    pub(crate) newest: bool,
     /// What `lvh.lock` says that it is.
-    pub(super) pin: Option<&'a [String]>,
+    pub(crate) pin: Option<&'a [String]>,
     /// What it is resolved to goes to `lvh.lock`.
-    pub(super) records: bool,
+    pub(crate) records: bool,
 }

@@ -32,6 +32,11 @@ impl Entry {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// What keeps it, for one who has no use for the rest.
+    pub(crate) fn lock(&self) -> Arc<Lock> {
+        Arc::clone(&self._in_use)
+    }
 }
 
 /// An entry that is being made; without [`Unfinished::publish`] nothing of it is kept.

@@ -24,5 +24,5 @@ pub(crate) use gc::size;
 pub use gc::{Collected, Limits, StoredEntry};
 pub use key::Key;
 pub use lock::Lock;
-pub use pins::{Pin, Pins};
+pub use pins::{Named, Pin, Pins};
 pub use staging::Staging;

@@ -13,15 +13,38 @@ use crate::{Error, ErrorKind, Result};
 const VERSION: i64 = 1;
 /// What the file begins with.
 const HEAD: &str = "\
-# What the kernels of lvh.toml were resolved to, so that they are the same everywhere. Keep it with lvh.toml.
+# What the kernels and images of lvh.toml were resolved to, so that they are the same everywhere. Keep it with lvh.toml.
 # lvh writes it; `lvh update` renews it.
 ";
+
+/// What a name is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Named {
+    /// A kernel.
+    #[default]
+    Kernel,
+    /// An image.
+    Image,
+}
+
+impl Named {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Image => "image",
+        }
+    }
+}
 
 /// What one name stood for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// The kernel's name.
+    /// What it is the name of.
+    #[serde(skip)]
+    pub what: Named,
+    /// The name.
     pub name: String,
     /// The architecture, where the answer is another on each.
     pub arch: Option<String>,
@@ -32,8 +55,8 @@ pub struct Pin {
 }
 
 impl Pin {
-    fn is_for(&self, name: &str, arch: Option<&str>) -> bool {
-        self.name == name && self.arch.as_deref() == arch
+    fn is_for(&self, what: Named, name: &str, arch: Option<&str>) -> bool {
+        self.what == what && self.name == name && self.arch.as_deref() == arch
     }
 }
 
@@ -48,6 +71,8 @@ struct Content {
     _version: i64,
     #[serde(default)]
     kernel: Vec<Pin>,
+    #[serde(default)]
+    image: Vec<Pin>,
 }
 
 impl Pins {
@@ -76,12 +101,12 @@ impl Pins {
         }
     }
 
-    /// What the kernel `name` stood for.
+    /// What `name` stood for.
     ///
     /// # Errors
     /// As [`Pins::all`].
-    pub fn find(&self, name: &str, arch: Option<&str>) -> Result<Option<Pin>> {
-        Ok(self.all()?.into_iter().find(|pin| pin.is_for(name, arch)))
+    pub fn find(&self, what: Named, name: &str, arch: Option<&str>) -> Result<Option<Pin>> {
+        Ok(self.all()?.into_iter().find(|pin| pin.is_for(what, name, arch)))
     }
 
     /// Writes `pin` down, in place of what its name stood for.
@@ -90,17 +115,17 @@ impl Pins {
     /// As [`Pins::all`], and when it cannot be written.
     pub fn set(&self, pin: &Pin) -> Result<()> {
         self.change(|pins| {
-            pins.retain(|known| !known.is_for(&pin.name, pin.arch.as_deref()));
+            pins.retain(|known| !known.is_for(pin.what, &pin.name, pin.arch.as_deref()));
             pins.push(pin.clone());
         })
     }
 
-    /// Forgets the names that `keep` does not know.
+    /// Forgets what `keep` does not know.
     ///
     /// # Errors
     /// As [`Pins::set`].
-    pub fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
-        self.change(|pins| pins.retain(|pin| keep(&pin.name)))
+    pub fn retain(&self, keep: impl Fn(&Pin) -> bool) -> Result<()> {
+        self.change(|pins| pins.retain(|pin| keep(pin)))
     }
 
     /// One process at a time reads, changes and writes it; a reader sees the old file or the new one.
@@ -138,7 +163,8 @@ impl Pins {
             }
         }
         let content: Content = toml::from_str(text).map_err(|error| self.damaged(text, &error))?;
-        Ok(content.kernel)
+        let images = content.image.into_iter().map(|pin| Pin { what: Named::Image, ..pin });
+        Ok(content.kernel.into_iter().chain(images).collect())
     }
 
     fn damaged(&self, text: &str, error: &toml::de::Error) -> Error {
@@ -163,7 +189,7 @@ const MEND: &str = "take it from version control, or remove it: `lvh update` wri
 fn text_of(pins: &[Pin]) -> String {
     let mut text = format!("{HEAD}version = {VERSION}\n");
     for pin in pins {
-        text.push_str("\n[[kernel]]\n");
+        text.push_str(&format!("\n[[{}]]\n", pin.what.as_str()));
         let arch = pin.arch.as_ref().map(|arch| ("arch", arch));
         for (key, value) in [Some(("name", &pin.name)), arch, Some(("source", &pin.source))].into_iter().flatten() {
             text.push_str(&format!("{key} = {}\n", quoted(value)));
@@ -190,7 +216,8 @@ mod tests {
 
     fn pin(name: &str, arch: Option<&str>, resolved: &[&str]) -> Pin {
         let resolved = resolved.iter().map(ToString::to_string).collect();
-        Pin { name: name.to_owned(), arch: arch.map(str::to_owned), source: "git \"u\"\\#b\u{1}".to_owned(), resolved }
+        let (name, arch, source) = (name.to_owned(), arch.map(str::to_owned), "git \"u\"\\#b\u{1}".to_owned());
+        Pin { what: Named::Kernel, name, arch, source, resolved }
     }
 
     #[test]
@@ -207,13 +234,18 @@ mod tests {
              resolved = [\n    \"x\",\n    \"y\",\n]\n\n[[kernel]]\nname = \"a\"\narch = \"arm64\"\n"
         );
         assert!(text.starts_with(&expected), "{text}");
-        assert_eq!(pins.find("a", Some("amd64")).unwrap(), Some(pin("a", Some("amd64"), &["x", "y"])));
-        assert_eq!(pins.find("a", None).unwrap(), None);
+        let find = |what, arch| pins.find(what, "a", arch).unwrap();
+        assert_eq!(find(Named::Kernel, Some("amd64")), Some(pin("a", Some("amd64"), &["x", "y"])));
+        assert_eq!((find(Named::Kernel, None), find(Named::Image, Some("amd64"))), (None, None));
+        let image = Pin { what: Named::Image, ..pin("a", None, &["z"]) };
+        pins.set(&image).unwrap();
+        assert_eq!(find(Named::Image, None), Some(image));
+        assert!(fs::read_to_string(pins.path()).unwrap().contains("\n[[image]]\nname = \"a\"\n"));
         let written = || fs::metadata(pins.path()).unwrap().modified().unwrap();
         let before = written();
         pins.set(&pin("b", None, &["1"])).unwrap();
         assert_eq!(written(), before, "nothing new, nothing written");
-        pins.retain(|name| name == "b").unwrap();
+        pins.retain(|pin| pin.name == "b").unwrap();
         assert_eq!(pins.all().unwrap(), [pin("b", None, &["1"])]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no other file stands beside it");
     }

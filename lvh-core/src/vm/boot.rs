@@ -20,6 +20,7 @@ use super::pulse;
 use super::qemu::command_line::Hypervisor;
 use super::qemu::migration;
 use super::qemu::qmp::Stop;
+use super::qemu::version::version;
 use super::root::files::file_mounts;
 use super::running::{CONSOLE_LINES, Vm};
 use super::transport::channel::Link;
@@ -32,6 +33,10 @@ use crate::guest::mirror::{Budget, Mirror};
 use crate::guest::protocol::Setup;
 use crate::guest::wire::Bytes;
 use crate::kernel::KernelRelease;
+
+/// How long a guest that waits for its snapshot goes on: what the kernel puts off, such as freeing what its modules needed
+/// to start, would be done after each resume.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// How long a guest that resumes may take until it is ready, which is a third of a second: then another is booted.
 const RESUME_DEADLINE: Duration = Duration::from_secs(60);
@@ -67,7 +72,12 @@ impl Attempt<'_> {
         let mut launched = launch(self, Start::Snapshot(files))?;
         let hello = Cell::new(false);
         let Launched { machine, link, .. } = &mut launched;
-        let handshake = match machine.watch(self.spec.boot_timeout, &hello, begin(link, &hello)).await {
+        let work = async {
+            let handshake = begin(link, &hello).await?;
+            tokio::time::sleep(SETTLING).await;
+            Ok(handshake)
+        };
+        let handshake = match machine.watch(self.spec.boot_timeout, &hello, work).await {
             Ok(handshake) => handshake,
             Err(cause) => return Err(self.give_up(machine, cause).await),
         };
@@ -196,7 +206,9 @@ impl Attempt<'_> {
             let words = words.trim_start_matches(self.spec.kernel.arch.qemu()).trim_start_matches(": ");
             return Failure::Accelerator(format!("KVM does not work on this machine ({words})"));
         }
-        Failure::Boot { cause: cause.or(found), on: self.on(), output: self.last_words(stderr, console) }
+        let version = || version(self.spec.kernel.arch.qemu());
+        let cause = cause.or(found).with_memory(self.spec.memory.mib()).with_qemu(version);
+        Failure::Boot { cause, on: self.on(), output: self.last_words(stderr, console) }
     }
 
     /// All that is known of a boot that failed.

@@ -7,9 +7,11 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::guest::client::handshake::Refused;
+use crate::vm::qemu::command_line::LITTLE_MEMORY;
 use crate::vm::qemu::console::Console;
 use crate::vm::qemu::process::Qemu;
 use crate::vm::qemu::qmp::Stop;
+use crate::vm::qemu::version::OLDEST;
 
 /// Why a guest did not come up, or is gone.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) enum Cause {
     InternalError,
     /// QEMU ended.
     QemuEnded(ExitStatus),
+    /// QEMU ended, and is older than lvh needs: its version's first two numbers.
+    OldQemu(ExitStatus, (u32, u32)),
     /// QEMU ended because the host has not the memory that it asked for.
     NoHostMemory(ExitStatus),
     /// The kernel killed QEMU for want of memory; what bounds that.
@@ -53,6 +57,9 @@ pub(crate) enum Progress {
 
 /// What a kernel panic says when memory did not suffice (mm/oom_kill.c; init/initramfs.c warns before).
 const OUT_OF_MEMORY: [&str; 2] = ["deadlocked on memory", "Out of memory"];
+
+/// How a kernel ends that has too little memory at its very start.
+const EARLY_DEATHS: [&str; 2] = ["Attempted to kill the idle task", "PANIC: early exception"];
 
 /// What QEMU says when it does not get the guest's memory: `ENOMEM` in words.
 const NO_HOST_MEMORY: &str = "Cannot allocate memory";
@@ -92,6 +99,27 @@ impl Cause {
         }
     }
 
+    /// The same, given that the guest has so many MiB of memory.
+    pub(crate) fn with_memory(self, mib: u32) -> Self {
+        match self {
+            Self::Panic(line) if mib < LITTLE_MEMORY && EARLY_DEATHS.iter().any(|words| line.contains(words)) => {
+                Self::OutOfMemory(line)
+            }
+            cause => cause,
+        }
+    }
+
+    /// The same, given the QEMU that was run.
+    pub(crate) fn with_qemu(self, version: impl FnOnce() -> Option<(u32, u32)>) -> Self {
+        match self {
+            Self::QemuEnded(status) => match version().filter(|version| *version < OLDEST) {
+                Some(version) => Self::OldQemu(status, version),
+                None => Self::QemuEnded(status),
+            },
+            cause => cause,
+        }
+    }
+
     /// This, or what QEMU and the kernel know better.
     pub(crate) fn or(self, found: Option<Self>) -> Self {
         match self {
@@ -114,6 +142,7 @@ impl Cause {
             Self::OomKilled(_) => {
                 Some("`memory` of [vm] in lvh.toml, or of the test, asks for less; or raise the limit")
             }
+            Self::OldQemu(..) => Some("lvh needs QEMU 5.1 or newer: `lvh doctor` tells how to install it"),
             Self::NoThreads(_) => {
                 Some("`ulimit -u` and `pids.max` of control groups bound threads: `lvh doctor` shows them")
             }
@@ -135,6 +164,9 @@ impl fmt::Display for Cause {
             Self::Shutdown(reason) => write!(f, "the machine ended ({reason})"),
             Self::InternalError => f.write_str("QEMU reports an internal error"),
             Self::QemuEnded(status) | Self::NoHostMemory(status) => write!(f, "QEMU ended ({status})"),
+            Self::OldQemu(status, (major, minor)) => {
+                write!(f, "QEMU ended ({status}); it is version {major}.{minor}, which is too old")
+            }
             Self::OomKilled(why) => write!(f, "the kernel killed QEMU for want of memory: {why}"),
             Self::NoThreads(status) => write!(f, "QEMU could not start a thread ({status})"),
             Self::Late { limit, reached } => {
@@ -180,6 +212,14 @@ mod tests {
         let memory = "Kernel panic - not syncing: System is deadlocked on memory";
         check(Cause::of_panic(memory.into()), &format!("the kernel panicked: {memory}"), Some("memory"));
         check(Cause::QemuEnded(failed), "QEMU ended (exit status: 1)", None);
+        let old = Cause::QemuEnded(failed).with_qemu(|| Some((4, 2)));
+        check(old, "QEMU ended (exit status: 1); it is version 4.2, which is too old", Some("lvh doctor"));
+        check(Cause::QemuEnded(failed).with_qemu(|| Some(OLDEST)), "QEMU ended (exit status: 1)", None);
+        let early = || Cause::of_panic("Kernel panic - not syncing: Attempted to kill the idle task!".into());
+        let words = early().to_string();
+        check(early().with_memory(64), &words, Some("memory"));
+        check(early().with_memory(LITTLE_MEMORY), &words, None);
+        check(Cause::of_panic(panic.into()).with_memory(64), &format!("the kernel panicked: {panic}"), None);
         check(Cause::NoHostMemory(failed), "QEMU ended (exit status: 1)", Some("memory"));
         let killed = "the kernel killed QEMU for want of memory: the limit is 1 MiB (`f`)";
         check(Cause::OomKilled("the limit is 1 MiB (`f`)".into()), killed, Some("memory"));

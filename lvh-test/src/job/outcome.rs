@@ -30,7 +30,10 @@ pub(crate) enum Verdict {
     Failed {
         /// Why, where the output alone does not say it.
         message: Option<String>,
-        /// What else helps: the kernel's log, how to run it again. Whole lines, or empty.
+        /// What comes before the output: what happened, on which kernel, and the kernel's words. Whole lines; empty for a
+        /// test on the host, whose failure looks as libtest's do.
+        head: String,
+        /// What else helps: what to do, the logs, how to run it again. Whole lines, or empty.
         details: String,
     },
     /// It did not run, or skipped itself.
@@ -66,15 +69,85 @@ impl Outcome {
     /// What stands under a test's name in the summary.
     pub(crate) fn block(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.output).into_owned();
-        if let Verdict::Failed { message, details } = &self.verdict {
-            let note = message.as_ref().map(|message| format!("note: {message}")).unwrap_or_default();
-            for part in [note.as_str(), details] {
-                if !part.is_empty() && !text.is_empty() && !text.ends_with('\n') {
-                    text.push('\n');
-                }
-                text.push_str(part);
+        let Verdict::Failed { message, head, details } = &self.verdict else { return text };
+        if !head.is_empty() {
+            return format!("{head}{}{details}", self.output_section());
+        }
+        let note = message.as_ref().map(|message| format!("note: {message}")).unwrap_or_default();
+        for part in [note.as_str(), details] {
+            if !part.is_empty() && !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
             }
+            text.push_str(part);
         }
         text
+    }
+
+    /// What the test wrote, with a blank line before it.
+    fn output_section(&self) -> String {
+        let text = readable(&self.output);
+        match text.trim_matches('\n') {
+            "" => String::new(),
+            output => format!("\n---- output ----\n{output}\n"),
+        }
+    }
+
+    /// Why the test failed; `None` where it did not.
+    pub(crate) fn cause(&self) -> Option<String> {
+        let Verdict::Failed { message, .. } = &self.verdict else { return None };
+        let panic = self.panic.as_ref().map(|panic| panic.message.clone());
+        Some(message.clone().or(panic).or_else(|| self.last_line()).unwrap_or_else(|| "returned a failure".to_owned()))
+    }
+
+    /// A test that returns an `Err` prints it last, but for the backtrace that it may carry.
+    fn last_line(&self) -> Option<String> {
+        let output = String::from_utf8_lossy(&self.output);
+        let lines = || output.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+        let error = lines().find(|line| line.starts_with("Error: ")).map(str::to_owned);
+        error.or_else(|| Some(format!("returned a failure; it wrote last: {}", lines().next()?)))
+    }
+}
+
+/// What a test wrote as a terminal can show it: colours stay, other control characters are seen as they would be written in
+/// Rust's source.
+fn readable(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some(at) = rest.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+        shown.push_str(&rest[..at]);
+        let len = colour(&rest[at..]).unwrap_or(0);
+        shown.push_str(&rest[at..at + len]);
+        rest = &rest[at + len..];
+        if len == 0 {
+            let control = rest.chars().next().expect("it was found");
+            rest = &rest[control.len_utf8()..];
+            // The line end of other systems, and of terminals.
+            if !(control == '\r' && rest.starts_with('\n')) {
+                shown.extend(control.escape_default());
+            }
+        }
+    }
+    shown + rest
+}
+
+/// The length of the sequence that `text` begins with, if it sets a colour: ECMA-48's SGR.
+fn colour(text: &str) -> Option<usize> {
+    let parameters = text.strip_prefix("\x1b[")?;
+    let end = parameters.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
+    parameters[end..].starts_with('m').then_some(2 + end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn control_characters_can_be_read() {
+        let check = |output: &[u8], expected: &str| assert_eq!(readable(output), expected);
+        check(b"a\tb\r\nc\n", "a\tb\nc\n");
+        check(b"\x1b[1;31mred\x1b[m \x1b[2J\x1b", "\x1b[1;31mred\x1b[m \\u{1b}[2J\\u{1b}");
+        check(b"a\0b\x07\rc\xff", "a\\u{0}b\\u{7}\\rc\u{fffd}");
+        check("\u{9b}2Jä".as_bytes(), "\\u{9b}2Jä");
     }
 }

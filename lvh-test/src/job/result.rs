@@ -44,9 +44,7 @@ impl TestResult {
 
     /// Why it failed; `None` where it did not.
     pub(crate) fn failure(&self) -> Option<String> {
-        let Verdict::Failed { message, .. } = &self.outcome.verdict else { return None };
-        let panic = self.outcome.panic.as_ref().map(|panic| panic.message.clone());
-        Some(message.clone().or(panic).or_else(|| self.last_line()).unwrap_or_else(|| "returned a failure".to_owned()))
+        self.outcome.cause()
     }
 
     /// Why it did not run; `None` where it did.
@@ -56,29 +54,20 @@ impl TestResult {
             Verdict::Passed | Verdict::Failed { .. } => None,
         }
     }
-
-    /// A test that returns an `Err` prints it last, but for the backtrace that it may carry.
-    fn last_line(&self) -> Option<String> {
-        let output = String::from_utf8_lossy(&self.outcome.output);
-        let lines = || output.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-        lines().find(|line| line.starts_with("Error: ")).or_else(|| lines().next()).map(str::to_owned)
-    }
 }
 
 #[cfg(test)]
 pub(crate) mod examples {
     use std::time::Duration;
 
-    use lvh_core::BuildPlace;
-
     use super::{Instance, Outcome, TestResult, Verdict};
-    use crate::case::{Options, TestCase};
+    use crate::case::{CargoTarget, Options, TestCase};
     use crate::job::Panic;
 
     /// The test `path` under `name`, whose attribute asks for `options`.
     pub(crate) fn instance(path: &str, name: &str, kernel: Option<&str>, options: Options) -> Instance {
-        let (run, built): (fn() -> bool, _) = (|| true, BuildPlace { package: None, scratch: None, out_dir: None });
-        let case = TestCase { module: "c", name: "t", file: "tests/it.rs", line: 3, built, run, options };
+        let target = CargoTarget::Test;
+        let case = TestCase { module: "c", name: "t", file: "tests/it.rs", line: 3, target, run: || true, options };
         let image = options.images.first().copied();
         Instance { path: path.into(), ..Instance::of(&case, name.into(), kernel.map(str::to_owned), image) }
     }
@@ -94,7 +83,7 @@ pub(crate) mod examples {
 
     pub(crate) fn failed(message: &str, details: &str) -> Verdict {
         let message = Some(message.to_owned()).filter(|message| !message.is_empty());
-        Verdict::Failed { message, details: details.into() }
+        Verdict::Failed { message, head: String::new(), details: details.into() }
     }
 
     pub(crate) fn ignored(reason: &str) -> Verdict {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lvh_core::machine::{memory_of_vm, room_for_vms, start_thread};
 use lvh_core::{Config, Error, Progress};
@@ -13,10 +13,11 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Job, Outcome};
 use crate::run::end_with_cargo;
-use crate::session::{Session, Shared, VmKey, in_short};
+use crate::session::{Session, Shared, VmKey};
 use crate::settings::Setup;
+use crate::test_binary::under_nextest;
 use crate::test_events::{OutputStream, TestEvent, TestEvents};
-use crate::verdict::{Ending, judge};
+use crate::verdict::{Ending, Refusal, judge};
 
 /// A test to run.
 struct Order {
@@ -26,27 +27,23 @@ struct Order {
 }
 
 /// Runs one test in a VM that it shares with the others of this process that want the same.
-///
-/// # Errors
-/// In a line, why the service did not start, or that it has died, which only a bug of ours makes it do.
-pub(super) fn run(
-    instance: Instance,
-    launch: Launch,
-    setup: &'static Setup,
-    nocapture: bool,
-) -> Result<Outcome, String> {
-    static SERVICE: OnceLock<Result<mpsc::UnboundedSender<Order>, String>> = OnceLock::new();
+pub(super) fn run(instance: &Instance, launch: Launch, setup: &'static Setup, nocapture: bool) -> Outcome {
+    static SERVICE: OnceLock<Result<mpsc::UnboundedSender<Order>, Mutex<Refusal>>> = OnceLock::new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let (answer, outcome) = oneshot::channel();
-    let job = Job { index: NEXT.fetch_add(1, Ordering::Relaxed), instance };
-    let refused = |error: Error| {
-        tell(&error);
-        in_short(&error)
-    };
-    let service = SERVICE.get_or_init(|| start(setup, nocapture).map_err(refused)).as_ref().map_err(String::clone)?;
-    // A service that is gone drops the order, and with it the way to answer.
-    let _ = service.send(Order { job, launch, answer });
-    outcome.blocking_recv().map_err(|gone| gone.to_string())
+    let job = Job { index: NEXT.fetch_add(1, Ordering::Relaxed), instance: instance.clone() };
+    let refused = |error| Mutex::new(Refusal::of(&error));
+    match SERVICE.get_or_init(|| start(setup, nocapture).map_err(refused)) {
+        // A service that is gone, which only a bug of ours makes it be, drops the order, and with it the way to answer.
+        Ok(service) => drop(service.send(Order { job, launch, answer })),
+        Err(refusal) => {
+            let ending = refusal.lock().unwrap_or_else(PoisonError::into_inner).ending(&instance.name);
+            return judge(instance, ending);
+        }
+    }
+    outcome
+        .blocking_recv()
+        .unwrap_or_else(|gone| judge(instance, Ending::lost(format!("lvh lost track of it: {gone}"))))
 }
 
 /// Starts the thread that all VMs live in.
@@ -109,15 +106,11 @@ fn wait_at_exit(shared: &'static Shared<'static>) {
 }
 
 async fn refuse_all(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
-    tell(error);
+    let mut refusal = Refusal::of(error);
     while let Some(order) = orders.recv().await {
-        let _ = order.answer.send(judge(&order.job.instance, Ending::lost(in_short(error))));
+        let instance = &order.job.instance;
+        let _ = order.answer.send(judge(instance, refusal.ending(&instance.name)));
     }
-}
-
-/// The whole of it, once.
-fn tell(error: &Error) {
-    let _ = writeln!(io::stderr(), "lvh: error: {}", error.report());
 }
 
 /// How many VMs may live at a time, and those that wait for one to end.
@@ -153,7 +146,9 @@ async fn serve_key(
     let mut refusal = None;
     while let Some(first) = orders.recv().await {
         let _slot = slots.take().await;
-        let mut session = Session::new(shared, key.clone());
+        let is_for_one = key.is_alone() || under_nextest();
+        let mut session =
+            if is_for_one { Session::for_one(shared, key.clone()) } else { Session::new(shared, key.clone()) };
         let mut next = Some(first);
         while let Some(order) = next {
             serve(&mut session, order, &mut refusal).await;
@@ -161,7 +156,7 @@ async fn serve_key(
                 order = orders.recv() => order,
                 () = slots.wanted.notified() => None,
             };
-            if key.is_alone() {
+            if is_for_one {
                 break;
             }
         }
@@ -170,16 +165,16 @@ async fn serve_key(
 }
 
 /// Runs one test. What keeps it from running keeps the others of its key too, at once and in the same words.
-async fn serve(session: &mut Session<'_>, order: Order, refusal: &mut Option<String>) {
+async fn serve(session: &mut Session<'_>, order: Order, refusal: &mut Option<Refusal>) {
     if refusal.is_none()
         && let Err(error) = session.ready().await
     {
-        session.tell(&error);
-        *refusal = Some(in_short(&error));
+        *refusal = Some(Refusal::of(&error));
     }
+    let instance = &order.job.instance;
     let outcome = match refusal {
-        None => session.run(&order.job.instance, &order.launch).await,
-        Some(why) => judge(&order.job.instance, Ending::lost(why.clone())),
+        None => session.run(instance, &order.launch).await,
+        Some(refusal) => judge(instance, refusal.ending(&instance.name)),
     };
     // A test that was given up needs no answer.
     let _ = order.answer.send(outcome);

@@ -13,9 +13,9 @@ use crate::case::TestCase;
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Outcome, TestResult, Verdict};
 use crate::run::{HostRun, Target, expand_case};
-use crate::session::in_short;
 use crate::settings::Setup;
-use crate::verdict::{Ending, judge};
+use crate::test_binary::under_nextest;
+use crate::verdict::{Refusal, judge};
 
 /// Runs the test of the shadow at `path` (the crate's name first), at one place where the attribute names several: in the guest the function itself, on the host a guest that does.
 ///
@@ -24,12 +24,19 @@ use crate::verdict::{Ending, judge};
 pub fn run(path: &str, place: Option<&str>) {
     guest::run();
     check_once(path);
-    let setup = SETUP.as_ref().unwrap_or_else(|why| fail(why));
+    let setup = SETUP.as_ref().unwrap_or_else(|refusal| {
+        let text = refusal.lock().unwrap_or_else(PoisonError::into_inner).text(without_crate(path));
+        show(&text);
+        panic::resume_unwind(failed())
+    });
     let mut instances = expand_case(case(path, place), &Target::of(setup));
     instances.retain(|instance| instance.kernel.is_none() || place.is_none_or(|place| instance.is_at(place)));
-    if let ([_], true) = (&instances[..], place.is_some()) {
-        // The name that libtest knows.
-        instances.iter_mut().for_each(|instance| without_crate(path).clone_into(&mut instance.name));
+    let only = instances.len() == 1 && place.is_some();
+    for instance in &mut instances {
+        instance.libtest = Some(without_crate(path).to_owned());
+        if only {
+            without_crate(path).clone_into(&mut instance.name);
+        }
     }
     if !run_all(instances, path, setup) {
         panic::resume_unwind(failed())
@@ -57,15 +64,14 @@ fn run_all(instances: Vec<Instance>, path: &str, setup: &'static Setup) -> bool 
     for instance in instances {
         let outcome = run_instance(&instance, path, setup);
         let heading = (several && outcome.failed()).then(|| format!("---- {} ----\n", instance.name));
-        // libtest shows it only for a test that fails.
-        print(&(heading.unwrap_or_default() + &outcome.block()));
+        show(&(heading.unwrap_or_default() + &outcome.block()));
         let list = if outcome.failed() { &mut failed } else { &mut others };
         list.push(instance.place.clone().unwrap_or_default());
         at_exit::keep(TestResult { index: 0, instance, outcome }, &setup.settings, nocapture());
     }
     if several && !failed.is_empty() {
         let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
-        print(&format!("\nfailed on {}, and not on {others}\n", failed.join(", ")));
+        show(&format!("\nfailed on {}, and not on {others}\n", failed.join(", ")));
     }
     failed.is_empty()
 }
@@ -81,19 +87,14 @@ fn case(path: &str, place: Option<&str>) -> &'static TestCase {
     case.expect("the attribute registers the test that it makes this call for")
 }
 
-/// The configuration, or why there is none in a line for each test; the whole of it is told once.
-static SETUP: LazyLock<Result<Setup, String>> = LazyLock::new(|| {
-    Setup::of_process().map_err(|error| {
-        let _ = writeln!(io::stderr(), "error: {}", error.report());
-        in_short(&error)
-    })
-});
+/// The configuration, or why there is none.
+static SETUP: LazyLock<Result<Setup, Mutex<Refusal>>> =
+    LazyLock::new(|| Setup::of_process().map_err(|error| Mutex::new(Refusal::of(&error))));
 
 fn run_instance(instance: &Instance, path: &str, setup: &'static Setup) -> Outcome {
     let outcome = match instance.kernel {
         None => judge(instance, HostRun::new(&setup.config, nocapture()).run(instance, &launch(path))),
-        Some(_) => service::run(instance.clone(), launch(path), setup, nocapture())
-            .unwrap_or_else(|why| judge(instance, Ending::lost(why))),
+        Some(_) => service::run(instance, launch(path), setup, nocapture()),
     };
     if let Some(remark) = &outcome.remark {
         let _ = writeln!(io::stderr(), "lvh: test {} {remark}", instance.name);
@@ -105,13 +106,18 @@ fn run_instance(instance: &Instance, path: &str, setup: &'static Setup) -> Outco
     outcome
 }
 
+/// libtest shows it only for a test that fails. nextest has libtest capture nothing, and shows standard error last: there the
+/// panic is.
 #[expect(clippy::print_stdout, reason = "libtest captures what is printed")]
-fn print(text: &str) {
-    print!("{text}");
+fn show(text: &str) {
+    match under_nextest() {
+        true => drop(io::stderr().write_all(text.as_bytes())),
+        false => print!("{text}"),
+    }
 }
 
 fn fail(why: &str) -> ! {
-    print(&format!("note: {why}\n"));
+    show(&format!("failed: {why}\n"));
     panic::resume_unwind(failed())
 }
 

@@ -85,9 +85,12 @@ impl Json {
         let case = self.cases.get_mut(&instance.path)?;
         case.ended += 1;
         case.passed |= outcome.verdict == Verdict::Passed;
-        if let Verdict::Failed { message, details } = &outcome.verdict {
+        if let Verdict::Failed { message, head, details } = &outcome.verdict {
             let _ = writeln!(case.failures, "failed: {}", instance.name);
-            case.failures += &stdout(outcome, message.as_deref(), details);
+            case.failures += &match head.is_empty() {
+                true => stdout(outcome, message.as_deref(), details),
+                false => outcome.block(),
+            };
         }
         (case.ended == case.instances).then(|| case.result_event(&instance.path))
     }
@@ -142,8 +145,9 @@ fn result_event(name: &str, outcome: &Outcome, time: Option<Duration>, show_outp
             let output = if show_output { optional("stdout", &stdout(outcome, None, "")) } else { String::new() };
             test_event(name, "ok", &(time + &output))
         }
-        Verdict::Failed { message, details } => {
-            let output = optional("stdout", &stdout(outcome, None, details));
+        Verdict::Failed { message, head, details } => {
+            let text = if head.is_empty() { stdout(outcome, None, details) } else { outcome.block() };
+            let output = optional("stdout", &text);
             let message = optional("message", message.as_deref().unwrap_or_default());
             test_event(name, "failed", &(time + &output + &message))
         }
@@ -165,8 +169,7 @@ fn stdout(outcome: &Outcome, message: Option<&str>, details: &str) -> String {
     String::from_utf8_lossy(&outcome.output).into_owned() + &note + details
 }
 
-/// `text` within the quotes of JSON.
-pub(crate) fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -9,10 +9,10 @@ mod args;
 mod json;
 mod printer;
 mod selection;
+mod status;
 mod text;
 
 pub(crate) use arg_error::Refusal;
 pub(crate) use args::{Args, Format, parse};
-pub(crate) use json::escape as json_text;
 pub(crate) use printer::{Printer, listing, print};
 pub(crate) use selection::{ignore_reason, select};

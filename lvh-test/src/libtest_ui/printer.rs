@@ -11,8 +11,10 @@ use lvh_core::{Event, Progress};
 
 use super::args::{Args, Format, RunIgnored};
 use super::json::{self, Json};
+use super::status::Status;
 use super::text::{self, Paint, Pretty, Tally, Terse};
 use crate::job::{Instance, Outcome, Verdict};
+use crate::test_binary::under_nextest;
 use crate::test_events::OutputStream;
 
 /// Shows a run as it goes.
@@ -43,7 +45,8 @@ impl Printer {
             Layout::Json(_) => Json::suite_started(instances.len()),
             _ => text::suite_started(instances.len()),
         };
-        let mut output = Output::default();
+        // Tests that write at once would write over live lines.
+        let mut output = Output::new(instances.len(), !args.nocapture && args.format != Format::Json);
         output.write(head.as_bytes());
         Self {
             output,
@@ -57,8 +60,19 @@ impl Printer {
         }
     }
 
+    /// When [`Self::tick`] wants to be called; none where there is nothing to show.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.output.status.due()
+    }
+
+    /// Draws the live lines, if it is time.
+    pub(crate) fn tick(&mut self) {
+        let _ = io::stderr().write_all(self.output.status.tick().as_bytes());
+    }
+
     /// A test begins.
-    pub(crate) fn test_started(&mut self, instance: &Instance) {
+    pub(crate) fn test_started(&mut self, index: usize, instance: &Instance) {
+        self.output.status.started(index, instance);
         let text = match &mut self.layout {
             Layout::Pretty(pretty) => pretty.test_started(instance),
             Layout::Terse(_) => String::new(),
@@ -91,7 +105,8 @@ impl Printer {
     }
 
     /// A test has ended.
-    pub(crate) fn test_finished(&mut self, instance: &Instance, outcome: &Outcome) {
+    pub(crate) fn test_finished(&mut self, index: usize, instance: &Instance, outcome: &Outcome) {
+        self.output.status.ended(index);
         let text = match &mut self.layout {
             Layout::Pretty(pretty) => pretty.test_finished(instance, outcome),
             Layout::Terse(terse) => terse.test_finished(instance, outcome),
@@ -129,10 +144,22 @@ impl Printer {
             }
             Verdict::Failed { .. } => {
                 self.tally.failed += 1;
-                self.failures.push((instance.name.clone(), outcome.block()));
+                let block = self.failure_block(outcome);
+                self.failures.push((instance.name.clone(), block));
             }
             Verdict::Ignored { .. } => self.tally.ignored += 1,
         }
+    }
+
+    /// What the summary shows of a failure. nextest has nothing captured and shows standard error last: there the panic is, and
+    /// the whole block goes. What nextest looks for on standard output is there too.
+    fn failure_block(&mut self, outcome: &Outcome) -> String {
+        let Verdict::Failed { message, head, .. } = &outcome.verdict else { return outcome.block() };
+        if head.is_empty() || !under_nextest() {
+            return outcome.block();
+        }
+        self.output.stderr(format!("\n{}", outcome.block()).as_bytes());
+        message.as_ref().map(|message| format!("note: {message}\n")).unwrap_or_default()
     }
 
     fn summary(&self, duration: Duration) -> String {
@@ -173,7 +200,7 @@ pub(crate) fn listing(instances: &[Instance], format: Format) -> String {
 
 /// Prints a text that is no run: a listing, the help.
 pub(crate) fn print(text: &str) {
-    Output::default().write(text.as_bytes());
+    Output::new(0, false).write(text.as_bytes());
 }
 
 /// Standard output, until its reader has gone away, and the live line on standard error that must not mix with it.
@@ -181,11 +208,13 @@ pub(crate) fn print(text: &str) {
 struct Output {
     broken: bool,
     progress: Progress,
+    status: Status,
 }
 
-impl Default for Output {
-    fn default() -> Self {
-        Self { broken: false, progress: Progress::for_stderr() }
+impl Output {
+    /// For a run of `total` tests, with live lines if they are `wanted`.
+    fn new(total: usize, wanted: bool) -> Self {
+        Self { broken: false, progress: Progress::for_stderr(), status: Status::for_stderr(total, wanted) }
     }
 }
 
@@ -193,19 +222,28 @@ impl Output {
     /// Writes at once, so that a test that writes to the same terminal comes after. Whoever closed the pipe
     /// (`| head`) wants no more text, and no panic either.
     fn write(&mut self, bytes: &[u8]) {
-        self.error(Progress::clear);
+        self.clear();
         let mut stdout = io::stdout().lock();
         self.broken = self.broken || stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err();
     }
 
     /// Writes whole lines, or what a test wrote to its standard error.
     fn stderr(&mut self, bytes: &[u8]) {
-        self.error(Progress::clear);
+        self.clear();
         let _ = io::stderr().write_all(bytes);
     }
 
     /// Writes what the progress display says; nobody listening is no failure.
     fn error(&mut self, text: impl FnOnce(&mut Progress) -> String) {
-        let _ = io::stderr().write_all(text(&mut self.progress).as_bytes());
+        let text = text(&mut self.progress);
+        if !text.is_empty() {
+            let _ = io::stderr().write_all((self.status.erase().to_owned() + &text).as_bytes());
+        }
+    }
+
+    /// Takes away what is live: something that stays follows.
+    fn clear(&mut self) {
+        let text = self.status.erase().to_owned() + &self.progress.clear();
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 }

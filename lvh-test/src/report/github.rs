@@ -164,6 +164,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::{Step, code, summary};
+    use crate::case::CargoTarget;
     use crate::job::TestResult;
     use crate::job::Verdict::Passed;
     use crate::job::examples::{failed, ignored, panicked, result};
@@ -175,7 +176,13 @@ mod tests {
 
     #[track_caller]
     fn check(checkout: &str, result: TestResult, expected: &str) {
-        let here = TestBinary { package: None, binary: "it".into(), workspace: "/checkout/rust".into(), source: None };
+        let here = TestBinary {
+            package: None,
+            binary: "it".into(),
+            workspace: "/checkout/rust".into(),
+            target: CargoTarget::Test,
+            directory: "deps".into(),
+        };
         let mut line = expected.to_owned();
         if !expected.is_empty() {
             let _ = writeln!(line);

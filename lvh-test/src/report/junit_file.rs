@@ -80,7 +80,8 @@ mod tests {
             package: Some("p".into()),
             binary: "it".into(),
             workspace: workspace.to_owned(),
-            source: None,
+            target: crate::case::CargoTarget::Test,
+            directory: "deps".into(),
         };
         assert_eq!(place(Path::new(setting), &here), workspace.join(expected));
     }

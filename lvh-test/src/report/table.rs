@@ -37,7 +37,7 @@ impl<'r> Table<'r> {
     pub(crate) fn compact(results: &'r [TestResult]) -> String {
         let runs = |path: &str| results.iter().filter(|result| result.instance.path == path).count();
         let table = Self::of(results.iter().filter(|result| runs(&result.instance.path) > 1));
-        if table.rows.is_empty() { String::new() } else { table.to_text() }
+        if table.rows.is_empty() { String::new() } else { table.to_text() + &causes(results) }
     }
 
     fn to_text(&self) -> String {
@@ -49,6 +49,25 @@ impl<'r> Table<'r> {
         }
         align(&lines)
     }
+}
+
+/// How many failures are told below the table.
+const CAUSES: usize = 10;
+
+/// Why tests failed, a line each, with a blank line before.
+fn causes(results: &[TestResult]) -> String {
+    let causes: Vec<String> = results.iter().filter_map(cause).collect();
+    let mut text: String = causes.iter().take(CAUSES).map(|cause| format!("{cause}\n")).collect();
+    if let more @ 1.. = causes.len().saturating_sub(CAUSES) {
+        let _ = writeln!(text, "and {more} more");
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+fn cause(result: &TestResult) -> Option<String> {
+    let cause = result.failure()?;
+    let first = cause.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    Some(format!("{}: {first}", result.title()))
 }
 
 fn word(result: &TestResult) -> &'static str {
@@ -112,6 +131,8 @@ mod tests {
             "test          6.2     6.12  bpf-next",
             "a_long::name  FAILED  ok    skip",
             "short         -       ok    ok",
+            "",
+            "a_long::name on 6.2: x",
         ];
         check(&results, &expected);
     }

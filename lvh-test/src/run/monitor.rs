@@ -45,16 +45,22 @@ impl<'a> Monitor<'a> {
     /// Shows what happens; the results, in the order of the plan, and how to enter VMs that stay.
     pub(super) fn until_all_ended(mut self, events: &Receiver<TestEvent>) -> (Vec<TestResult>, String) {
         loop {
-            let warning = self.running.front().map_or(SLOW, |(_, due)| due.saturating_duration_since(Instant::now()));
-            match events.recv_timeout(warning) {
+            match events.recv_timeout(self.patience()) {
                 Ok(event) => self.show(event),
                 Err(RecvTimeoutError::Timeout) => self.warn(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.printer.tick();
         }
         self.give_up_the_rest();
         self.results.sort_by_key(|result| result.index);
         (self.results, self.invitation)
+    }
+
+    /// Until there is something to do although nothing has happened.
+    fn patience(&self) -> Duration {
+        let dues = self.running.front().map(|(_, due)| *due).into_iter().chain(self.printer.due());
+        dues.min().map_or(SLOW, |due| due.saturating_duration_since(Instant::now()))
     }
 
     fn show(&mut self, event: TestEvent) {
@@ -76,12 +82,12 @@ impl<'a> Monitor<'a> {
         if self.warns {
             self.running.push_back((index, Instant::now() + SLOW));
         }
-        self.printer.test_started(&self.instances[index]);
+        self.printer.test_started(index, &self.instances[index]);
     }
 
     fn ended(&mut self, index: usize, outcome: Outcome) {
         let instance = self.instances[index].clone();
-        self.printer.test_finished(&instance, &outcome);
+        self.printer.test_finished(index, &instance, &outcome);
         self.results.push(TestResult { index, instance, outcome });
     }
 

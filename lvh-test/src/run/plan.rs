@@ -82,14 +82,12 @@ fn name_suffix(kernel: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lvh_core::BuildPlace;
-
     use super::{Target, expand};
-    use crate::case::{Options, TestCase};
+    use crate::case::{CargoTarget, Options, TestCase};
 
     const fn case(name: &'static str, options: Options) -> TestCase {
-        let built = BuildPlace { package: None, scratch: None, out_dir: None };
-        TestCase { module: "crate_name::maps", name, file: "f.rs", line: 1, built, run: || true, options }
+        let (module, target) = ("crate_name::maps", CargoTarget::Test);
+        TestCase { module, name, file: "f.rs", line: 1, target, run: || true, options }
     }
 
     static CASES: [TestCase; 6] = [

@@ -8,10 +8,10 @@ use tokio::sync::Semaphore;
 use crate::guest_mode::Launch;
 use crate::job::Job;
 use crate::libtest_ui::Args;
-use crate::session::{Retained, Session, Shared, VmKey, in_short};
+use crate::session::{Retained, Session, Shared, VmKey};
 use crate::settings::Setup;
 use crate::test_events::TestEvents;
-use crate::verdict::{Ending, judge};
+use crate::verdict::{Refusal, judge};
 
 /// Runs `jobs`, at least one, all of which name a kernel. Returns when no VM is left; retained ones outlast the events.
 pub(super) fn run(jobs: &[Job], args: &Args, setup: &Setup, test_events: TestEvents) {
@@ -76,7 +76,7 @@ async fn run_groups(groups: Vec<Group>, threads: usize, shared: &Shared<'_>) {
 async fn run_group(group: Group, shared: &Shared<'_>, slots: &Semaphore) {
     let _slot = slots.acquire().await.expect("the semaphore is never closed");
     let Group { key, jobs } = group;
-    let mut session = Session::new(shared, key);
+    let mut session = if jobs.len() == 1 { Session::for_one(shared, key) } else { Session::new(shared, key) };
     for (index, job) in jobs.iter().enumerate() {
         if shared.test_events.stopped() {
             break;
@@ -92,12 +92,12 @@ async fn run_group(group: Group, shared: &Shared<'_>, slots: &Semaphore) {
     session.end().await;
 }
 
-/// What keeps tests from running is reported once in full, and by each of them in a line.
+/// What keeps tests from running is told in full by the first of them.
 fn fail(jobs: &[Job], error: &Error, test_events: &TestEvents) {
-    test_events.progress(lvh_core::Event::Note(format!("error: {}", error.report())));
+    let mut refusal = Refusal::of(error);
     for job in jobs {
         test_events.started(job);
-        test_events.ended(job, judge(&job.instance, Ending::lost(in_short(error))));
+        test_events.ended(job, judge(&job.instance, refusal.ending(&job.instance.name)));
     }
 }
 

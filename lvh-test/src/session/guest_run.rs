@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lvh_core::HostContext;
 use lvh_core::config::Channel;
 use lvh_core::vm::{Command, Exit, Process, ProcessEvent, REPORT_FD, RootFs, Stream as GuestStream, Vm};
-use lvh_core::{Error, HostContext};
 
 use super::log_dir::LogDir;
+use super::output::Output;
 use crate::guest_mode::{KERNEL_LOG_VARIABLE, Launch};
 use crate::job::Instance;
 use crate::record::Record;
@@ -17,9 +18,6 @@ use crate::verdict::{Ending, KernelLog, Ran, Status};
 
 /// How long a killed test may take to be gone; then the guest hangs.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
-
-/// The most output of one test that is kept, in bytes: a test that floods is cut, not the machine filled.
-const OUTPUT_LIMIT: usize = 16 << 20;
 
 /// The most that is believed from the report pipe, in bytes.
 const REPORT_LIMIT: usize = 1 << 20;
@@ -41,10 +39,6 @@ pub(super) fn command(
     let mut command = Command::new(&context.exe);
     command.args(&launch.arguments).env_clear().envs(env).envs(launch.variables(&instance.path, REPORT_FD));
     command.env(KERNEL_LOG_VARIABLE, "1").current_dir(&context.cwd).report().core();
-    // Nobody comes after a test that has a VM to itself.
-    if !instance.vm.fresh_vm {
-        command.changes();
-    }
     if captured {
         command.merge_stderr();
     }
@@ -79,49 +73,76 @@ pub(super) async fn run(
         Ok(mut process) => collected.until_end(&mut process, timeout, live).await,
         Err(_closed) => End::GuestGone,
     };
-    let crashed = matches!(ended, End::Exited(Exit::Signal { core: true, .. }));
-    let core = match logs.filter(|_| crashed) {
-        // Without its core a failure is a failure all the same.
-        Some(logs) => fetch_core(vm, logs, &instance.name).await.ok().flatten(),
-        None => None,
+    let core = match &ended {
+        End::Exited(Exit::Signal { signal, core }) if CORE_SIGNALS.contains(signal) => {
+            Some(fetch_core(vm, logs, &instance.name, *core).await)
+        }
+        _ => None,
     };
-    let (status, vm_usable) = match ended {
-        End::Exited(exit) => (status(exit), true),
-        End::TimedOut => (Status::TimedOut(timeout), true),
-        End::Stuck => (Status::Stuck { limit: timeout, patience: KILL_DEADLINE }, false),
-        End::GuestGone => (Status::Lost(death(&vm.death().await)), false),
+    let (status, hint, vm_usable) = match ended {
+        End::Exited(exit) => (status(exit), None, true),
+        End::TimedOut => (Status::TimedOut(timeout), None, true),
+        End::Stuck => (Status::Stuck { limit: timeout, patience: KILL_DEADLINE }, None, false),
+        End::GuestGone => {
+            let death = vm.death().await;
+            (Status::Lost(death.chain()), death.hint().map(str::to_owned), false)
+        }
     };
+    let (output, output_file) = collected.output.finish(logs, &instance.name);
     let ending = Ending {
         console: if vm_usable { String::new() } else { vm.console_tail() },
+        hint,
+        same_as: None,
         ran: Some(Ran {
+            release: vm.info().release.clone(),
             vm: vm.info().summary(),
             kernel: vm.info().identity.clone(),
             logs: logs.map(|logs| logs.path().to_owned()),
             core,
+            output: output_file,
+            memory_mib: 0,
+            network: false,
         }),
         status,
         records: Record::decode_all(&collected.report),
-        output: collected.output,
+        output,
         kernel_log: collected.kernel_log,
         changes: collected.changes,
+        stacks: collected.stacks,
         fail_on: Vec::new(),
         duration: collected.started.unwrap_or(started).elapsed(),
     };
     Run { ending, vm_usable }
 }
 
-/// Why the guest died, and in the next line what helps.
-fn death(error: &Error) -> String {
-    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
-}
+/// The signals whose default action leaves a core: signal(7).
+const CORE_SIGNALS: &[i32] = &[
+    libc::SIGQUIT,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGSYS,
+];
 
-/// Brings the core of the test `name` home; none where there is none, or where the channel would take minutes.
-async fn fetch_core(vm: &Vm, logs: &LogDir, name: &str) -> lvh_core::Result<Option<PathBuf>> {
-    if vm.info().transport.channel == Channel::Serial {
-        return Ok(None);
+/// Brings the core of the test `name` home, if the kernel has `written` one; else why there is none.
+async fn fetch_core(vm: &Vm, logs: Option<&LogDir>, name: &str, written: bool) -> Result<PathBuf, String> {
+    const UNWRITTEN: &str = "the kernel wrote none: it would have 256 MiB or more, or not fit the guest's memory";
+    let logs = logs.ok_or("there is no target directory for it")?;
+    if !written {
+        return Err(UNWRITTEN.to_owned());
     }
-    let dir = logs.for_cores(name).map_err(|error| Error::io("make a directory for cores", error))?;
-    vm.fetch_cores(&dir).await
+    if vm.info().transport.channel == Channel::Serial {
+        return Err("a serial line would take minutes for it".to_owned());
+    }
+    let unmade = |error| format!("its directory cannot be made: {error}");
+    let dir = logs.for_test(name).map_err(unmade)?;
+    let fetched = vm.fetch_cores(&dir).await.map_err(|error| format!("it cannot be fetched: {}", error.chain()))?;
+    fetched.ok_or_else(|| UNWRITTEN.to_owned())
 }
 
 /// What became of a guest process.
@@ -148,11 +169,13 @@ struct Collected {
     /// The test's.
     path: String,
     started: Option<Instant>,
-    output: Vec<u8>,
+    output: Output,
     report: Vec<u8>,
     kernel_log: KernelLog,
     /// See [`Ending::changes`].
     changes: Vec<String>,
+    /// See [`Ending::stacks`].
+    stacks: Vec<String>,
 }
 
 impl Collected {
@@ -160,7 +183,8 @@ impl Collected {
         if let Ok(end) = tokio::time::timeout(timeout, self.follow(process, live)).await {
             return end;
         }
-        if process.kill().is_err() {
+        // In this order: what is dead is nowhere.
+        if process.explain().and_then(|()| process.kill()).is_err() {
             return End::GuestGone;
         }
         match tokio::time::timeout(KILL_DEADLINE, self.follow(process, live)).await {
@@ -174,14 +198,18 @@ impl Collected {
         loop {
             match process.next().await {
                 Some(ProcessEvent::Started) => self.started = Some(Instant::now()),
-                Some(ProcessEvent::Output(GuestStream::Report, data)) => append(&mut self.report, &data, REPORT_LIMIT),
+                Some(ProcessEvent::Output(GuestStream::Report, data)) => {
+                    let room = REPORT_LIMIT.saturating_sub(self.report.len());
+                    self.report.extend_from_slice(&data[..data.len().min(room)]);
+                }
                 Some(ProcessEvent::Output(stream, data)) => match live {
                     Some(test_events) => test_events.wrote(live_stream(stream), data).await,
-                    None => append(&mut self.output, &data, OUTPUT_LIMIT),
+                    None => self.output.append(&data),
                 },
                 Some(ProcessEvent::Kernel(record)) => self.kernel_log.push(&self.path, record),
                 Some(ProcessEvent::KernelLost(records)) => self.kernel_log.lost(records),
                 Some(ProcessEvent::Changed(changes)) => self.changes = changes,
+                Some(ProcessEvent::Stacks(lines)) => self.stacks = lines,
                 Some(ProcessEvent::Exited(exit)) => return End::Exited(exit),
                 Some(_) => {}
                 None => return End::GuestGone,
@@ -192,15 +220,4 @@ impl Collected {
 
 fn live_stream(stream: GuestStream) -> OutputStream {
     if stream == GuestStream::Stderr { OutputStream::Stderr } else { OutputStream::Stdout }
-}
-
-/// Appends what there is room for, and says once where it cut.
-fn append(kept: &mut Vec<u8>, data: &[u8], limit: usize) {
-    if kept.len() >= limit {
-        return;
-    }
-    kept.extend_from_slice(&data[..data.len().min(limit - kept.len())]);
-    if kept.len() == limit {
-        kept.extend_from_slice(format!("\n[lvh: output cut after {} MiB]\n", limit >> 20).as_bytes());
-    }
 }

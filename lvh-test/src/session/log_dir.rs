@@ -26,7 +26,7 @@ impl LogDir {
     /// # Errors
     /// Those of the operating system.
     pub(crate) fn claim(context: &HostContext, place: &str) -> io::Result<Option<Self>> {
-        let Some(target) = context.kept_dir() else { return Ok(None) };
+        let Some(target) = context.target_dir() else { return Ok(None) };
         let dir = target.join("lvh").join(TestBinary::of_process().run_id());
         fs::create_dir_all(&dir)?;
         for number in 1.. {
@@ -68,8 +68,8 @@ impl LogDir {
         self.stays = true;
     }
 
-    /// A new directory in it for the cores of `test`.
-    pub(super) fn for_cores(&self, test: &str) -> io::Result<PathBuf> {
+    /// A directory in it for what `test` leaves: cores, output.
+    pub(super) fn for_test(&self, test: &str) -> io::Result<PathBuf> {
         let dir = self.path.join(file_word(test));
         fs::create_dir_all(&dir)?;
         Ok(dir)

@@ -6,6 +6,7 @@
 
 mod guest_run;
 mod log_dir;
+mod output;
 mod program;
 mod retained;
 mod vm_key;
@@ -13,4 +14,4 @@ mod vm_session;
 
 pub(crate) use retained::Retained;
 pub(crate) use vm_key::VmKey;
-pub(crate) use vm_session::{Session, Shared, in_short};
+pub(crate) use vm_session::{Session, Shared};

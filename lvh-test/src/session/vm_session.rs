@@ -6,7 +6,7 @@ use lvh_core::config::{Init, KernelEventKind, Share, VmDefaults};
 use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
-use lvh_core::{Config, Error, ErrorKind, Events, HostContext, image, kernel};
+use lvh_core::{Config, Error, Events, HostContext, image, kernel};
 
 use super::guest_run;
 use super::log_dir::LogDir;
@@ -16,9 +16,8 @@ use super::vm_key::VmKey;
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Outcome};
 use crate::settings::{HarnessSettings, Setup};
-use crate::test_binary::moved;
 use crate::test_events::TestEvents;
-use crate::verdict::{Ending, judge};
+use crate::verdict::{Refusal, judge};
 
 /// What all sessions of a run share.
 #[derive(Debug)]
@@ -63,6 +62,8 @@ pub(crate) struct Session<'a> {
     key: VmKey,
     spec: Option<VmSpec>,
     vm: Option<Booted>,
+    /// Whether nobody comes after its first test.
+    is_for_one: bool,
 }
 
 /// A VM, and where its logs go.
@@ -77,7 +78,12 @@ struct Booted {
 impl<'a> Session<'a> {
     /// A session without a VM yet.
     pub(crate) fn new(shared: &'a Shared<'a>, key: VmKey) -> Self {
-        Self { shared, key, spec: None, vm: None }
+        Self { shared, key, spec: None, vm: None, is_for_one: false }
+    }
+
+    /// A session that runs one test.
+    pub(crate) fn for_one(shared: &'a Shared<'a>, key: VmKey) -> Self {
+        Self { is_for_one: true, ..Self::new(shared, key) }
     }
 
     /// Makes sure that a VM runs.
@@ -137,7 +143,7 @@ impl<'a> Session<'a> {
         self.shared.events.note(format!("`{}` runs again in a new VM: {bug}", instance.name));
         match self.ready().await {
             Ok(()) => self.run_once(instance, launch).await.0,
-            Err(error) => judge(instance, Ending::lost(in_short(&error))),
+            Err(error) => judge(instance, Refusal::of(&error).ending(&instance.name)),
         }
     }
 
@@ -145,13 +151,20 @@ impl<'a> Session<'a> {
     async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Outcome, Option<&'static str>) {
         let Shared { config, settings, context, nocapture, test_events, program, .. } = self.shared;
         let Booted { vm, logs, shows_copy } = self.vm.as_mut().expect("the session is ready");
-        let command =
+        let mut command =
             guest_run::command(instance, launch, context, context.guest_env(vm.root(), &config.vm.env), !nocapture);
+        // Nobody looks at what it changes.
+        if !self.is_for_one {
+            command.changes();
+        }
         let live = nocapture.then_some(*test_events);
         let timeout = timeout(config, settings, instance, vm);
         let mut run = guest_run::run(vm, instance, &command, timeout, live, logs.as_ref()).await;
         assert!(!instance.breaks_harness, "`{}` breaks the harness", instance.name);
         run.ending.fail_on = fail_on(config, instance);
+        if let Some(ran) = &mut run.ending.ran {
+            (ran.memory_mib, ran.network) = (self.key.memory.mib(), self.key.network);
+        }
         let problems = write_back(vm, run.vm_usable).await;
         problems
             .iter()
@@ -185,11 +198,6 @@ impl<'a> Session<'a> {
         if let Err(error) = retained.retain(vm, Offer { title, shell }) {
             events.note(format!("the VM of `{}` cannot be retained: {error}", instance.name));
         }
-    }
-
-    /// Tells in full why there is no VM; a front end shows the same words once.
-    pub(crate) fn tell(&self, error: &Error) {
-        self.shared.events.note(format!("error: {}", error.report()));
     }
 
     /// Ends the VM.
@@ -226,7 +234,6 @@ impl<'a> Session<'a> {
             .warm_start(key.warm_start)
             .shows(context)
             .writable(context.writable().map_err(unwritable)?)
-            .moved(moved(context))
             .profiles(context.profiles().map_err(unwritable)?)
             .packed(programs)
             .packed_directories(vec![context.cwd.clone()]);
@@ -278,15 +285,4 @@ fn timeout(config: &Config, settings: &HarnessSettings, instance: &Instance, vm:
 /// The attribute's list replaces that of `lvh.toml`.
 fn fail_on(config: &Config, instance: &Instance) -> Vec<KernelEventKind> {
     instance.fail_on.as_ref().unwrap_or(&config.vm.fail_on).clone()
-}
-
-/// One line for the tests that cannot run because of `error`; the whole of it is reported once.
-pub(crate) fn in_short(error: &Error) -> String {
-    let what = match error.kind() {
-        ErrorKind::Usage => "lvh is not set up right",
-        ErrorKind::Missing => "this machine lacks something",
-        ErrorKind::Artifact => "the kernel or image cannot be had",
-        _ => "the VM did not start",
-    };
-    format!("{what}: {error}")
 }

@@ -23,8 +23,14 @@ pub(crate) struct Ending {
     pub(crate) fail_on: Vec<KernelEventKind>,
     /// What of its VM the test changed for others, a line each in the guest's words.
     pub(crate) changes: Vec<String>,
+    /// Where its threads were when its time was up, in the guest's words.
+    pub(crate) stacks: Vec<String>,
     /// The console's last words, where the guest died.
     pub(crate) console: String,
+    /// What mends it, where whoever failed knows.
+    pub(crate) hint: Option<String>,
+    /// The test that tells more of what kept this one from running.
+    pub(crate) same_as: Option<String>,
     /// What it ran in; `None` if there was no VM.
     pub(crate) ran: Option<Ran>,
     /// How long the test ran, without the VM's boot.
@@ -34,14 +40,22 @@ pub(crate) struct Ending {
 /// The VM that a test ran in, as its failure tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ran {
+    /// `uname -r`.
+    pub(crate) release: String,
     /// Kernel, channel and share, in a line.
     pub(crate) vm: String,
     /// What exactly the kernel is.
     pub(crate) kernel: String,
     /// The directory of the VM's logs, where it has one.
     pub(crate) logs: Option<PathBuf>,
-    /// The test's core, where it left one.
-    pub(crate) core: Option<PathBuf>,
+    /// The test's core, or why there is none, where a signal killed it that leaves one.
+    pub(crate) core: Option<Result<PathBuf, String>>,
+    /// The file of all that it wrote, where that is more than a failure shows.
+    pub(crate) output: Option<PathBuf>,
+    /// The VM's memory, in MiB.
+    pub(crate) memory_mib: u32,
+    /// Whether the VM had a network.
+    pub(crate) network: bool,
 }
 
 /// How a test's process ended.
@@ -75,7 +89,10 @@ impl Ending {
             kernel_log: KernelLog::default(),
             fail_on: Vec::new(),
             changes: Vec::new(),
+            stacks: Vec::new(),
             console: String::new(),
+            hint: None,
+            same_as: None,
             ran: None,
             duration: Duration::ZERO,
         }

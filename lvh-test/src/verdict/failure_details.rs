@@ -1,28 +1,44 @@
-//! What helps with a failure, below its message: what the kernel said, what the test ran on, how to run it again.
+//! What stands around the output of a test that failed: what happened and what the kernel said; what it ran on, how to run it
+//! again.
 
-use std::ffi::OsString;
 use std::fmt::Write;
 
 use lvh_core::vm::KernelEvent;
-use lvh_core::{HostContext, Moved};
 
 use super::ending::{Ending, Ran};
+use super::hints;
 use super::kernel_log::KernelLog;
+use super::rerun::rerun_command;
+use super::shorten::shorten;
 use crate::job::Instance;
 use crate::record::Record;
-use crate::test_binary::{TestBinary, moved};
 
-/// Whole lines, or nothing. `told` is an event that the message names already.
-pub(super) fn failure_details(instance: &Instance, ending: &Ending, told: Option<&KernelEvent>) -> String {
-    let mut text = event_notes(&ending.kernel_log, told);
+/// What happened, on which kernel, then the kernel's words. `told` is an event that the cause names already. Empty on the host.
+pub(super) fn failure_head(instance: &Instance, ending: &Ending, cause: &str, told: Option<&KernelEvent>) -> String {
+    let Some(place) = &instance.place else { return String::new() };
+    let release = ending.ran.as_ref().map(|ran| format!(" ({})", ran.release)).unwrap_or_default();
+    let mut text = format!("failed on {place}{release}: {}\n", cause.trim_end());
+    text.push_str(&event_notes(&ending.kernel_log, told));
     text.push_str(&foreign_records(&ending.records));
     text.push_str(&changes_note(&ending.changes));
-    if let Some(kernel) = &instance.kernel {
-        text.push_str(&kernel_section(instance, kernel, ending));
-        text.push_str(&console_section(instance, &ending.console));
-        text.push_str(&closing_lines(&instance.name, ending.ran.as_ref()).unwrap_or_default());
+    if let Some(test) = &ending.same_as {
+        let _ = writeln!(text, "note: the same kept `{test}` from running, which tells more of it");
     }
+    let stacks = ending.stacks.iter().map(|line| printable(line)).collect();
+    text.push_str(&section("where its threads were", &shorten(stacks, 0, 0, None)));
+    text.push_str(&kernel_section(ending));
+    text.push_str(&console_section(ending));
     text
+}
+
+/// What helps, below the output. Whole lines; on the host nothing but what spoiled the report.
+pub(super) fn failure_details(instance: &Instance, ending: &Ending, cause: &str) -> String {
+    if instance.kernel.is_none() {
+        return foreign_records(&ending.records);
+    }
+    let hint = ending.hint.clone().or_else(|| hints::hint(ending, cause));
+    let hint = hint.map(|hint| format!("\nhint: {hint}\n")).unwrap_or_default();
+    hint + &closing_lines(instance, ending.ran.as_ref())
 }
 
 /// How many events get a line of their own: one may bring about many.
@@ -72,75 +88,64 @@ fn quote(text: &str) -> String {
 }
 
 /// What the kernel logged, as far as the console does not say it too.
-fn kernel_section(instance: &Instance, kernel: &str, ending: &Ending) -> String {
-    let mut text = String::new();
+fn kernel_section(ending: &Ending) -> String {
     let log = ending.kernel_log.lines(&ending.console);
-    if !log.is_empty() {
-        let lines = if log.len() == 1 { "1 line".to_owned() } else { format!("{} lines", log.len()) };
-        let _ = writeln!(text, "\n---- {} kernel log ({kernel}, {lines}) ----", instance.name);
-        for line in log {
-            let _ = writeln!(text, "{line}");
+    let (repeated, left_out) = (ending.kernel_log.repeated(), ending.kernel_log.left_out());
+    let count = log.len() + repeated + left_out;
+    let file = log_file(ending, "kernel.log");
+    let lines = if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+    section(&format!("kernel log ({lines})"), &shorten(log, repeated, left_out, file.as_deref()))
+}
+
+fn console_section(ending: &Ending) -> String {
+    let lines = ending.console.lines().map(|line| ending.kernel_log.since_begin(line)).collect();
+    section("console", &shorten(lines, 0, 0, log_file(ending, "console.log").as_deref()))
+}
+
+fn section(title: &str, lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!("\n---- {title} ----\n{}\n", lines.join("\n")) }
+}
+
+fn log_file(ending: &Ending, name: &str) -> Option<String> {
+    Some(ending.ran.as_ref()?.logs.as_ref()?.join(name).display().to_string())
+}
+
+/// What it ran on, its logs, and how to run it again.
+fn closing_lines(instance: &Instance, ran: Option<&Ran>) -> String {
+    let mut text = "\n".to_owned();
+    if let Some(Ran { vm, kernel, logs, core, output, .. }) = ran {
+        let _ = writeln!(text, "kernel: {vm}\nfrom: {}", short_digests(kernel));
+        if let Some(logs) = logs {
+            let _ = writeln!(text, "log: {0}/kernel.log\nconsole: {0}/console.log", logs.display());
+        }
+        if let Some(output) = output {
+            let _ = writeln!(text, "output: {}", output.display());
+        }
+        match core {
+            Some(Ok(core)) => {
+                let exe = std::env::current_exe().unwrap_or_default();
+                let _ = writeln!(text, "core: gdb {} {}", exe.display(), core.display());
+            }
+            Some(Err(why)) => {
+                let _ = writeln!(text, "core: none, because {why}");
+            }
+            None => {}
         }
     }
-    if let more @ 1.. = ending.kernel_log.left_out() {
-        let _ = writeln!(text, "[lvh: kernel log cut: {more} more lines]");
-    }
+    let _ = writeln!(text, "run it again: {}", rerun_command(instance));
     text
 }
 
-fn console_section(instance: &Instance, console: &str) -> String {
-    if console.is_empty() { String::new() } else { format!("\n---- {} console ----\n{console}\n", instance.name) }
-}
-
-/// What it ran on, and how to run it again; what kept it from running at all is told elsewhere, once.
-fn closing_lines(name: &str, ran: Option<&Ran>) -> Option<String> {
-    let Ran { vm, kernel, logs, core } = ran?;
-    let mut text = format!("\nkernel: {vm}\nfrom: {kernel}\n");
-    if let Some(logs) = logs {
-        let _ = writeln!(text, "logs: {}/{{console,kernel}}.log", logs.display());
-    }
-    if let Some(core) = core {
-        let exe = std::env::current_exe().unwrap_or_default();
-        let _ = writeln!(text, "core: gdb {} {}", exe.display(), core.display());
-    }
-    let missing = HostContext::here().map(|context| moved(&context)).unwrap_or_default();
-    for Moved { from, .. } in missing.iter().filter(|moved| moved.to.is_none()) {
-        let _ = writeln!(text, "missing: {}, which this test binary was built in", from.display());
-    }
-    let again = rerun_command(name, TestBinary::of_process().cargo_arguments(), std::env::vars_os());
-    let _ = writeln!(text, "run it again: {again}");
-    Some(text)
-}
-
-/// Cargo and nextest name the package; else the binary itself is the shortest way. What the user set for lvh belongs to
-/// the command: it may choose the kernel.
-fn rerun_command(name: &str, cargo: Option<String>, variables: impl Iterator<Item = (OsString, OsString)>) -> String {
-    let mut settings = Vec::new();
-    for (variable, value) in variables {
-        let variable = variable.to_string_lossy();
-        match &*variable {
-            // Another run would replace this one's report, and who runs it once more may want something else of it.
-            "LVH_JUNIT" | "LVH_KEEP" | "LVH_GDB" | "LVH_VERBOSE" => {}
-            _ if variable.starts_with("LVH_") => {
-                settings.push(format!("{variable}={} ", shell_word(&value.to_string_lossy())));
-            }
-            _ => {}
+/// Digests as people compare them.
+fn short_digests(text: &str) -> String {
+    const SHOWN: usize = 12;
+    let short = |word: &str| match word.split_once("sha256:") {
+        Some((before, digest)) if digest.len() > SHOWN && digest.is_char_boundary(SHOWN) => {
+            format!("{before}sha256:{}…", &digest[..SHOWN])
         }
-    }
-    settings.sort();
-    let program = cargo.map(|arguments| format!("cargo test {arguments} --"));
-    let program =
-        program.unwrap_or_else(|| shell_word(&std::env::args_os().next().unwrap_or_default().to_string_lossy()));
-    format!("{}{program} --exact {}", settings.concat(), shell_word(name))
-}
-
-/// `text` as a shell reads it back.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=+@%".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
+        _ => word.to_owned(),
+    };
+    text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
 /// What a message says of an event.
@@ -150,10 +155,7 @@ pub(super) fn kernel_reported(event: &KernelEvent) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-    use std::os::unix::ffi::OsStringExt;
-
-    use super::{failure_details, kernel_reported, rerun_command};
+    use super::{failure_details, failure_head, kernel_reported, short_digests};
     use crate::case::Options;
     use crate::job::examples::instance;
     use crate::record::Record;
@@ -162,115 +164,137 @@ mod tests {
 
     const WARNING: &str = "4,1,1000000,-;WARNING: CPU: 0 PID: 9 at f.c:1 g+0x1/0x2\n";
 
-    /// The details of a test on 6.1 that ended so.
+    /// What stands before the output of a test on 6.1 that ended so.
+    fn head(ending: &Ending) -> String {
+        let head = failure_head(&instance("t", "t::6.1", Some("6.1"), Options::DEFAULT), ending, "why", None);
+        head.strip_prefix("failed on 6.1: why\n").unwrap_or(&head).to_owned()
+    }
+
+    /// What stands after it.
     fn details(ending: &Ending) -> String {
-        failure_details(&instance("t", "t::6.1", Some("6.1"), Options::DEFAULT), ending, None)
+        failure_details(&instance("t", "t::6.1", Some("6.1"), Options::DEFAULT), ending, "why")
     }
 
     fn ending() -> Ending {
         Ending::lost("why")
     }
 
-    fn ran(logs: Option<&str>, core: Option<&str>) -> Ran {
+    fn ran() -> Ran {
         Ran {
+            release: "6.1.0-50-amd64".to_owned(),
             vm: "6.1.0-50-amd64 (6.1, tcg)".to_owned(),
-            kernel: "linux-image 6.1-1 sha256:0".to_owned(),
-            logs: logs.map(Into::into),
-            core: core.map(Into::into),
+            kernel: format!("linux-image 6.1-1 sha256:0123456789ab{}", "c".repeat(52)),
+            logs: None,
+            core: None,
+            output: None,
+            memory_mib: 256,
+            network: false,
         }
     }
 
     #[test]
     fn what_is_not_known_has_no_section() {
-        assert_eq!(details(&ending()), "");
+        assert_eq!(head(&ending()), "");
+        assert!(details(&ending()).starts_with("\nrun it again: "));
+    }
+
+    #[test]
+    fn the_first_line_names_kernel_and_cause() {
+        let text = head(&Ending { ran: Some(ran()), ..ending() });
+        assert_eq!(text, "failed on 6.1 (6.1.0-50-amd64): why\n");
     }
 
     #[test]
     fn events_are_notes() {
-        let kernel_log = log(&WARNING.repeat(7));
-        let text = details(&Ending { kernel_log, ..ending() });
+        let text = head(&Ending { kernel_log: log(&WARNING.repeat(7)), ..ending() });
         let note = "note: the kernel reported a warning (WARNING: CPU: 0 PID: 9 at f.c:1 g+0x1/0x2)\n";
-        assert!(text.starts_with(&(note.repeat(5) + "note: and 2 more of such\n\n---- t::6.1 kernel log")), "{text}");
+        assert!(text.starts_with(&(note.repeat(5) + "note: and 2 more of such\n\n---- kernel log")), "{text}");
     }
 
     #[test]
-    fn an_event_that_the_message_names_is_no_note() {
+    fn an_event_that_the_cause_names_is_no_note() {
         let ending = Ending { kernel_log: log(&WARNING.repeat(2)), ..ending() };
         let told = &ending.kernel_log.events()[0];
-        let text = failure_details(&instance("t", "t::6.1", Some("6.1"), Options::DEFAULT), &ending, Some(told));
+        let text = failure_head(&instance("t", "t::6.1", Some("6.1"), Options::DEFAULT), &ending, "why", Some(told));
         assert_eq!(text.matches(&kernel_reported(told)).count(), 1, "{text}");
     }
 
     #[test]
     fn what_else_came_through_the_report_pipe_is_quoted() {
-        let note = |line: String| details(&Ending { records: vec![Record::Malformed(line)], ..ending() });
+        let note = |line: String| head(&Ending { records: vec![Record::Malformed(line)], ..ending() });
         assert_eq!(note("a\tb".into()), "note: something else wrote to lvh's report pipe: \"a\\tb\"\n");
         let long = note("x".repeat(203));
         assert!(long.ends_with(&format!("{:?} and 3 more bytes\n", "x".repeat(200))), "{long}");
     }
 
     #[test]
-    fn the_kernels_log_is_counted() {
-        let text = |records: &str| details(&Ending { kernel_log: log(records), ..ending() });
-        let two = "\n---- t::6.1 kernel log (6.1, 2 lines) ----\n[    1.000000] x\n[    1.100000] y\n";
-        assert_eq!(text("4,1,1000000,-;x\n4,2,1100000,-;y\n"), two);
-        assert_eq!(text("4,1,1000000,-;x\n"), "\n---- t::6.1 kernel log (6.1, 1 line) ----\n[    1.000000] x\n");
-        let flood = text(&"6,1,1,-;x\n".repeat(1002));
-        assert!(flood.ends_with("[    0.000001] x\n[lvh: kernel log cut: 2 more lines]\n"), "{flood}");
+    fn where_it_hung_comes_before_the_kernels_words() {
+        let stacks = vec!["thread `t` (9): sleeps".to_owned(), "  f+0x1/0x2".to_owned()];
+        let text = head(&Ending { stacks, kernel_log: log("4,1,1000000,-;x\n"), ..ending() });
+        let first =
+            "\n---- where its threads were ----\nthread `t` (9): sleeps\n  f+0x1/0x2\n\n---- kernel log (1 line)";
+        assert!(text.starts_with(first), "{text}");
     }
 
     #[test]
-    fn the_console_is_not_repeated() {
-        let kernel_log = log("4,1,1000000,-;before\n4,2,1100000,-;BUG: x\n");
-        let console = "[    1.100000] BUG: x\n[ 1.2] end".to_owned();
-        let expected = "note: the kernel reported an oops (BUG: x)\n\n---- t::6.1 kernel log (6.1, 1 line) ----\n[    \
-                        1.000000] before\n\n---- t::6.1 console ----\n[    1.100000] BUG: x\n[ 1.2] end\n";
-        assert_eq!(details(&Ending { kernel_log, console, ..ending() }), expected);
+    fn who_tells_more_is_named() {
+        let text = head(&Ending { same_as: Some("first".into()), ..ending() });
+        assert_eq!(text, "note: the same kept `first` from running, which tells more of it\n");
+    }
+
+    #[test]
+    fn the_kernels_log_is_counted() {
+        let text = |records: &str| head(&Ending { kernel_log: log(records), ..ending() });
+        let two = "\n---- kernel log (2 lines) ----\n[    1.000000] x\n[    1.100000] y\n";
+        assert_eq!(text("4,1,1000000,-;x\n4,2,1100000,-;y\n"), two);
+        assert_eq!(text("4,1,1000000,-;x\n"), "\n---- kernel log (1 line) ----\n[    1.000000] x\n");
+        let flood = text(&"6,1,1,-;x\n".repeat(1002));
+        assert!(flood.starts_with("\n---- kernel log (1002 lines) ----\n") && flood.lines().count() < 100, "{flood}");
+    }
+
+    #[test]
+    fn the_console_is_not_repeated_and_has_the_same_times() {
+        let kernel_log = log("14,1,1000000,-;lvh: test t begins\n4,1,1050000,-;before\n4,2,1100000,-;BUG: x\n");
+        let console = "[    1.100000] BUG: x\n[    1.200000] end\nlvh-init: word".to_owned();
+        let expected = "note: the kernel reported an oops (BUG: x)\n\n---- kernel log (1 line) ----\n[+0.050000] \
+                        before\n\n---- console ----\n[+0.100000] BUG: x\n[+0.200000] end\nlvh-init: word\n";
+        assert_eq!(head(&Ending { kernel_log, console, ..ending() }), expected);
     }
 
     #[test]
     fn the_vm_its_logs_and_the_core_are_named() {
         let text = |ran: Ran| details(&Ending { ran: Some(ran), ..ending() });
-        let vm = "\nkernel: 6.1.0-50-amd64 (6.1, tcg)\nfrom: linux-image 6.1-1 sha256:0\n";
-        assert!(text(ran(None, None)).starts_with(&format!("{vm}run it again: ")));
-        let logs = format!("{vm}logs: /t/lvh/it/6.1/{{console,kernel}}.log\n");
-        assert!(text(ran(Some("/t/lvh/it/6.1"), None)).starts_with(&format!("{logs}run it again: ")));
-        let all = text(ran(Some("/t/lvh/it/6.1"), Some("/t/lvh/it/6.1/t/core")));
-        assert!(all.starts_with(&format!("{logs}core: gdb ")), "{all}");
-        assert!(all.contains(" /t/lvh/it/6.1/t/core\nrun it again: ") && all.ends_with(" --exact t::6.1\n"), "{all}");
+        let vm = "\nkernel: 6.1.0-50-amd64 (6.1, tcg)\nfrom: linux-image 6.1-1 sha256:0123456789ab…\n";
+        assert!(text(ran()).starts_with(&format!("{vm}run it again: ")));
+        let logs = Ran { logs: Some("/t/6.1".into()), output: Some("/t/6.1/t/output.log".into()), ..ran() };
+        let lines = format!("{vm}log: /t/6.1/kernel.log\nconsole: /t/6.1/console.log\noutput: /t/6.1/t/output.log\n");
+        assert!(text(logs.clone()).starts_with(&format!("{lines}run it again: ")));
+        let all = text(Ran { core: Some(Ok("/t/6.1/t/core".into())), ..logs.clone() });
+        assert!(all.starts_with(&format!("{lines}core: gdb ")), "{all}");
+        assert!(all.contains(" /t/6.1/t/core\nrun it again: ") && all.ends_with(" --exact t::6.1\n"), "{all}");
+        let none = text(Ran { core: Some(Err("it is too large".into())), ..logs });
+        assert!(none.contains("\ncore: none, because it is too large\nrun it again: "), "{none}");
+    }
+
+    #[test]
+    fn hints_come_before_the_logs() {
+        let text = details(&Ending { hint: Some("mend it".into()), ran: Some(ran()), ..ending() });
+        assert!(text.starts_with("\nhint: mend it\n\nkernel: "), "{text}");
     }
 
     #[test]
     fn on_the_host_there_is_no_vm_to_tell_of() {
         let host = instance("t", "t", None, Options::DEFAULT);
-        let ending =
-            Ending { kernel_log: log("4,1,1,-;x\n"), console: "y".into(), ran: Some(ran(None, None)), ..ending() };
-        assert_eq!(failure_details(&host, &ending, None), "");
+        let ending = Ending { kernel_log: log("4,1,1,-;x\n"), console: "y".into(), ran: Some(ran()), ..ending() };
+        assert_eq!(
+            (failure_head(&host, &ending, "why", None), failure_details(&host, &ending, "why")),
+            Default::default()
+        );
     }
 
     #[test]
-    fn the_command_carries_what_chose_the_kernel() {
-        let command = |cargo: Option<&str>, variables: &[(&str, &str)]| {
-            let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
-            rerun_command("t::6.1", cargo.map(str::to_owned), variables)
-        };
-        let set = [
-            ("LVH_SHARE", "9p"),
-            ("LVH_KEEP", "1"),
-            ("LVH_KERNELS", "../a b"),
-            ("LVH_JUNIT", "j/"),
-            ("LVH_VERBOSE", "1"),
-        ];
-        let maps = Some("-p maps");
-        assert_eq!(command(maps, &set), "LVH_KERNELS='../a b' LVH_SHARE=9p cargo test -p maps -- --exact t::6.1");
-        assert!(command(None, &[]).ends_with(" --exact t::6.1"));
-    }
-
-    #[test]
-    fn a_variable_that_is_no_text_does_no_harm() {
-        let odd = OsString::from_vec(vec![b'a', 0xff]);
-        let variables = [(odd.clone(), odd.clone()), ("LVH_KERNELS".into(), odd)];
-        let command = rerun_command("t", Some("-p maps".into()), variables.into_iter());
-        assert_eq!(command, "LVH_KERNELS='a\u{fffd}' cargo test -p maps -- --exact t");
+    fn digests_are_short() {
+        assert_eq!(short_digests("a sha256:0123"), "a sha256:0123");
+        assert_eq!(short_digests("a@sha256:0123456789abcdef b"), "a@sha256:0123456789ab… b");
     }
 }

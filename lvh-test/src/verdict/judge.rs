@@ -2,12 +2,13 @@
 
 use std::fmt::Display;
 
+use lvh_core::config::KernelEventKind;
 use lvh_core::vm::KernelEvent;
 
 use super::ending::{Ending, Status};
-use super::failure_details::{failure_details, kernel_reported, printable};
+use super::failure_details::{failure_details, failure_head, kernel_reported, printable};
 use super::panic::panic_of;
-use crate::job::{Instance, Outcome, Verdict};
+use crate::job::{Instance, Outcome, Panic, Verdict};
 use crate::record::{Payload, Record};
 
 /// Whether a panic ends the process at once. The guest runs the same binary, so it holds there too.
@@ -15,19 +16,66 @@ const PANIC_ABORTS: bool = cfg!(panic = "abort");
 
 /// Judges `ending` by what `instance`'s attribute promises.
 pub(crate) fn judge(instance: &Instance, ending: Ending) -> Outcome {
-    let verdict = match (verdict_of(instance, &ending, PANIC_ABORTS), fatal_event(&ending)) {
-        (Verdict::Passed, Some(event)) => {
-            let details = failure_details(instance, &ending, Some(event));
-            Verdict::Failed { message: Some(kernel_reported(event)), details }
-        }
-        (Verdict::Failed { message, .. }, _) => {
-            Verdict::Failed { message, details: failure_details(instance, &ending, None) }
-        }
-        (verdict, _) => verdict,
+    let broken = matches!(body_end(&ending, PANIC_ABORTS), BodyEnd::Broken(_));
+    let (verdict, told) = match (verdict_of(instance, &ending, PANIC_ABORTS), fatal_event(&ending)) {
+        (Verdict::Passed, Some(event)) => (failed(Some(kernel_reported(event))), Some(event)),
+        (failed @ Verdict::Failed { .. }, _) => (failed, explanation(&ending).filter(|_| broken)),
+        (verdict, _) => (verdict, None),
     };
     let (panic, remark) = (panic_of(&ending.records), remark(&verdict, &ending));
-    let vm = ending.ran.map(|ran| ran.vm);
-    Outcome { verdict, output: ending.output, duration: ending.duration, panic, vm, remark }
+    let vm = ending.ran.as_ref().map(|ran| ran.vm.clone());
+    let mut outcome = Outcome { verdict, output: Vec::new(), duration: ending.duration, panic, vm, remark };
+    outcome.output.clone_from(&ending.output);
+    let cause = outcome.cause();
+    if let (Verdict::Failed { head, details, .. }, Some(cause)) = (&mut outcome.verdict, cause) {
+        let cause = located(outcome.panic.as_ref().filter(|panic| panic.message == cause), cause);
+        *head = failure_head(instance, &ending, &cause, told);
+        *details = failure_details(instance, &ending, &cause);
+    }
+    outcome
+}
+
+/// A panic with its place in front, as terminals make a link of it.
+fn located(panic: Option<&Panic>, cause: String) -> String {
+    match panic {
+        Some(Panic { file, line, .. }) => format!("panicked at {file}:{line}: {cause}"),
+        None => cause,
+    }
+}
+
+/// What the kernel reported that may be why a test ended as no test should.
+fn explanation(ending: &Ending) -> Option<&KernelEvent> {
+    use KernelEventKind::{HungTask, Lockup, Oom, Oops, RcuStall};
+    let explains = |event: &&KernelEvent| {
+        matches!(
+            (event.kind, &ending.status),
+            (Oops, _)
+                | (Oom | Lockup | HungTask | RcuStall, Status::TimedOut(_) | Status::Stuck { .. })
+                | (Oom, Status::Signaled(libc::SIGKILL) | Status::Lost(_))
+        )
+    };
+    ending.kernel_log.events().iter().find(explains)
+}
+
+/// What became of the test's process, and of the kernel.
+fn broken(ending: &Ending, body_ended: bool) -> String {
+    let died = ending.records.contains(&Record::Died);
+    let what = if died { "the test's thread died".to_owned() } else { ending.status.describe(body_ended) };
+    match explanation(ending) {
+        Some(event) if event.kind == KernelEventKind::Oops => {
+            format!("{}, and {}", kernel_reported(event), after_it(&what))
+        }
+        Some(event) => format!("{what}: {}", kernel_reported(event)),
+        None => what,
+    }
+}
+
+/// `what` became of the test, as the second half of a sentence.
+fn after_it(what: &str) -> String {
+    match what.starts_with("the ") {
+        true => what.to_owned(),
+        false => format!("the test {}{what}", if what.starts_with("killed") { "was " } else { "" }),
+    }
 }
 
 /// What the kernel reported first of what the test must not bring about.
@@ -84,7 +132,7 @@ fn verdict_of(instance: &Instance, ending: &Ending, panic_aborts: bool) -> Verdi
 }
 
 fn failed(message: Option<String>) -> Verdict {
-    Verdict::Failed { message, details: String::new() }
+    Verdict::Failed { message, head: String::new(), details: String::new() }
 }
 
 fn body_end(ending: &Ending, panic_aborts: bool) -> BodyEnd<'_> {
@@ -94,20 +142,20 @@ fn body_end(ending: &Ending, panic_aborts: bool) -> BodyEnd<'_> {
         (Status::Exited(0), Some(Record::Skip { reason })) => BodyEnd::Skipped(reason),
         (Status::Exited(101), Some(Record::Failed)) => BodyEnd::ReturnedFailure,
         (Status::Exited(101), Some(Record::Unwound(payload))) => BodyEnd::Panicked(payload.into()),
-        (Status::Signaled(libc::SIGABRT), None) if panic_aborts => aborted(&ending.records),
-        (status, reported) => BodyEnd::Broken(status.describe(reported.is_some())),
+        (Status::Signaled(libc::SIGABRT), None) if panic_aborts => aborted(ending),
+        (_, reported) => BodyEnd::Broken(broken(ending, reported.is_some())),
     }
 }
 
 /// Under `panic = "abort"` a panic is the hook's record and then SIGABRT.
-fn aborted(records: &[Record]) -> BodyEnd<'_> {
-    let panic = records.iter().rev().find_map(|record| match record {
+fn aborted(ending: &Ending) -> BodyEnd<'_> {
+    let panic = ending.records.iter().rev().find_map(|record| match record {
         Record::Panic { message, .. } => Some(message),
         _ => None,
     });
     match panic {
         Some(message) => BodyEnd::Panicked(Thrown::Text(message)),
-        None => BodyEnd::Broken(Status::Signaled(libc::SIGABRT).describe(false)),
+        None => BodyEnd::Broken(broken(ending, false)),
     }
 }
 
@@ -247,11 +295,11 @@ mod tests {
         let warned = "the kernel reported a warning (WARNING: CPU: 0 PID: 9 at f.c:1 g+0x1/0x2)";
         for (case, record) in [(PLAIN, Record::Passed), (PANICS, thrown("x"))] {
             let outcome = judged(case, record, &format!("{STALL}{WARNING}"));
-            let Verdict::Failed { message, details } = &outcome.verdict else { panic!("{outcome:?}") };
+            let Verdict::Failed { message, head, .. } = &outcome.verdict else { panic!("{outcome:?}") };
             assert_eq!(message.as_deref(), Some(warned));
-            let rest =
-                "note: the kernel reported an RCU stall (rcu: INFO: rcu_sched self-detected stall on CPU)\n\n----";
-            assert!(details.starts_with(rest) && !details.contains(warned), "{details}");
+            let stall = "note: the kernel reported an RCU stall (rcu: INFO: rcu_sched self-detected stall on CPU)\n";
+            let begin = format!("failed on 6.1: {warned}\n{stall}\n---- kernel log");
+            assert!(head.starts_with(&begin) && head.matches(warned).count() == 1, "{head}");
             assert_eq!(outcome.remark, None);
         }
     }
@@ -278,22 +326,57 @@ mod tests {
         assert_eq!((outcome.verdict, outcome.remark.as_deref()), (Verdict::Passed, Some(remark)));
         let both = judged(PLAIN, 0, STALL, &["`b` is gone"]).remark.unwrap();
         assert!(both.contains(" CPU; and its VM is not as it was: `b` is gone"), "{both}");
-        let Verdict::Failed { details, .. } = judged(PLAIN, 101, "", &["`b` is gone"]).verdict else {
+        let Verdict::Failed { head, .. } = judged(PLAIN, 101, "", &["`b` is gone"]).verdict else {
             panic!("it failed")
         };
         assert!(
-            details.contains("note: its VM is not as it was, and no other test runs in it:\n  `b` is gone\n"),
-            "{details}"
+            head.contains("note: its VM is not as it was, and no other test runs in it:\n  `b` is gone\n"),
+            "{head}"
         );
     }
 
     #[test]
     fn a_failure_keeps_its_own_reason() {
-        let Verdict::Failed { message, details } = judged(PANICS, Record::Passed, &WARNING.repeat(7)).verdict else {
+        let Verdict::Failed { message, head, .. } = judged(PANICS, Record::Passed, &WARNING.repeat(7)).verdict else {
             panic!("a test that does not panic fails");
         };
         assert_eq!(message.as_deref(), Some("test did not panic as expected at tests/it.rs:3"));
-        assert_eq!(details.matches("note: the kernel reported a warning (").count(), 5);
-        assert!(details.contains("note: and 2 more of such\n"), "{details}");
+        assert_eq!(head.matches("note: the kernel reported a warning (").count(), 5);
+        assert!(head.contains("note: and 2 more of such\n"), "{head}");
+    }
+
+    #[test]
+    fn the_kernel_says_why_a_test_ended_as_none_should() {
+        let oops = "BUG: unable to handle page fault for address: 0";
+        let oom = "Out of memory: Killed process 9 (t) total-vm:1kB";
+        let lockup = "watchdog: BUG: soft lockup - CPU#0 stuck for 3s! [t:9]";
+        let check = |status: Status, records: &[Record], line: &str, expected: &str| {
+            let kernel_log = log(&format!("4,1,1,-;{line}\n"));
+            let outcome = judge(&instance(PLAIN), Ending { kernel_log, ..ending(status, records) });
+            assert_eq!(outcome.cause().as_deref(), Some(expected));
+            let Verdict::Failed { head, .. } = outcome.verdict else { panic!("it failed") };
+            assert!(head.starts_with(&format!("failed on 6.1: {expected}\n")), "{head}");
+            assert_eq!(head.matches("the kernel reported").count(), expected.matches("the kernel reported").count());
+        };
+        let reported = format!("the kernel reported an oops ({oops}), and the test");
+        check(Status::Exited(101), &[Record::Died], oops, &format!("{reported}'s thread died"));
+        check(Status::Signaled(libc::SIGKILL), &[], oops, &format!("{reported} was killed by SIGKILL"));
+        let limit = std::time::Duration::from_secs(2);
+        check(Status::TimedOut(limit), &[], oops, &format!("{reported} timed out after 2s"));
+        let killed = format!("killed by SIGKILL: the kernel reported that memory ran out ({oom})");
+        check(Status::Signaled(libc::SIGKILL), &[], oom, &killed);
+        let hung = format!("timed out after 2s: the kernel reported a lockup ({lockup})");
+        check(Status::TimedOut(limit), &[], lockup, &hung);
+        check(Status::Exited(101), &[Record::Died], "fine", "the test's thread died");
+    }
+
+    #[test]
+    fn a_panic_comes_first_with_its_place() {
+        let records = [hook("left\nright"), thrown("left\nright")];
+        let Verdict::Failed { head, .. } = judge(&instance(PLAIN), ending(Status::Exited(101), &records)).verdict
+        else {
+            panic!("it failed")
+        };
+        assert_eq!(head, "failed on 6.1: panicked at f.rs:4: left\nright\n");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lvh_core::config::KernelEventKind;
 use lvh_core::vm::{KernelEvent, KernelEvents, KernelRecord};
 
 use crate::guest_mode::start_mark;
@@ -11,6 +12,9 @@ const LIMIT: usize = 1000;
 
 /// The most events of one test that are kept; of each kind the first one is, in any case.
 const EVENT_LIMIT: usize = 100;
+
+/// How long the lines of one report may take.
+const REPORT: Duration = Duration::from_millis(500);
 
 /// The log of one test.
 #[derive(Debug, Default)]
@@ -24,6 +28,10 @@ pub(crate) struct KernelLog {
     events: Vec<KernelEvent>,
     /// How many events came after those that are kept.
     more_events: usize,
+    /// When a report began that is told already.
+    repeats: Option<Duration>,
+    /// How many records such reports had.
+    repeated: usize,
 }
 
 impl KernelLog {
@@ -34,7 +42,12 @@ impl KernelLog {
             return;
         }
         if let Some(event) = self.finder.next(&record) {
+            self.repeats = self.is_told(&event).then_some(record.at);
             self.push_event(event);
+        }
+        if self.repeats.is_some_and(|since| record.at.saturating_sub(since) < REPORT) {
+            self.repeated += 1;
+            return;
         }
         match self.records.len() {
             ..LIMIT => self.records.push(record),
@@ -47,8 +60,16 @@ impl KernelLog {
         self.left_out += usize::try_from(records).unwrap_or(usize::MAX);
     }
 
+    /// Whether the kernel says again, as it does every few seconds, that something hangs.
+    fn is_told(&self, event: &KernelEvent) -> bool {
+        use KernelEventKind::{HungTask, Lockup, RcuStall};
+        matches!(event.kind, HungTask | Lockup | RcuStall) && self.events.iter().any(|known| known.kind == event.kind)
+    }
+
     fn push_event(&mut self, event: KernelEvent) {
-        if self.events.len() < EVENT_LIMIT || self.events.iter().all(|kept| kept.kind != event.kind) {
+        if self.is_told(&event) {
+            self.more_events += 1;
+        } else if self.events.len() < EVENT_LIMIT || self.events.iter().all(|kept| kept.kind != event.kind) {
             self.events.push(event);
         } else {
             self.more_events += 1;
@@ -71,15 +92,40 @@ impl KernelLog {
         self.records.iter().filter(told).map(|record| self.line(record)).collect()
     }
 
+    /// How many lines told again what hangs.
+    pub(crate) fn repeated(&self) -> usize {
+        self.repeated
+    }
+
     /// How many lines there were beyond what is kept.
     pub(crate) fn left_out(&self) -> usize {
         self.left_out
     }
 
     fn line(&self, record: &KernelRecord) -> String {
-        let Some(began) = self.began else { return record.to_string() };
-        let (sign, distance) = if record.at < began { ('-', began - record.at) } else { ('+', record.at - began) };
-        format!("[{sign}{}.{:06}] {}", distance.as_secs(), distance.subsec_micros(), record.text)
+        match self.began {
+            Some(began) => format!("[{}] {}", distance(record.at, began), record.text),
+            None => record.to_string(),
+        }
+    }
+
+    /// A line of the console with its time from the test's start, where both are known.
+    pub(crate) fn since_begin(&self, line: &str) -> String {
+        let time = |line: &str| {
+            let (time, text) = line.strip_prefix('[')?.split_once("] ")?;
+            let (seconds, micros) = time.trim_start().split_once('.')?;
+            let at = Duration::from_secs(seconds.parse().ok()?) + Duration::from_micros(micros.parse().ok()?);
+            Some(format!("[{}] {text}", distance(at, self.began?)))
+        };
+        time(line).unwrap_or_else(|| line.to_owned())
+    }
+}
+
+/// From the test's start, six digits behind the point; what was said before that has no time.
+fn distance(at: Duration, began: Duration) -> String {
+    match at.checked_sub(began) {
+        Some(since) => format!("+{}.{:06}", since.as_secs(), since.subsec_micros()),
+        None => "before".to_owned(),
     }
 }
 
@@ -100,7 +146,7 @@ pub(crate) mod tests {
     #[test]
     fn times_count_from_the_tests_start() {
         let records = "6,1,1500000,-;early\n14,2,2000000,-;lvh: test t begins\n4,3,2000123,-;a\n4,4,13000000,-;b\n";
-        assert_eq!(log(records).lines(""), ["[-0.500000] early", "[+0.000123] a", "[+11.000000] b"]);
+        assert_eq!(log(records).lines(""), ["[before] early", "[+0.000123] a", "[+11.000000] b"]);
         // Only user space begins tests, and each once.
         let records = "6,1,1000000,-;lvh: test t begins\n14,2,2000000,-;lvh: test u begins\n";
         assert_eq!(log(records).lines("").len(), 2);
@@ -113,6 +159,17 @@ pub(crate) mod tests {
         let log = log(&format!("{flood}4,1,1,-;Oops: 0002 [#1] SMP\n"));
         assert_eq!((log.lines("").len(), log.left_out()), (LIMIT, 3));
         assert_eq!(log.events().len(), 1);
+    }
+
+    #[test]
+    fn what_hangs_is_told_once() {
+        let lockup =
+            |at: u32| format!("1,1,{at},-;watchdog: BUG: soft lockup - CPU#0 stuck for 3s! [t:9]\n4,2,{at},-; f\n");
+        let stall = "3,3,4100000,-;rcu: INFO: rcu_sched self-detected stall on CPU\n4,4,4200000,-;task\n";
+        let log = log(&format!("{}{}{stall}4,5,5000000,-;after\n", lockup(1_000_000), lockup(4_000_000)));
+        let lines = log.lines("");
+        assert_eq!((lines.len(), log.repeated(), log.events().len(), log.more_events()), (5, 2, 2, 1), "{lines:?}");
+        assert!(lines[4].ends_with("] after") && lines[2].contains("rcu: INFO"), "{lines:?}");
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::document::Table;
 use super::image_actions::Written;
-use super::kernel_table::check_name;
+use super::kernel_table::{check_name, faulty_image};
 use super::raw::{List, Text};
 use crate::image::images_json::ImageEntry;
 use crate::image::{BuiltImage, ImageSource};
+use crate::kernel::OciSource;
 use crate::{Error, ErrorKind, Result};
 
 /// One table, as it is written.
@@ -25,8 +25,7 @@ struct Image {
     suite: Option<Text>,
     variant: Option<Text>,
     image_size: Option<Text>,
-    #[serde(rename = "oci")]
-    _oci: Option<IgnoredAny>,
+    oci: Option<Text>,
 }
 
 /// One `[images.NAME]` table.
@@ -36,8 +35,6 @@ pub(in crate::config) enum ImageTable {
     Source(ImageSource),
     /// It is built, as an image of its own name; the suite is of one without a parent.
     Built { entry: Box<ImageEntry>, suite: Option<String> },
-    /// A way that this version recognises but cannot go, named by its key.
-    Unsupported(&'static str),
 }
 
 /// The keys that say where an image comes from, or what it is built of.
@@ -56,13 +53,21 @@ impl ImageTable {
             let message = format!("{} has both `{first}` and `{second}` (expected one source)", table.name());
             return Err(table.error_at_key(second, message));
         }
+        if let Some(Text(oci)) = &image.oci {
+            if faulty_image(oci) {
+                let expected = "an image such as `quay.io/lvh-images/root-images:main-bookworm`";
+                let message = format!("`oci` in {} is `{oci}` (expected {expected})", table.name());
+                return Err(table.error_at_key("oci", message));
+            }
+            return Ok(Self::Source(ImageSource::Oci(OciSource::new(oci).based_at(base_dir))));
+        }
         match (&image.path, &sources[..]) {
             (Some(path), _) => Ok(Self::Source(ImageSource::Path(base_dir.join(&path.0)))),
             (None, []) => {
-                let message = format!("{} has no source (expected `path`, `packages` or `parent`)", table.name());
+                let message =
+                    format!("{} has no source (expected `path`, `oci`, `packages` or `parent`)", table.name());
                 Err(table.error(message))
             }
-            (None, ["oci"]) => Ok(Self::Unsupported("oci")),
             (None, _) if image.parent.is_some() && (image.suite.is_some() || image.variant.is_some()) => {
                 Err(table.error(format!("{} has a `parent`, whose `suite` and `variant` it has too", table.name())))
             }
@@ -97,14 +102,13 @@ fn file_name(name: &str) -> String {
 pub(in crate::config) fn source_of(name: &str, tables: &BTreeMap<String, ImageTable>) -> Result<ImageSource> {
     match &tables[name] {
         ImageTable::Source(source) => Ok(source.clone()),
-        ImageTable::Unsupported(key) => Err(unsupported_image(name, key)),
         ImageTable::Built { .. } => {
             let built = tables.values().filter_map(|table| match table {
                 ImageTable::Built { entry, suite } => Some((&**entry, suite.as_deref())),
                 _ => None,
             });
             let built: Vec<_> = built.collect();
-            let image = BuiltImage::with_parents(&file_name(name), built.iter().map(|(entry, _)| *entry));
+            let image = BuiltImage::of_family(&file_name(name), built.iter().map(|(entry, _)| *entry), &|_| false);
             let last = image.entries.last().expect("it is there itself");
             if !last.parent.is_empty() && !image.entries.iter().any(|entry| entry.name == last.parent) {
                 let parent = last.parent.trim_end_matches(".qcow2");
@@ -117,13 +121,6 @@ pub(in crate::config) fn source_of(name: &str, tables: &BTreeMap<String, ImageTa
             Ok(ImageSource::Built(Box::new(BuiltImage { suite, ..image })))
         }
     }
-}
-
-/// The error for an image that comes by a way which lvh cannot go yet.
-pub(in crate::config) fn unsupported_image(name: &str, key: &str) -> Error {
-    let message = format!("image `{name}` comes by `{key}`: not supported yet in this version");
-    Error::new(ErrorKind::Usage, message)
-        .with_hint("`lvh images pull` brings it to the data directory, where its file has a name")
 }
 
 /// All tables.

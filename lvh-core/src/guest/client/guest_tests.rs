@@ -111,6 +111,20 @@ async fn a_guest_that_sends_more_than_it_may_is_given_up() {
 }
 
 #[tokio::test]
+async fn stacks_are_asked_for_and_told_once() {
+    let (guest, mut fake) = pair();
+    let mut process = guest.run(Command::default()).unwrap();
+    let id = fake.asked().await;
+    process.explain().unwrap();
+    assert_eq!(fake.hear().await, ToGuest::Explain { id });
+    let stacks = || ToHost::Stacks { id, lines: vec!["a".to_owned()] };
+    fake.say(stacks()).await;
+    assert_eq!(process.next().await, Some(ProcessEvent::Stacks(vec!["a".to_owned()])));
+    fake.say(stacks()).await;
+    assert_eq!(guest.closed().await, "the channel broke: malformed message: stacks a second time");
+}
+
+#[tokio::test]
 async fn changes_are_told_once() {
     let (guest, mut fake) = pair();
     let mut process = guest.run(Command::default()).unwrap();

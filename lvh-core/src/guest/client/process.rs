@@ -53,6 +53,8 @@ pub enum ProcessEvent {
     KernelLost(u64),
     /// It read this much of its standard input.
     Taken(u32),
+    /// Where its threads were, a line each: what [`Process::explain`] asked for.
+    Stacks(Vec<String>),
     /// What of the machine it changed, a line each; only where it was asked for, and then before its end.
     Changed(Vec<String>),
     /// It ended; nothing more will come.
@@ -137,6 +139,14 @@ impl Process {
         self.requests.signal(signal).map_err(gone)
     }
 
+    /// Has the guest tell where its threads are ([`ProcessEvent::Stacks`]), before it does what is asked next; to be asked once.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub fn explain(&self) -> Result<()> {
+        self.requests.flow.request(|id| ToGuest::Explain { id }).map_err(gone)
+    }
+
     /// Kills it and everything it started.
     ///
     /// # Errors
@@ -193,6 +203,7 @@ impl Requests {
             | ToGuest::Change { .. }
             | ToGuest::Refresh {}
             | ToGuest::Ping { .. }
+            | ToGuest::Explain { .. }
             | ToGuest::Shutdown { .. } => Ok(()),
         }
     }
@@ -253,7 +264,7 @@ impl ProcessEvent {
             Self::Output(stream, data) => Some(ToHost::Output { id, stream: stream.into(), data: Bytes(data) }),
             Self::Taken(bytes) => Some(ToHost::Taken { id, bytes }),
             Self::Exited(exit) => Some(ToHost::Exited { id, exit: exit.into() }),
-            Self::Kernel(_) | Self::KernelLost(_) | Self::Changed(_) => None,
+            Self::Kernel(_) | Self::KernelLost(_) | Self::Stacks(_) | Self::Changed(_) => None,
         }
     }
 }

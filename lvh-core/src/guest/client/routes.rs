@@ -27,11 +27,12 @@ pub(crate) struct ToProcess {
     /// Records that found no room.
     lost: u64,
     changed: bool,
+    explained: bool,
 }
 
 impl ToProcess {
     pub(crate) fn new(events: mpsc::UnboundedSender<ProcessEvent>, flow: Arc<Flow>) -> Self {
-        Self { events, flow, started: false, lost: 0, changed: false }
+        Self { events, flow, started: false, lost: 0, changed: false, explained: false }
     }
 
     /// A command that nobody listens to any more is no error; its output is thrown away.
@@ -71,6 +72,15 @@ impl ToProcess {
             return Err(malformed("changes a second time"));
         }
         self.tell(ProcessEvent::Changed(changes));
+        Ok(())
+    }
+
+    /// As with [`Self::start`].
+    fn explain(&mut self, lines: Vec<String>) -> io::Result<()> {
+        if std::mem::replace(&mut self.explained, true) {
+            return Err(malformed("stacks a second time"));
+        }
+        self.tell(ProcessEvent::Stacks(lines));
         Ok(())
     }
 
@@ -158,6 +168,9 @@ impl Routes {
             })?,
             ToHost::Changed { id, changes } => {
                 self.processes.get_mut(&id).map_or(Ok(()), |process| process.change(changes))?;
+            }
+            ToHost::Stacks { id, lines } => {
+                self.processes.get_mut(&id).map_or(Ok(()), |process| process.explain(lines))?;
             }
             ToHost::Exited { id, exit } => {
                 if let Some(process) = self.processes.remove(&id) {

@@ -25,15 +25,17 @@ use crate::{Error, Events, Result};
 pub fn build(images: &[ImageEntry], request: &Request, events: &Events) -> Result<Vec<Outcome>> {
     let data_dir = std::path::absolute(&request.data_dir).map_err(|e| Error::path("find", &request.data_dir, e))?;
     let forest = Forest::new(images, &|name| Places::new(&data_dir, name).image().is_file())?;
-    let selection = forest.selection(&request.names)?;
-    let builder = Builder { forest: &forest, request, data_dir, events, namespace: OnceLock::new() };
-    builder.check(&selection)?;
-    Ok(builder.run(&selection))
+    let selection = forest.selection(&request.names, request.descendants)?;
+    let namespace = OnceLock::new();
+    let builder = Builder { forest: &forest, selection: &selection, request, data_dir, events, namespace };
+    builder.check()?;
+    Ok(builder.run())
 }
 
 #[derive(Debug)]
 struct Builder<'b> {
     forest: &'b Forest<'b>,
+    selection: &'b [Selected],
     request: &'b Request,
     data_dir: PathBuf,
     events: &'b Events,
@@ -42,8 +44,8 @@ struct Builder<'b> {
 
 impl Builder<'_> {
     /// Refuses what could not be built in any case. What is there and not lvh's own is not looked at: it stays.
-    fn check(&self, selection: &[Selected]) -> Result<()> {
-        for selected in selection {
+    fn check(&self) -> Result<()> {
+        for selected in self.selection {
             let image = self.forest.image(selected.index);
             let is_forced = self.request.force && selected.asked;
             if self.request.dry_run || !is_forced && self.is_foreign(&image.name)? {
@@ -68,9 +70,9 @@ impl Builder<'_> {
     }
 
     /// Builds each family of images on a thread of its own, as far as there are processors.
-    fn run(&self, selection: &[Selected]) -> Vec<Outcome> {
+    fn run(&self) -> Vec<Outcome> {
         let mut families: Vec<Vec<Selected>> = Vec::new();
-        for selected in selection {
+        for selected in self.selection {
             let parent = self.forest.parent(selected.index);
             let is_family = |family: &&mut Vec<Selected>| family.iter().any(|member| Some(member.index) == parent);
             match families.iter_mut().find(is_family) {
@@ -87,7 +89,7 @@ impl Builder<'_> {
             workers.into_iter().flat_map(|worker| worker.join().expect("building does not panic")).collect::<Vec<_>>()
         });
         let position =
-            |outcome: &Outcome| selection.iter().position(|s| self.forest.image(s.index).name == outcome.name);
+            |outcome: &Outcome| self.selection.iter().position(|s| self.forest.image(s.index).name == outcome.name);
         outcomes.sort_by_key(position);
         outcomes
     }
@@ -119,24 +121,48 @@ impl Builder<'_> {
     fn image(&self, selected: Selected, new_parent: Option<&str>) -> Result<Verdict> {
         self.request.stop.check()?;
         let image = self.forest.image(selected.index);
-        let (force, dry_run) = (self.request.force && selected.asked, self.request.dry_run);
         let places = Places::new(&self.data_dir, &image.name);
         places.make()?;
         let waiting =
             || self.events.step(format!("image `{}`", image.name), "waiting for another process that builds it");
         let _alone = Lock::exclusive(&places.lock(), &waiting)?;
-        let parent = (!image.parent.is_empty()).then(|| Places::new(&self.data_dir, &image.parent));
-        // What no record is compared with, and nothing is built of, need not be there.
-        let is_moot = Record::load(&places.record())?.is_none()
-            && (dry_run || !force && new_parent.is_none() && self.is_foreign(&image.name)?);
-        let inputs = if is_moot { Key::of([""; 0]) } else { self.inputs(image, parent.as_ref())? };
-        let verdict = Question { places: &places, inputs: &inputs, force, dry_run, new_parent }.answer()?;
+        let (verdict, inputs) = self.verdict(selected, new_parent)?;
         match &verdict {
             Verdict::Stays => {}
-            Verdict::IsBuilt(_) if dry_run => pretend(&places.image())?,
-            Verdict::IsBuilt(_) => self.make(selected.index, &places, parent.as_ref(), inputs)?,
+            Verdict::IsBuilt(_) if self.request.dry_run => pretend(&places.image())?,
+            Verdict::IsBuilt(_) => self.make(selected.index, &places, self.parent(image).as_ref(), inputs)?,
         }
         Ok(verdict)
+    }
+
+    /// What is to become of an image, and the digest of what it is to be made of.
+    fn verdict(&self, selected: Selected, new_parent: Option<&str>) -> Result<(Verdict, Key)> {
+        let image = self.forest.image(selected.index);
+        let (force, dry_run) = (self.request.force && selected.asked, self.request.dry_run);
+        let places = Places::new(&self.data_dir, &image.name);
+        // What no record is compared with, and nothing is built of, need not be there.
+        let has_record = Record::load(&places.record())?.is_some();
+        let is_moot = !has_record && (dry_run || !force && new_parent.is_none() && self.is_foreign(&image.name)?);
+        let inputs = if is_moot { Key::of([""; 0]) } else { self.inputs(image, self.parent(image).as_ref())? };
+        let lacks_tree = has_record && !dry_run && !places.tree_archive().is_file();
+        let lacks_tree = lacks_tree && self.is_needed(selected.index)?;
+        let question = Question { places: &places, inputs: &inputs, force, dry_run, new_parent, lacks_tree };
+        Ok((question.answer()?, inputs))
+    }
+
+    /// Whether one of the images that are wanted is to be built from it, as it is now.
+    fn is_needed(&self, parent: usize) -> Result<bool> {
+        let children = self.selection.iter().filter(|selected| self.forest.parent(selected.index) == Some(parent));
+        for child in children {
+            if self.verdict(*child, None)?.0 != Verdict::Stays {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn parent(&self, image: &ImageEntry) -> Option<Places> {
+        (!image.parent.is_empty()).then(|| Places::new(&self.data_dir, &image.parent))
     }
 
     fn make(&self, index: usize, places: &Places, parent: Option<&Places>, inputs: Key) -> Result<()> {

@@ -26,6 +26,8 @@ pub(super) struct Question<'q> {
     pub(super) dry_run: bool,
     /// The parent, where that was built just now.
     pub(super) new_parent: Option<&'q str>,
+    /// Another is to be made from it, for which its tree was not kept.
+    pub(super) lacks_tree: bool,
 }
 
 impl Question<'_> {
@@ -57,7 +59,11 @@ impl Question<'_> {
         }
         let record = Record::load(&self.places.record())?;
         let fits = record.is_none_or(|record| record.inputs == *self.inputs);
-        Ok((!fits).then(|| format!("image '{image}' was made of something else than it is configured to be")))
+        if !fits {
+            return Ok(Some(format!("image '{image}' was made of something else than it is configured to be")));
+        }
+        let why = || format!("image '{image}' was made without what images need that are made from it");
+        Ok(self.lacks_tree.then(why))
     }
 }
 
@@ -73,7 +79,7 @@ mod tests {
         let here = places.image().display().to_string();
         let (old, new) = (Key::of(["old"]), Key::of(["new"]));
         let ask = |inputs: &Key, force, dry_run, new_parent| {
-            let question = Question { places: &places, inputs, force, dry_run, new_parent };
+            let question = Question { places: &places, inputs, force, dry_run, new_parent, lacks_tree: false };
             match question.answer() {
                 Ok(Verdict::Stays) => "stays".to_owned(),
                 Ok(Verdict::IsBuilt(why)) => format!("built {why}").trim_end().replace(&here, "F"),
@@ -94,6 +100,16 @@ mod tests {
             ask(&new, false, false, None),
             "built image 'F' was made of something else than it is configured to be"
         );
+        let question = Question {
+            places: &places,
+            inputs: &old,
+            force: false,
+            dry_run: false,
+            new_parent: None,
+            lacks_tree: true,
+        };
+        let why = "was made without what images need that are made from it";
+        assert_eq!(question.answer().unwrap(), Verdict::IsBuilt(format!("image '{here}' {why}")));
         fs::remove_file(places.image()).unwrap();
         fs::create_dir(places.image()).unwrap();
         assert_eq!(ask(&new, true, false, None), "'F' is not a regular file. Bailing out.");

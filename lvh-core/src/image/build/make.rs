@@ -120,20 +120,19 @@ impl Making<'_> {
     fn publish(&self, disk: &Path, record: &Record, chroot: &Chroot<'_>) -> Result<()> {
         let image = self.places.image();
         let (kept, archive) = (chroot.work.join("tree.tar"), self.places.tree_archive());
+        // Who is killed in the midst of it leaves an image that is built again.
+        Record::unfinished().save(&self.places.record())?;
         let publish = || {
             File::open(disk)?.sync_all()?;
             // What fits the old image must not stand beside the new one.
             if archive.exists() {
                 fs::remove_file(&archive)?;
             }
-            fs::rename(disk, &image)
+            fs::rename(disk, &image)?;
+            if self.has_children { fs::rename(&kept, &archive) } else { Ok(()) }
         };
         publish().map_err(|error| Error::path("store", &image, error))?;
-        record.save(&self.places.record())?;
-        if self.has_children {
-            fs::rename(&kept, &archive).map_err(|error| Error::path("store", &archive, error))?;
-        }
-        Ok(())
+        record.save(&self.places.record())
     }
 
     /// Keeps log and disk of a failed build, and tells where they are.

@@ -19,7 +19,7 @@ pub(super) fn unpack(parent: &Places, chroot: &Chroot<'_>, events: &Events) -> R
         );
     }
     events.note(format!(
-        "image `{}` is read from its disk: capabilities of its programs (setcap) and ACLs are not kept in images made from it",
+        "image `{}` was not built here: capabilities of its programs (setcap) and ACLs are not kept in images made from it",
         parent.name
     ));
     let disk = raw(parent, chroot)?;

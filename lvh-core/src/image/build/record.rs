@@ -26,6 +26,11 @@ impl Record {
         Self { inputs, content, packages }
     }
 
+    /// The record of an image that is being replaced: it fits nothing.
+    pub(super) fn unfinished() -> Self {
+        Self::new(Key::of(["image-unfinished"]), Vec::new())
+    }
+
     /// Reads the record at `path`; none where there is none, or one that says nothing.
     pub(super) fn load(path: &Path) -> Result<Option<Self>> {
         match fs::read_to_string(path) {

@@ -12,6 +12,8 @@ pub struct Request {
     pub data_dir: PathBuf,
     /// The images that are asked for. Default: all.
     pub names: Vec<String>,
+    /// Build also what is made from those that are asked for. Default: true.
+    pub descendants: bool,
     /// Build also what is there and fits its configuration, but for images that are only parents. Default: false.
     pub force: bool,
     /// Make empty files instead of images. Default: false.
@@ -30,6 +32,7 @@ impl Request {
         Self {
             data_dir: data_dir.into(),
             names: Vec::new(),
+            descendants: true,
             force: false,
             dry_run: false,
             suite: "sid".to_owned(),

@@ -34,7 +34,7 @@ pub(in crate::kernel) fn look(wanted: &Wanted<'_>, sought: Sought<'_>) -> Option
 
 fn fetch(wanted: &Wanted<'_>, cache: &Cache, sought: Sought<'_>) -> Result<Option<(Key, Entry)>> {
     let Wanted { name, subject, store, events, .. } = *wanted;
-    let fetcher = Fetcher::new(name, cache.repository(), store)?;
+    let fetcher = Fetcher::new(subject, name, cache.repository(), store)?;
     events.step(subject, format!("looking in `{}`", cache.repository()));
     let staging = store.staging()?;
     let dir = staging.entry();
@@ -56,7 +56,7 @@ pub(in crate::kernel) fn offer(wanted: &Wanted<'_>, key: &Key, entry: &Entry, as
     let Some(cache) = wanted.store.cache().filter(|cache| cache.takes_builds()) else { return };
     let store = || {
         wanted.events.step(wanted.subject, format!("storing it in `{}`", cache.repository()));
-        Fetcher::new(wanted.name, cache.repository(), wanted.store)?.store(key, entry.path(), asked)
+        Fetcher::new(wanted.subject, wanted.name, cache.repository(), wanted.store)?.store(key, entry.path(), asked)
     };
     if let Err(error) = store() {
         give_up(wanted, cache, "it could not be stored in", &error);

@@ -6,6 +6,7 @@
 //! ```text
 //! lvh fetch-kernel resolve IMAGE BLOBS         standard output: `lvh-fetch 1`, then `digest HEX`
 //! lvh fetch-kernel pull IMAGE BLOBS HEX INTO   the same; standard error: lines `DONE TOTAL`, in bytes
+//! lvh fetch-kernel pull-disks IMAGE BLOBS HEX INTO                 the same, of the disks in an image
 //! lvh fetch-kernel cached REPOSITORY BLOBS ASKED COMMIT INTO       the same, of the kernel; or `absent -`
 //! lvh fetch-kernel store REPOSITORY BLOBS KEY ENTRY ASKED…         `digest HEX` of the image
 //! ```
@@ -25,6 +26,32 @@ pub const PROTOCOL: &str = "lvh-fetch 1";
 /// A large image over a slow line.
 const DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
 
+/// What is wanted of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// The kernel in `/data/kernels`.
+    Kernel,
+    /// The disks in `/data/images`.
+    Disks,
+}
+
+impl What {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Kernel => "pull",
+            Self::Disks => "pull-disks",
+        }
+    }
+
+    /// The kind of the store's entries for it.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Kernel => "oci-kernel",
+            Self::Disks => "oci-disks",
+        }
+    }
+}
+
 /// The program, and what it is to fetch.
 #[derive(Debug)]
 pub(super) struct Fetcher<'f> {
@@ -35,12 +62,12 @@ pub(super) struct Fetcher<'f> {
 }
 
 impl<'f> Fetcher<'f> {
-    pub(super) fn new(name: &str, image: &'f str, store: &Store) -> Result<Self> {
+    pub(super) fn new(subject: &str, name: &str, image: &'f str, store: &Store) -> Result<Self> {
         let program = store.fetcher().map(Path::to_owned).or_else(|| find("lvh"));
         let program = program.ok_or_else(|| {
             Error::new(
                 ErrorKind::Missing,
-                format!("kernel `{name}`: the command `lvh`, which fetches the image `{image}`, was not found in PATH"),
+                format!("{subject}: the command `lvh`, which fetches the image `{image}`, was not found in PATH"),
             )
             .with_hint(format!(
                 "cargo install lvh-cli; then tests fetch it by themselves, and so does: lvh update {name}"
@@ -54,9 +81,9 @@ impl<'f> Fetcher<'f> {
         self.run(self.call("resolve"), &mut |_, _| {})?.ok_or_else(|| self.another())
     }
 
-    /// Brings the kernel of the image of that digest to `into`; `progress` hears of the bytes that have come, and of all.
-    pub(super) fn pull(&self, digest: &Key, into: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        let call = self.call("pull").args([digest.as_str()]).args([into]);
+    /// Brings what is wanted of the image of that digest to `into`; `progress` hears of the bytes that have come, and of all.
+    pub(super) fn pull(&self, what: What, digest: &Key, into: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let call = self.call(what.verb()).args([digest.as_str()]).args([into]);
         self.run(call, progress).map(drop)
     }
 
@@ -99,7 +126,7 @@ impl<'f> Fetcher<'f> {
 
     /// There was another `lvh` before this one.
     fn another(&self) -> Error {
-        let message = format!("`{}` cannot fetch kernels for this version of lvh", self.program.display());
+        let message = format!("`{}` cannot fetch images for this version of lvh", self.program.display());
         Error::new(ErrorKind::Missing, message).with_hint("cargo install lvh-cli, and have it first in PATH")
     }
 }

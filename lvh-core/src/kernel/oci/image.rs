@@ -1,27 +1,25 @@
 use std::path::Path;
 
-use super::fetcher::Fetcher;
+use super::fetcher::{Fetcher, What};
 use crate::kernel::OciSource;
 use crate::kernel::wanted::Wanted;
 use crate::store::{Entry, Key};
 use crate::{Arch, Error, ErrorKind, Event, Events, Result};
 
-/// The kind of the store's entries for them.
-const KIND: &str = "oci-kernel";
 /// Part of the keys: to be raised when what an entry holds changes.
 const LAYOUT: &str = "1";
 
 const WAITING: &str = "waiting for another process that fetches it";
 
-/// A kernel that was fetched.
+/// What was fetched of an image.
 #[derive(Debug)]
-pub(in crate::kernel) struct OciKernel {
-    pub(in crate::kernel) key: Key,
+pub(crate) struct Fetched {
+    pub(crate) key: Key,
     /// Of the image's index or manifest, without `sha256:`.
-    pub(in crate::kernel) digest: Key,
-    pub(in crate::kernel) identity: String,
-    /// It has `boot/` and `lib/`.
-    pub(in crate::kernel) entry: Entry,
+    pub(crate) digest: Key,
+    pub(crate) identity: String,
+    /// A kernel's has `boot/` and `lib/`, that of disks their files.
+    pub(crate) entry: Entry,
 }
 
 /// The question that the store remembers the answer to: the digest of the image's index or manifest, without `sha256:`.
@@ -29,24 +27,24 @@ pub(in crate::kernel) fn question(source: &OciSource) -> Key {
     Key::of(["oci", LAYOUT, &source.image])
 }
 
-/// The kernel in the image, from the store; else it is fetched. Blocks.
-pub(in crate::kernel) fn resolve(wanted: &Wanted<'_>, source: &OciSource) -> Result<OciKernel> {
-    if let Some(kernel) = known(wanted, source)? {
-        return Ok(kernel);
+/// What is wanted of the image, from the store; else it is fetched. Blocks.
+pub(crate) fn resolve(wanted: &Wanted<'_>, source: &OciSource, what: What) -> Result<Fetched> {
+    if let Some(fetched) = known(wanted, source, what)? {
+        return Ok(fetched);
     }
     let waiting = || wanted.events.step(wanted.subject, WAITING);
     let _turn = wanted.store.lock(&format!("resolve-{}", question(source)), &waiting)?;
-    match known(wanted, source)? {
-        Some(kernel) => Ok(kernel),
-        None => fetch(wanted, source).map_err(|error| explain(source, error)),
+    match known(wanted, source, what)? {
+        Some(fetched) => Ok(fetched),
+        None => fetch(wanted, source, what).map_err(|error| explain(source, error)),
     }
 }
 
-fn known(wanted: &Wanted<'_>, source: &OciSource) -> Result<Option<OciKernel>> {
+fn known(wanted: &Wanted<'_>, source: &OciSource, what: What) -> Result<Option<Fetched>> {
     let remembered = || wanted.store.recall(&question(source)).filter(|_| !wanted.newest);
     let Some(digest) = pinned(wanted, source)?.or_else(remembered) else { return Ok(None) };
-    let entry = wanted.store.get(KIND, &key(&digest), &|| wanted.events.step(wanted.subject, WAITING))?;
-    Ok(entry.map(|entry| loaded(source, &digest, entry)))
+    let entry = wanted.store.get(what.kind(), &key(what, &digest), &|| wanted.events.step(wanted.subject, WAITING))?;
+    Ok(entry.map(|entry| loaded(source, what, &digest, entry)))
 }
 
 /// The digest that `lvh.lock` or the name itself has.
@@ -63,39 +61,39 @@ fn pinned(wanted: &Wanted<'_>, source: &OciSource) -> Result<Option<Key>> {
 }
 
 /// What `lvh.lock` has of an image.
-pub(in crate::kernel) fn pin(digest: &Key) -> String {
+pub(crate) fn pin(digest: &Key) -> String {
     format!("sha256:{digest}")
 }
 
-/// An index has kernels for several architectures.
-fn key(digest: &Key) -> Key {
-    Key::of(["oci-kernel", LAYOUT, digest.as_str(), Arch::HOST.debian()])
+/// An index has them for several architectures.
+fn key(what: What, digest: &Key) -> Key {
+    Key::of([what.kind(), LAYOUT, digest.as_str(), Arch::HOST.debian()])
 }
 
-fn loaded(source: &OciSource, digest: &Key, entry: Entry) -> OciKernel {
+fn loaded(source: &OciSource, what: What, digest: &Key, entry: Entry) -> Fetched {
     let image = source.image.split_once('@').map_or(source.image.as_str(), |(image, _)| image);
-    OciKernel { key: key(digest), digest: digest.clone(), identity: format!("{image}@sha256:{digest}"), entry }
+    Fetched { key: key(what, digest), digest: digest.clone(), identity: format!("{image}@sha256:{digest}"), entry }
 }
 
-fn fetch(wanted: &Wanted<'_>, source: &OciSource) -> Result<OciKernel> {
+fn fetch(wanted: &Wanted<'_>, source: &OciSource, what: What) -> Result<Fetched> {
     let Wanted { name, subject, store, events, .. } = *wanted;
     if store.is_offline() && source.is_remote() {
-        return Err(offline(name, source));
+        return Err(offline(subject, name, source));
     }
-    let fetcher = Fetcher::new(name, &source.image, store)?;
+    let fetcher = Fetcher::new(subject, name, &source.image, store)?;
     events.step(subject, format!("looking for `{}`", source.image));
     let digest = pinned(wanted, source)?.map_or_else(|| fetcher.resolve(), Ok)?;
-    let entry = store.populate(KIND, &key(&digest), &|| events.step(subject, WAITING), |staging| {
-        pull(&fetcher, &digest, &staging.entry(), subject, events)
+    let entry = store.populate(what.kind(), &key(what, &digest), &|| events.step(subject, WAITING), |staging| {
+        pull(&fetcher, what, &digest, &staging.entry(), subject, events)
     })?;
     store.remember(&question(source), &digest)?;
-    Ok(loaded(source, &digest, entry))
+    Ok(loaded(source, what, &digest, entry))
 }
 
-/// Downloads the image of that digest, and unpacks its kernel to `into`.
-fn pull(fetcher: &Fetcher<'_>, digest: &Key, into: &Path, subject: &str, events: &Events) -> Result<()> {
+/// Downloads the image of that digest, and unpacks what is wanted of it to `into`.
+fn pull(fetcher: &Fetcher<'_>, what: What, digest: &Key, into: &Path, subject: &str, events: &Events) -> Result<()> {
     events.step(subject, "downloading");
-    fetcher.pull(digest, into, &mut progress(subject, events))
+    fetcher.pull(what, digest, into, &mut progress(subject, events))
 }
 
 /// Tells how far a download is.
@@ -112,9 +110,8 @@ pub(super) fn progress<'e>(subject: &'e str, events: &'e Events) -> impl FnMut(u
     }
 }
 
-fn offline(name: &str, source: &OciSource) -> Error {
-    let message =
-        format!("kernel `{name}`: the image `{}` is not in the data directory, and lvh is offline", source.image);
+fn offline(subject: &str, name: &str, source: &OciSource) -> Error {
+    let message = format!("{subject}: the image `{}` is not in the data directory, and lvh is offline", source.image);
     Error::new(ErrorKind::Artifact, message).with_hint(format!("where there is a network: lvh update {name}"))
 }
 

@@ -1,4 +1,4 @@
-//! Kernels out of OCI images: fetched once, by the `lvh` command, and remembered.
+//! Kernels and disks out of OCI images: fetched once, by the `lvh` command, and remembered.
 //!
 //! What is fetched is an entry of the store, by the digest of the image; a tag is remembered as the digest that it named.
 
@@ -8,4 +8,6 @@ mod image;
 
 pub(super) use cache::{Sought, look, offer};
 pub use fetcher::PROTOCOL;
-pub(super) use image::{pin, question, resolve};
+pub(crate) use fetcher::What;
+pub(super) use image::question;
+pub(crate) use image::{pin, resolve};

@@ -127,12 +127,20 @@ fn cpu(invocation: &Invocation) -> String {
     .to_owned()
 }
 
+/// Below this, in MiB, a kernel may find too little memory before it can say so: it breaks over an initramfs that lies where
+/// no memory is.
+pub(crate) const LITTLE_MEMORY: u32 = 128;
+
 /// The kernel's command line. What is off here saves boot time and nothing that tests use: the self-tests of the
 /// crypto API (a third of a boot under TCG), the check that the timer works, the jitter entropy source (the CPU's
 /// random numbers are trusted instead). Nothing that BPF users need is off: BTF, kfuncs, tracing, module signatures.
 fn append(invocation: &Invocation) -> String {
     let mut words: Vec<String> = invocation.devices.iter().filter_map(Device::kernel).collect();
     words.push("quiet panic=-1 cryptomgr.notests no_timer_check random.trust_cpu=on".to_owned());
+    // What kills a kernel before it has its console is said all the same; `quiet` stands before it. It takes a sixth of a boot.
+    if invocation.arch == Arch::X86_64 && invocation.memory_mib < LITTLE_MEMORY {
+        words.push("earlyprintk=ttyS0".to_owned());
+    }
     words.push("initcall_blacklist=jent_mod_init".to_owned());
     // A further test takes 40 ms of CPU instead of 105, probably because QEMU's translations outlive a program only where
     // the next one lies at the same addresses. Tests may turn it on again, in /proc/sys/kernel/randomize_va_space.
@@ -218,6 +226,13 @@ mod tests {
             lines(&invocation(Hypervisor::Kvm, devices)),
             include_str!("snapshots/serial-packed.txt").trim_end()
         );
+    }
+
+    #[test]
+    fn a_kernel_with_little_memory_may_speak_early() {
+        let words = |memory_mib| append(&Invocation { memory_mib, ..invocation(TCG, Vec::new()) });
+        assert!(words(LITTLE_MEMORY - 1).contains(" quiet ") && words(64).contains(" earlyprintk=ttyS0 "));
+        assert!(!words(LITTLE_MEMORY).contains("earlyprintk"));
     }
 
     #[test]

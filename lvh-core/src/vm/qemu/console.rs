@@ -13,10 +13,13 @@ use crate::machine::start_thread;
 const KEPT: usize = 64 << 10;
 
 /// Lines that mean that the kernel will not go on, as it writes them itself.
-const FATAL: &[&str] = &["Kernel panic - not syncing", "end Kernel panic"];
+const FATAL: &[&str] = &["Kernel panic - not syncing", "end Kernel panic", "PANIC: early exception"];
 
 /// How the kernel begins to tell that something broke.
 const BEGINS: &[&str] = &["BUG: ", "Oops: ", "general protection fault", "Kernel panic - not syncing"];
+
+/// What `earlyprintk` has the kernel say of itself, `quiet` or not (arch/x86/lib/kaslr.c).
+const EARLY: &str = "Poking KASLR using ";
 
 /// What the console said.
 #[derive(Debug, Clone)]
@@ -73,7 +76,8 @@ impl Console {
 }
 
 fn tail(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let says_something = |line: &&str| !line.is_empty() && !line.starts_with(EARLY);
+    let all: Vec<&str> = text.lines().map(str::trim_end).filter(says_something).collect();
     let longest = &all[all.len().saturating_sub(2 * lines)..];
     let begins = longest.iter().position(|line| BEGINS.iter().any(|word| line.contains(word)));
     let start = begins.unwrap_or(longest.len()).min(longest.len().saturating_sub(lines));
@@ -119,5 +123,6 @@ mod tests {
         assert_eq!(tail("BUG: a\nb\nc\nd\ne", 2), "d\ne");
         assert_eq!(tail("a\nb\nBUG: c", 2), "b\nBUG: c");
         assert_eq!(tail("", 2), "");
+        assert_eq!(tail("Poking KASLR using RDRAND RDTSC...\na\n", 2), "a");
     }
 }

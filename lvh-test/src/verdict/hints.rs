@@ -1,0 +1,71 @@
+//! What to do about a failure, where what the test or the kernel said leaves no doubt.
+
+use lvh_core::config::KernelEventKind;
+
+use super::ending::{Ending, Ran};
+
+/// How a program without a network finds out.
+const NO_NETWORK: &[&str] = &[
+    "Network is unreachable",
+    "Temporary failure in name resolution",
+    "Could not resolve host",
+    "failed to lookup address information",
+];
+
+/// How a program finds out that the disk is full, which is the guest's memory where the host's files are under it.
+const NO_ROOM: &[&str] = &["No space left on device"];
+
+/// The line, where there is one.
+pub(super) fn hint(ending: &Ending, cause: &str) -> Option<String> {
+    let ran = ending.ran.as_ref()?;
+    let output = String::from_utf8_lossy(&ending.output);
+    let said = |words: &[&str]| words.iter().any(|words| cause.contains(words) || output.contains(words));
+    let reported = |kind| ending.kernel_log.events().iter().any(|event| event.kind == kind);
+    if reported(KernelEventKind::Oom) {
+        return Some(more_memory(ran, "all of it was taken"));
+    }
+    if !ran.network && said(NO_NETWORK) {
+        return Some(
+            "the VM has no network: `network = true` in the test's attribute, or in [vm] of lvh.toml, gives it one"
+                .to_owned(),
+        );
+    }
+    said(NO_ROOM)
+        .then(|| more_memory(ran, "files that the guest writes lie in it, unless an image has a disk for them"))
+}
+
+fn more_memory(ran: &Ran, why: &str) -> String {
+    format!(
+        "the VM has {} MiB of memory, and {why}: `memory` in the test's attribute, or in [vm] of lvh.toml, gives it more",
+        ran.memory_mib
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hint;
+    use crate::verdict::kernel_log::tests::log;
+    use crate::verdict::{Ending, Ran};
+
+    fn ran(network: bool) -> Ran {
+        let text = || "x".to_owned();
+        let (logs, core, output) = (None, None, None);
+        Ran { release: text(), vm: text(), kernel: text(), logs, core, output, memory_mib: 256, network }
+    }
+
+    #[test]
+    fn each_is_told_by_what_was_said() {
+        let check = |cause: &str, output: &str, network: bool, kernel: &str, expected: Option<&str>| {
+            let (ran, kernel_log) = (Some(ran(network)), log(kernel));
+            let found = hint(&Ending { ran, kernel_log, output: output.into(), ..Ending::lost("") }, cause);
+            assert_eq!(found.as_deref().map(|hint| hint.split('`').nth(1).unwrap()), expected, "{cause} {output}");
+        };
+        check("panicked: Network is unreachable (os error 101)", "", false, "", Some("network = true"));
+        check("", "curl: (6) Could not resolve host: x", false, "", Some("network = true"));
+        check("", "curl: (6) Could not resolve host: x", true, "", None);
+        check("Error: No space left on device", "", false, "", Some("memory"));
+        let killed = "4,1,1,-;Out of memory: Killed process 9 (t) total-vm:1kB\n";
+        check("killed by SIGKILL", "", false, killed, Some("memory"));
+        check("a bang", "nothing", false, "", None);
+    }
+}
