@@ -9,6 +9,10 @@ use crate::{Error, ErrorKind, Result};
 /// The longest that one process waits for another's work: a kernel build on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(3 * 60 * 60);
 
+/// How long a lock that this process has given up may still be held: a program that another thread starts has it too until
+/// it is executed.
+const STARTING: Duration = Duration::from_millis(20);
+
 /// A held lock; dropping it releases it, and so does the death of the process.
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
@@ -100,10 +104,14 @@ fn take(
 
 fn at_once(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Option<Lock>> {
     let file = open(path)?;
-    match attempt(&file) {
-        Ok(()) => Ok(Some(Lock { file })),
-        Err(TryLockError::Error(e)) => Err(Error::path("lock", path, e)),
-        Err(TryLockError::WouldBlock) => Ok(None),
+    let start = Instant::now();
+    loop {
+        match attempt(&file) {
+            Ok(()) => return Ok(Some(Lock { file })),
+            Err(TryLockError::Error(e)) => return Err(Error::path("lock", path, e)),
+            Err(TryLockError::WouldBlock) if start.elapsed() > STARTING => return Ok(None),
+            Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(1)),
+        }
     }
 }
 
