@@ -38,8 +38,8 @@ const WHOLLY_OF_SYSTEMS: [&str; 9] =
 
 /// Variables that reach the guest; a star stands for any rest. Not among them: what describes the host's
 /// user, such as `HOME`, `TMPDIR` and `LD_LIBRARY_PATH`.
-const FORWARDED: [&str; 9] =
-    ["RUST_*", "CARGO", "CARGO_*", "NEXTEST*", "INSTA_*", "TERM", "NO_COLOR", "CLICOLOR*", "COLORTERM"];
+const FORWARDED: [&str; 10] =
+    ["RUST_*", "CARGO", "CARGO_*", "OUT_DIR", "NEXTEST*", "INSTA_*", "TERM", "NO_COLOR", "CLICOLOR*", "COLORTERM"];
 
 /// What every guest process gets instead.
 pub(crate) const GUEST_ENV: [(&str, &str); 4] = [
@@ -85,7 +85,22 @@ impl HostContext {
     pub fn target_dir(&self) -> Option<PathBuf> {
         // A unit test's may have no scratch directory; cargo's mark for backup programs is in each.
         let is_target = |dir: &PathBuf| dir.join("tmp").is_dir() || dir.join("CACHEDIR.TAG").is_file();
-        candidates(&self.exe)?.into_iter().find(is_target)
+        candidates(&self.exe)?.into_iter().find(|dir| is_target(dir) || is_unpacked(dir))
+    }
+
+    /// The directory for what a run leaves: the target directory, but that of the workspace where cargo-nextest unpacked an archive,
+    /// which it removes again.
+    pub fn kept_dir(&self) -> Option<PathBuf> {
+        let workspace = || {
+            let named = self.variable("NEXTEST_WORKSPACE_ROOT").map(PathBuf::from);
+            named.unwrap_or_else(|| workspace_of(&self.package())).join("target")
+        };
+        self.target_dir().map(|target| if is_unpacked(&target) { workspace() } else { target })
+    }
+
+    /// The directory of the package: cargo and nextest name it, and without them it is where we are.
+    pub(crate) fn package(&self) -> PathBuf {
+        self.variable("CARGO_MANIFEST_DIR").map_or_else(|| self.cwd.clone(), PathBuf::from)
     }
 
     /// The directories that the guest may write to: cargo's scratch directory. They exist afterwards.
@@ -232,7 +247,15 @@ fn with_links(path: PathBuf) -> Vec<PathBuf> {
 /// cargo sets `CARGO_TARGET_TMPDIR` when it compiles a test, not when it runs it: it is `tmp` in the target directory,
 /// in which the binary is at `[TRIPLE/]PROFILE/deps/NAME`.
 fn scratch_beside(exe: &Path) -> Option<PathBuf> {
-    candidates(exe)?.into_iter().map(|target| target.join("tmp")).find(|tmp| tmp.is_dir())
+    candidates(exe)?
+        .into_iter()
+        .find(|dir| is_unpacked(dir) || dir.join("tmp").is_dir())
+        .map(|target| target.join("tmp"))
+}
+
+/// Whether it is the target directory of an archive that cargo-nextest unpacked.
+fn is_unpacked(target: &Path) -> bool {
+    target.join("nextest/binaries-metadata.json").is_file()
 }
 
 /// What may be the target directory above a test's program.

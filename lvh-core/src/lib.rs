@@ -74,6 +74,7 @@
 //! not supported yet.
 
 mod arch;
+mod build_place;
 pub mod config;
 pub mod doctor;
 pub mod error;
@@ -99,6 +100,7 @@ mod vhost;
 pub mod vm;
 
 pub use arch::Arch;
+pub use build_place::{BuildPlace, Moved};
 pub use config::{Config, Overrides};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events};

@@ -68,6 +68,7 @@ fn registration(lvh: &Path, function: &TestFn, marks: &Marks, args: &Args) -> To
                 file: ::core::file!(),
                 line: ::core::line!(),
                 target: #lvh::__private::cargo_target!(),
+                built: #lvh::__private::build_place!(),
                 run: || #run,
                 options: #options,
             }
@@ -240,6 +241,7 @@ mod tests {
                             file: ::core::file!(),
                             line: ::core::line!(),
                             target: ::lvh::__private::cargo_target!(),
+                            built: ::lvh::__private::build_place!(),
                             run: || ::lvh::__private::report(one),
                             options: ::lvh::__private::Options { ..::lvh::__private::Options::DEFAULT },
                         }
@@ -292,6 +294,7 @@ mod tests {
                             file: ::core::file!(),
                             line: ::core::line!(),
                             target: kit::lvh::__private::cargo_target!(),
+                            built: kit::lvh::__private::build_place!(),
                             run: || kit::lvh::__private::report(|| block_on(two())),
                             options: kit::lvh::__private::Options {
                                 kernels: &["5.10", "6.12"],

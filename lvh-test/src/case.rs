@@ -1,5 +1,6 @@
 //! A test as the attribute registers it.
 
+use lvh_core::BuildPlace;
 use lvh_core::config::{Accel, Init, KernelEventKind};
 
 /// One `#[lvh::test]` function. Built by the attribute; every field is plain data or a function pointer.
@@ -15,6 +16,8 @@ pub struct TestCase {
     pub line: u32,
     /// What of the package holds it.
     pub target: CargoTarget,
+    /// Where the compiler found it.
+    pub built: BuildPlace,
     /// Runs the body and says whether it succeeded; it may panic.
     pub run: fn() -> bool,
     /// What the attribute asks for.

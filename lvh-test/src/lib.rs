@@ -65,6 +65,7 @@ mod job;
 mod kernel_requirement;
 mod libtest;
 mod libtest_ui;
+mod places;
 mod private;
 mod record;
 mod report;
@@ -85,7 +86,7 @@ pub mod __private {
     pub use crate::libtest::run as under_libtest;
     #[cfg(not(feature = "tokio"))]
     pub use crate::private::AsyncTest;
-    pub use crate::private::{Accel, CargoTarget, Init, KernelEventKind, Options, TestCase};
-    pub use crate::private::{block_on, cargo_target, cases, report, submit};
+    pub use crate::private::{Accel, BuildPlace, CargoTarget, Init, KernelEventKind, Options, TestCase};
+    pub use crate::private::{block_on, build_place, cargo_target, cases, report, submit};
     pub use crate::run::main;
 }

@@ -5,6 +5,7 @@
 use std::process::{ExitCode, Termination};
 
 pub use inventory::submit;
+pub use lvh_core::BuildPlace;
 pub use lvh_core::config::{Accel, Init, KernelEventKind};
 
 pub use crate::case::{CargoTarget, Options, TestCase};
@@ -21,6 +22,20 @@ macro_rules! __cargo_target {
     };
 }
 pub use __cargo_target as cargo_target;
+
+/// Where the crate that says this is built.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __build_place {
+    () => {
+        $crate::__private::BuildPlace {
+            package: ::core::option_env!("CARGO_MANIFEST_DIR"),
+            scratch: ::core::option_env!("CARGO_TARGET_TMPDIR"),
+            out_dir: ::core::option_env!("OUT_DIR"),
+        }
+    };
+}
+pub use __build_place as build_place;
 
 /// Every test that is linked into this binary, in no particular order.
 pub fn cases() -> impl Iterator<Item = &'static TestCase> {

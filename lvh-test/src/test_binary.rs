@@ -4,6 +4,8 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use lvh_core::{HostContext, Moved};
+
 use crate::case::{CargoTarget, TestCase};
 
 /// The test binary, and what it belongs to.
@@ -73,6 +75,13 @@ impl TestBinary {
             None => self.binary.clone(),
         }
     }
+}
+
+/// The directories of the machine that built this binary which are not on this one.
+pub(crate) fn moved(context: &HostContext) -> Vec<Moved> {
+    let mut places: Vec<_> = inventory::iter::<TestCase>().map(|case| case.built).collect();
+    places.dedup();
+    places.iter().flat_map(|place| place.moved(context)).collect()
 }
 
 /// Whether nextest runs us: then each test is a process of its own.

@@ -21,6 +21,7 @@ macro_rules! register {
                     file: file!(),
                     line: line!(),
                     target: $crate::__lvh::__private::cargo_target!(),
+                    built: $crate::__lvh::__private::build_place!(),
                     run: || $crate::succeeded($name()),
                     options: {
                         #[allow(unused_mut)]

@@ -160,7 +160,7 @@ impl Stage {
         match source {
             FileSource::Share { tag, path } | FileSource::Overlay { tag, path } => self.below(tag, path),
             FileSource::Initramfs { path } => self.below(INITRAMFS, path),
-            FileSource::Memory { .. } => PathBuf::new(),
+            FileSource::Memory { .. } | FileSource::Link { .. } => PathBuf::new(),
         }
     }
 
@@ -178,9 +178,11 @@ impl Stage {
                 let layer = self.path().join("mirrors").join(layers.len().to_string());
                 return layers.add_overlay(target, &self.below(&format!("{LOWER}/{tag}"), path), &layer);
             }
+            FileSource::Link { path } => return link_to(as_path(path), target),
         };
         let is_at_home = matches!(&mount.source, FileSource::Share { path, .. } if *path == mount.target);
-        if is_at_home && source.is_symlink() { link(&source, target) } else { bind(&source, target) }
+        // A mount in the place of a link would show what is below, but not the mounts there.
+        if is_at_home && source.is_symlink() { link_to(&fs::read_link(source)?, target) } else { bind(&source, target) }
     }
 
     /// A `path` of what is on the stage.
@@ -190,10 +192,10 @@ impl Stage {
     }
 }
 
-/// Copies a symbolic link: a mount in its place would show what is below, but not the mounts there.
-fn link(source: &Path, target: &Path) -> io::Result<()> {
+/// Makes a symbolic link at `target`, unless something is there.
+fn link_to(path: &Path, target: &Path) -> io::Result<()> {
     target.parent().map_or(Ok(()), mounts::make_dir)?;
-    match symlink(fs::read_link(source)?, target) {
+    match symlink(path, target) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }

@@ -34,7 +34,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 13;
+pub const VERSION: u32 = 14;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -175,7 +175,7 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Where the file or directory of a mount is. The last two are the guest's ends of directories that the host mirrors.
+    /// Where the file or directory of a mount is. `Memory` and `Overlay` are the guest's ends of directories that the host mirrors.
     pub enum FileSource {
         /// In a share. A symbolic link that is to appear at its own path becomes one again.
         0 => Share { /** Its tag. */ tag: String, /** Path below the share's root, with or without a slash in front. */ path: Bytes },
@@ -185,6 +185,8 @@ wire_enum! {
         2 => Memory { /** Of its top directory. */ owner: Owner },
         /// Guest memory, through which a directory of a share is seen.
         3 => Overlay { /** The share's tag. */ tag: String, /** Path below the share's root. */ path: Bytes },
+        /// Nothing is mounted: a symbolic link is made, where nothing is yet.
+        4 => Link { /** Where it leads. */ path: Bytes },
     }
 }
 

@@ -15,7 +15,7 @@ use crate::image::Image;
 use crate::kernel::Kernel;
 use crate::machine::memory_of_vm;
 use crate::store::Lock;
-use crate::{Config, HostContext};
+use crate::{Config, HostContext, Moved};
 
 /// Everything that tells one VM from another: made by [`VmSpec::new`], changed by the setters.
 #[derive(Debug, Clone)]
@@ -43,6 +43,7 @@ pub struct VmSpec {
     pub(crate) visible: Vec<PathBuf>,
     pub(crate) watched: Watched,
     pub(crate) replaced: Option<(PathBuf, PathBuf)>,
+    pub(crate) moved: Vec<Moved>,
     pub(crate) packed: Vec<PathBuf>,
     pub(crate) packed_directories: Vec<PathBuf>,
     pub(crate) network: bool,
@@ -78,6 +79,7 @@ impl VmSpec {
             visible: Vec::new(),
             watched: Watched::default(),
             replaced: None,
+            moved: Vec::new(),
             packed: Vec::new(),
             packed_directories: Vec::new(),
             network: config.vm.network,
@@ -208,6 +210,12 @@ impl VmSpec {
     #[must_use]
     pub fn replaced(self, original: PathBuf, copy: PathBuf) -> Self {
         Self { replaced: Some((original, copy)), ..self }
+    }
+
+    /// Paths of the machine that built the programs, each a link in the guest to where it is here. Default: none.
+    #[must_use]
+    pub fn moved(self, moved: Vec<Moved>) -> Self {
+        Self { moved, ..self }
     }
 
     /// Programs of the host that the guest is to run. Where it cannot see the host's files (see [`Share::Packed`]), it gets

@@ -94,15 +94,20 @@ impl Instance {
 
     /// What the attribute may call its `#[test]` for this place, of several: `f::v6_12`, where ours is `f::6.12`, and
     /// `f::v6_12_base` or `f::on_base`, where ours is `f::6.12+base`.
-    pub(crate) fn has_shadow(&self, name: &str) -> bool {
+    pub(crate) fn shadows(&self) -> Vec<String> {
         let word = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let Some(rest) = name.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix("::")) else { return false };
-        let of_place = self.place.as_deref().is_some_and(|place| {
+        let of_place = self.place.as_deref().map(|place| {
             let digit = place.starts_with(|c: char| c.is_ascii_digit());
-            rest.strip_prefix(if digit { "v" } else { "" }) == Some(&word(place))
+            format!("{}::{}{}", self.path, if digit { "v" } else { "" }, word(place))
         });
-        let of_image = self.vm.image.as_deref().is_some_and(|image| rest.strip_prefix("on_") == Some(&word(image)));
-        of_place || of_image
+        let of_image = self.vm.image.as_deref().map(|image| format!("{}::on_{}", self.path, word(image)));
+        of_place.into_iter().chain(of_image).collect()
+    }
+
+    /// Whether `name` is one of these.
+    pub(crate) fn has_shadow(&self, name: &str) -> bool {
+        name.strip_prefix(&self.path).is_some_and(|rest| rest.starts_with("::"))
+            && self.shadows().iter().any(|shadow| shadow == name)
     }
 
     /// Whether it runs at this place: `6.12`, `6.12+base`, or `+base` on any kernel.

@@ -60,14 +60,17 @@ impl TestResult {
 pub(crate) mod examples {
     use std::time::Duration;
 
+    use lvh_core::BuildPlace;
+
     use super::{Instance, Outcome, TestResult, Verdict};
     use crate::case::{CargoTarget, Options, TestCase};
     use crate::job::Panic;
 
     /// The test `path` under `name`, whose attribute asks for `options`.
     pub(crate) fn instance(path: &str, name: &str, kernel: Option<&str>, options: Options) -> Instance {
-        let target = CargoTarget::Test;
-        let case = TestCase { module: "c", name: "t", file: "tests/it.rs", line: 3, target, run: || true, options };
+        let (target, built) = (CargoTarget::Test, BuildPlace { package: None, scratch: None, out_dir: None });
+        let run = || true;
+        let case = TestCase { module: "c", name: "t", file: "tests/it.rs", line: 3, target, built, run, options };
         let image = options.images.first().copied();
         Instance { path: path.into(), ..Instance::of(&case, name.into(), kernel.map(str::to_owned), image) }
     }

@@ -169,7 +169,8 @@ fn stdout(outcome: &Outcome, message: Option<&str>, details: &str) -> String {
     String::from_utf8_lossy(&outcome.output).into_owned() + &note + details
 }
 
-fn escape(text: &str) -> String {
+/// `text` within the quotes of JSON.
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

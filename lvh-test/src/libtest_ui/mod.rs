@@ -14,5 +14,6 @@ mod text;
 
 pub(crate) use arg_error::Refusal;
 pub(crate) use args::{Args, Format, parse};
+pub(crate) use json::escape as json_text;
 pub(crate) use printer::{Printer, listing, print};
 pub(crate) use selection::{ignore_reason, select};

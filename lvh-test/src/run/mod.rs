@@ -19,4 +19,4 @@ mod vm_run;
 pub use entry::main;
 pub(crate) use host_run::HostRun;
 pub(crate) use lifeline::end_with_cargo;
-pub(crate) use plan::{Target, expand_case};
+pub(crate) use plan::{Target, expand, expand_case};

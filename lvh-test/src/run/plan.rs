@@ -82,12 +82,15 @@ fn name_suffix(kernel: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lvh_core::BuildPlace;
+
     use super::{Target, expand};
     use crate::case::{CargoTarget, Options, TestCase};
 
     const fn case(name: &'static str, options: Options) -> TestCase {
         let (module, target) = ("crate_name::maps", CargoTarget::Test);
-        TestCase { module, name, file: "f.rs", line: 1, target, run: || true, options }
+        let built = BuildPlace { package: None, scratch: None, out_dir: None };
+        TestCase { module, name, file: "f.rs", line: 1, target, built, run: || true, options }
     }
 
     static CASES: [TestCase; 6] = [

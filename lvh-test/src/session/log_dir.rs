@@ -26,7 +26,7 @@ impl LogDir {
     /// # Errors
     /// Those of the operating system.
     pub(crate) fn claim(context: &HostContext, place: &str) -> io::Result<Option<Self>> {
-        let Some(target) = context.target_dir() else { return Ok(None) };
+        let Some(target) = context.kept_dir() else { return Ok(None) };
         let dir = target.join("lvh").join(TestBinary::of_process().run_id());
         fs::create_dir_all(&dir)?;
         for number in 1.. {

@@ -16,6 +16,7 @@ use super::vm_key::VmKey;
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Outcome};
 use crate::settings::{HarnessSettings, Setup};
+use crate::test_binary::moved;
 use crate::test_events::TestEvents;
 use crate::verdict::{Refusal, judge};
 
@@ -234,6 +235,7 @@ impl<'a> Session<'a> {
             .warm_start(key.warm_start)
             .shows(context)
             .writable(context.writable().map_err(unwritable)?)
+            .moved(moved(context))
             .profiles(context.profiles().map_err(unwritable)?)
             .packed(programs)
             .packed_directories(vec![context.cwd.clone()]);

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use lvh_core::vm::KernelEvent;
+use lvh_core::{HostContext, Moved};
 
 use super::ending::{Ending, Ran};
 use super::hints;
@@ -12,6 +13,7 @@ use super::rerun::rerun_command;
 use super::shorten::shorten;
 use crate::job::Instance;
 use crate::record::Record;
+use crate::test_binary::moved;
 
 /// What happened, on which kernel, then the kernel's words. `told` is an event that the cause names already. Empty on the host.
 pub(super) fn failure_head(instance: &Instance, ending: &Ending, cause: &str, told: Option<&KernelEvent>) -> String {
@@ -131,9 +133,19 @@ fn closing_lines(instance: &Instance, ran: Option<&Ran>) -> String {
             }
             None => {}
         }
+        text.push_str(&missing_places());
     }
     let _ = writeln!(text, "run it again: {}", rerun_command(instance));
     text
+}
+
+/// What the test binary was built in, where that is not on this machine and nothing takes its place.
+fn missing_places() -> String {
+    let moved = HostContext::here().map(|context| moved(&context)).unwrap_or_default();
+    let missing = moved.iter().filter(|moved| moved.to.is_none());
+    missing
+        .map(|Moved { from, .. }| format!("missing: {}, which this test binary was built in\n", from.display()))
+        .collect()
 }
 
 /// Digests as people compare them.

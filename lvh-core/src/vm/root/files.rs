@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::initramfs::config_of;
 use super::kit::Kit;
 use super::rootfs::RootFs;
+use crate::Moved;
 use crate::config::Share;
 use crate::guest::mirror::Mirror;
 use crate::guest::protocol::{FileMount, FileSource};
@@ -19,7 +20,13 @@ pub(crate) fn file_mounts(spec: &VmSpec, share: Share, kit: Option<&Kit>, mirror
     };
     mounts.extend(mirrors.iter().map(|mirror| mirrored(mirror, share)));
     mounts.sort_by_key(|mount| mount.target.0.iter().filter(|&&byte| byte == b'/').count());
+    // They may lead through one another, and to the mounts.
+    mounts.extend(spec.moved.iter().filter_map(linked));
     mounts
+}
+
+fn linked(Moved { from, to }: &Moved) -> Option<FileMount> {
+    to.as_ref().map(|to| FileMount { source: FileSource::Link { path: bytes(to) }, target: bytes(from) })
 }
 
 /// From the share of the host's root.
