@@ -1,6 +1,8 @@
 //! The `lvh` command: programs on Linux kernels in throw-away VMs.
 
 mod attach;
+mod cache;
+mod ci;
 mod completions;
 mod doctor;
 mod exec;
@@ -10,8 +12,10 @@ mod gc;
 mod go_style;
 mod images;
 mod kernels;
+mod listing;
 mod man;
 mod oci;
+mod prefetch;
 mod relay;
 mod run;
 mod runner;
@@ -43,6 +47,9 @@ enum Command {
     Doctor(doctor::Args),
     Update(update::Args),
     Gc(gc::Args),
+    Prefetch(prefetch::Args),
+    Cache(cache::Args),
+    Ci(ci::Args),
     #[command(visible_aliases = ["kernel", "k"])]
     Kernels(kernels::Args),
     Run(Box<run::Args>),
@@ -70,6 +77,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args),
         Command::Update(args) => update::run(args),
         Command::Gc(args) => gc::run(args),
+        Command::Prefetch(args) => prefetch::run(&args),
+        Command::Cache(args) => cache::run(args),
+        Command::Ci(args) => ci::run(args),
         Command::Kernels(args) => kernels::run(args),
         Command::Run(args) => run::run(*args),
         Command::Images(args) => images::run(args),

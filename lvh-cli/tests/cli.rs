@@ -113,7 +113,7 @@ fn each_command_has_its_manual_page() {
     let help = String::from_utf8(project.lvh(&["--help"], &[]).stdout).unwrap();
     let mut expected: Vec<String> = commands(&help).iter().map(|command| format!("lvh-{command}.1")).collect();
     expected.push("lvh.1".to_owned());
-    for group in ["images", "kernels"] {
+    for group in ["cache", "ci", "images", "kernels"] {
         let help = String::from_utf8(project.lvh(&[group, "--help"], &[]).stdout).unwrap();
         expected.extend(commands(&help).iter().map(|command| format!("lvh-{group}-{command}.1")));
     }

@@ -101,8 +101,8 @@ fn commands_exist() {
             let call = call.split(" -- ").next().unwrap().split('#').next().unwrap();
             let mut words = call.split_whitespace();
             let command = words.next().unwrap();
-            // Only `kernels` has commands of its own.
-            let sub_command = words.clone().find(|word| command == "kernels" && !word.starts_with('-'));
+            let has_commands = ["cache", "ci", "kernels"].contains(&command);
+            let sub_command = words.clone().find(|word| has_commands && !word.starts_with('-'));
             let help = lvh().arg(command).args(sub_command).arg("--help").output().unwrap();
             assert!(help.status.success(), "{}: {line}", page.display());
             let help = String::from_utf8(help.stdout).unwrap();
