@@ -78,6 +78,8 @@ fn the_command_has_a_terminal_of_its_own() {
     run.wait_for("22 88\r\n");
     run.type_keys("ab\u{7f}c\r");
     run.wait_for("got ac\r\n");
+    // There is no shell that could wake it: Ctrl-Z does nothing.
+    run.type_keys("\u{1a}");
     run.type_keys("\u{3}");
     assert_eq!(run.child.wait().unwrap().code(), Some(128 + libc::SIGINT));
 }

@@ -81,6 +81,7 @@ fn the_vm_of_a_failed_test_can_be_entered() {
     assert_eq!(shell.wait_with_output().unwrap().stdout, b"1\n");
     assert!(other.try_wait().unwrap().is_none());
 
+    check_standstill(&run, &id);
     run.interrupt();
     let gone = other.wait().unwrap();
     assert_eq!(gone.code(), Some(125), "{gone}");
@@ -88,6 +89,26 @@ fn the_vm_of_a_failed_test_can_be_entered() {
     assert_eq!(code, Some(2));
     assert!(stderr.starts_with(&format!("error: there is no VM `{id}` to enter: ")), "{stderr}");
     assert!(stderr.contains("\nhint: "), "{stderr}");
+}
+
+/// An owner that was stopped lets nobody in; a QEMU that was stopped keeps nobody who asks twice.
+fn check_standstill(run: &Run, id: &str) {
+    let mut inside =
+        lvh().args(["attach", id, "--", "sh", "-c", "echo ready; sleep 3600"]).stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(inside.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let owner = run.child.id().cast_signed();
+    send_signal(owner, libc::SIGSTOP);
+    let Finished { code, stderr, .. } = attach(&[id, "--", "true"]);
+    send_signal(owner, libc::SIGCONT);
+    assert!(code == Some(2) && stderr.contains("its owner does not answer: is it stopped?"), "{code:?} {stderr}");
+
+    send_signal(run.traces.qemu().pid, libc::SIGSTOP);
+    for _ in 0..2 {
+        send_signal(inside.id().cast_signed(), libc::SIGTERM);
+        // Two at once are one.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert_eq!(inside.wait().unwrap().code(), Some(128 + libc::SIGTERM));
 }
 
 /// libtest ends the process itself; it waits all the same.

@@ -91,6 +91,21 @@ impl Run {
         traces.qemu();
         Self { project, child, traces }
     }
+
+    /// Asserts that the signal ends it, and that nothing is left.
+    #[track_caller]
+    fn ends(self, target: Target, signal: i32) {
+        let Self { project, mut child, traces } = self;
+        target.signal(&child, signal);
+        // Our ends of the pipes go with the child.
+        drop((child.stdout.take(), child.stderr.take()));
+        let status = child.wait().unwrap();
+        if target != Target::Terminal {
+            assert_eq!(status.signal(), Some(signal), "{target:?}: {status}");
+        }
+        traces.check_gone();
+        project.check_clean();
+    }
 }
 
 fn cargo_test(project: &Project) -> Command {
@@ -112,22 +127,27 @@ fn read_until(stream: impl Read, text: &str) {
 
 #[track_caller]
 fn check(target: Target, moment: Moment, signal: i32) {
-    let Run { project, mut child, traces } = Run::start(target, moment);
-    target.signal(&child, signal);
-    // Our ends of the pipes go with the child.
-    drop((child.stdout.take(), child.stderr.take()));
-    let status = child.wait().unwrap();
-    if target != Target::Terminal {
-        assert_eq!(status.signal(), Some(signal), "{target:?} {moment:?}: {status}");
-    }
-    traces.check_gone();
-    project.check_clean();
+    Run::start(target, moment).ends(target, signal);
 }
 
 #[test]
 fn an_interrupted_binary() {
     check(Target::Binary, Moment::Boot, libc::SIGINT);
     check(Target::Binary, Moment::Test, libc::SIGINT);
+}
+
+/// Ctrl-Z, `fg`, Ctrl-C.
+#[test]
+fn an_interrupted_binary_that_was_stopped_before() {
+    let run = Run::start(Target::Binary, Moment::Test);
+    let pid = run.child.id();
+    Target::Binary.signal(&run.child, libc::SIGTSTP);
+    let stopped = || fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("State:\tT");
+    while !stopped() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    Target::Binary.signal(&run.child, libc::SIGCONT);
+    run.ends(Target::Binary, libc::SIGINT);
 }
 
 #[test]
