@@ -44,6 +44,9 @@ pub(crate) struct VmArgs {
     /// Network: the guest reaches what this machine reaches, and this machine at 10.0.2.2 [default: `network` of lvh.toml]
     #[arg(long)]
     network: bool,
+    /// The kernel's headers, for builds of modules: /lib/modules/RELEASE/build [default: `headers` of lvh.toml]
+    #[arg(long)]
+    headers: bool,
     /// Say nothing of the VM unless something fails
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -61,6 +64,7 @@ impl VmArgs {
         config.vm.cpus = self.cpus.or(config.vm.cpus);
         config.vm.memory = self.memory.or(config.vm.memory);
         config.vm.network |= self.network;
+        config.vm.headers |= self.headers;
         config.vm.modules.extend(self.modules);
         config.vm.kernel_args =
             [config.vm.kernel_args, self.kernel_args.unwrap_or_default()].join(" ").trim().to_owned();
@@ -175,7 +179,11 @@ impl VmCommand {
         let Resolved { config, image, .. } = &self.on;
         let store = fetch_kernel::store(config)?;
         let kernel = kernel::resolve(name, source, &store, events).await?;
-        let mut spec = VmSpec::new(kernel, config);
+        let headers = match config.vm.headers {
+            true => Some(kernel::headers(&kernel, source, &store, events).await?),
+            false => None,
+        };
+        let mut spec = headers.into_iter().fold(VmSpec::new(kernel, config), VmSpec::headers);
         if let Some((name, source)) = image {
             spec = spec.image(&image::resolve(name, source, &store, events).await?);
         }

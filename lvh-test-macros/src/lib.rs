@@ -45,6 +45,7 @@ use proc_macro::TokenStream;
 /// | `modules` | `["nf_tables"]` | kernel modules to load before the test |
 /// | `kernel_args` | `"lsm=bpf"` | appended to the kernel's command line |
 /// | `network` | flag | a network through which the guest reaches the host and what the host reaches |
+/// | `headers` | flag | the kernel's headers, for builds of modules: `/lib/modules/RELEASE/build` |
 /// | `fail_on` | `["oops", "warn"]` | what fails the test if the kernel reports it: `oops`, `warn`, `lockup`, `hung-task`, `rcu-stall`, `oom`, `lockdep` |
 /// | `fresh_vm` | flag | no other test runs in this test's VM |
 /// | `fresh_boot` | flag | the test's VM boots, rather than resume from a snapshot |

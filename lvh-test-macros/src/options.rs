@@ -50,6 +50,7 @@ pub(crate) const OPTIONS: &[Spec] = &[
     option("modules",      Target::Field("modules"),         VM,  value::modules),
     option("kernel_args",  Target::Field("kernel_args"),     VM,  value::kernel_args),
     option("network",      Target::Field("network"),         VM,  value::choice),
+    option("headers",      Target::Field("headers"),         VM,  value::choice),
     option("fail_on",      Target::Field("fail_on"),         VM,  value::fail_on),
     option("fresh_vm",     Target::Field("fresh_vm"),        VM,  value::flag),
     option("fresh_boot",   Target::Field("fresh_boot"),      VM,  value::flag),

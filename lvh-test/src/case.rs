@@ -72,6 +72,8 @@ pub struct Options {
     pub kernel_args: &'static str,
     /// `network`: the guest has a network.
     pub network: Option<bool>,
+    /// `headers`: the guest has its kernel's headers.
+    pub headers: Option<bool>,
     /// `fail_on = [..]`: what fails the test if the kernel reports it.
     pub fail_on: Option<&'static [KernelEventKind]>,
     /// `fresh_vm`: no other test runs in this test's VM.
@@ -102,6 +104,7 @@ impl Options {
         modules: &[],
         kernel_args: "",
         network: None,
+        headers: None,
         fail_on: None,
         fresh_vm: false,
         fresh_boot: false,

@@ -80,6 +80,8 @@ pub struct VmDefaults {
     pub warm_start: bool,
     /// Whether guests have a network. Default: false.
     pub network: bool,
+    /// Whether guests have their kernel's headers, which modules are built with. Default: false.
+    pub headers: bool,
     /// What fails a test that would pass, if the kernel reports it meanwhile. Default: oopses and lockups.
     pub fail_on: Vec<KernelEventKind>,
 }
@@ -105,6 +107,7 @@ impl Default for VmDefaults {
             modules: Vec::new(),
             warm_start: true,
             network: false,
+            headers: false,
             fail_on: vec![KernelEventKind::Oops, KernelEventKind::Lockup],
         }
     }

@@ -149,7 +149,7 @@ fn errors_name_the_line_and_what_was_expected() {
     check(
         "[vm]\ncpus = 1\nmemmory = '1G'",
         "lvh.toml:3: unknown key `memmory` in [vm] (expected `memory`, `cpus`, `accel`, `boot-timeout`, \
-         `test-timeout`, `env`, `kernel-args`, `modules`, `fail-on`, `warm-start` or `network`)",
+         `test-timeout`, `env`, `kernel-args`, `modules`, `fail-on`, `warm-start`, `network` or `headers`)",
     );
     check("vm = 3", "lvh.toml:1: `vm` is a number (expected a table: [vm])");
     check("[vm]\ncpus = '2'", "lvh.toml:2: `cpus` in [vm] is a string (expected a whole number from 1 to 255)");

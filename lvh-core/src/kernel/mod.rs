@@ -15,6 +15,7 @@ mod from_source;
 mod from_tarball;
 mod from_web;
 pub mod git;
+mod headers;
 mod image;
 pub mod inventory;
 mod local;
@@ -30,6 +31,7 @@ mod stamp;
 pub(crate) mod wanted;
 
 pub use config::{KernelConfig, Value};
+pub use headers::{Headers, headers, headers_blocking};
 pub(crate) use image::elf::Elf;
 pub use image::payload;
 pub use modules::{Availability, LoadableModule, ModuleTree};

@@ -17,7 +17,7 @@ use super::spec::VmSpec;
 use super::systemd;
 use super::transport::candidates::{Candidates, HostOffers, Transport};
 use super::transport::drivers::Drivers;
-use crate::config::Accel;
+use crate::config::{Accel, Share};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events};
 use crate::machine;
@@ -73,6 +73,7 @@ impl<'a> Plan<'a> {
         check_network(spec, &drivers)?;
         let offers = HostOffers::here(spec.kernel.arch);
         let transport = Candidates::survey(offers, |driver| drivers.find(driver)).choose(spec)?;
+        check_headers(spec, transport.share)?;
         let remembered = Remembered::open(&store.state(accel::STATE)?);
         let accelerators = accel::candidates(spec.accel, &remembered)?;
         let kit = Kit::prepare(spec, store)?;
@@ -151,6 +152,17 @@ fn check_root(spec: &VmSpec, drivers: &Drivers) -> Result<()> {
         Some(why) => {
             let (kernel, path) = (&spec.kernel.name, path.display());
             Err(Error::new(ErrorKind::Boot, format!("kernel `{kernel}` cannot mount the disk `{path}`: {why}")))
+        }
+    }
+}
+
+/// Whether the guest can see the kernel's headers, which are too many to be packed.
+fn check_headers(spec: &VmSpec, share: Share) -> Result<()> {
+    match spec.headers.is_some() && share == Share::Packed {
+        false => Ok(()),
+        true => {
+            let message = format!("kernel `{}` cannot be shown its headers: the share is `packed`", spec.kernel.name);
+            Err(Error::new(ErrorKind::Boot, message).with_hint("they need a kernel with virtiofs or 9p"))
         }
     }
 }

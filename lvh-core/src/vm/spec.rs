@@ -12,7 +12,7 @@ use crate::config::{Accel, Channel, Memory, Share, VmDefaults};
 use crate::error::Result;
 use crate::host_context::Watched;
 use crate::image::Image;
-use crate::kernel::Kernel;
+use crate::kernel::{Headers, Kernel};
 use crate::machine::memory_of_vm;
 use crate::store::Lock;
 use crate::{Config, HostContext, Moved};
@@ -47,6 +47,7 @@ pub struct VmSpec {
     pub(crate) packed: Vec<PathBuf>,
     pub(crate) packed_directories: Vec<PathBuf>,
     pub(crate) network: bool,
+    pub(crate) headers: Option<Headers>,
     pub(crate) boot_timeout: Duration,
     pub(crate) warm_start: bool,
     pub(crate) gdb: Option<PathBuf>,
@@ -83,6 +84,7 @@ impl VmSpec {
             packed: Vec::new(),
             packed_directories: Vec::new(),
             network: config.vm.network,
+            headers: None,
             // Who executes the guest is known only when it runs; a deadline that is too long costs nothing.
             boot_timeout: config.vm.boot_timeout.unwrap_or(VmDefaults::TIMEOUT * TCG_FACTOR),
             warm_start: config.vm.warm_start,
@@ -237,6 +239,14 @@ impl VmSpec {
     #[must_use]
     pub fn network(self, network: bool) -> Self {
         Self { network, ..self }
+    }
+
+    /// The headers of the kernel, at the paths where builds of modules look for them: `/lib/modules/RELEASE/build`, and where that leads.
+    /// Default: none.
+    #[must_use]
+    pub fn headers(mut self, headers: Headers) -> Self {
+        self.kernel.in_use.extend(headers.in_use.clone());
+        Self { headers: Some(headers), ..self }
     }
 
     /// What the guest's kernel needs for what is asked for beside a transport, in load order.

@@ -64,6 +64,8 @@ pub(crate) struct VmOptions {
     pub(crate) kernel_args: String,
     /// Whether it has a network.
     pub(crate) network: Option<bool>,
+    /// Whether it has its kernel's headers.
+    pub(crate) headers: Option<bool>,
     /// No other test runs in this test's VM.
     pub(crate) fresh_vm: bool,
     /// The VM boots, rather than resume from a snapshot.
@@ -136,6 +138,7 @@ impl VmOptions {
             modules: options.modules.iter().map(|&module| module.to_owned()).collect(),
             kernel_args: options.kernel_args.to_owned(),
             network: options.network,
+            headers: options.headers,
             fresh_vm: options.fresh_vm,
             fresh_boot: options.fresh_boot,
         }

@@ -21,6 +21,7 @@ pub(crate) struct VmKey {
     pub(crate) modules: Vec<String>,
     pub(crate) kernel_args: String,
     pub(crate) network: bool,
+    pub(crate) headers: bool,
     pub(crate) warm_start: bool,
     /// The place in the plan of a test that wants a VM for itself.
     alone: Option<usize>,
@@ -55,6 +56,7 @@ impl VmKey {
             modules: vm.modules.iter().chain(&test.modules).cloned().collect(),
             kernel_args: args.into_iter().filter(|args| !args.is_empty()).collect::<Vec<_>>().join(" "),
             network: test.network.unwrap_or(vm.network),
+            headers: test.headers.unwrap_or(vm.headers),
             warm_start: vm.warm_start && !test.fresh_boot,
             alone: test.fresh_vm.then_some(job.index),
         }
@@ -101,6 +103,7 @@ mod tests {
         check(Options { modules: &["tun"], ..PLAIN }, false, true);
         check(Options { kernel_args: "quiet", ..PLAIN }, false, true);
         check(Options { network: Some(true), ..PLAIN }, false, true);
+        check(Options { headers: Some(true), ..PLAIN }, false, true);
         check(Options { fresh_boot: true, ..PLAIN }, false, true);
     }
 

@@ -218,7 +218,11 @@ impl<'a> Session<'a> {
         let source = config.kernel(&key.kernel)?;
         let kernel = kernel::resolve(&key.kernel, &source, store, events).await?;
         let unwritable = |error| Error::io("make a directory that tests may write to", error);
-        let mut spec = VmSpec::new(kernel, config);
+        let headers = match key.headers {
+            true => Some(kernel::headers(&kernel, &source, store, events).await?),
+            false => None,
+        };
+        let mut spec = headers.into_iter().fold(VmSpec::new(kernel, config), VmSpec::headers);
         if let Some((name, source)) = image {
             spec = spec.image(&image::resolve(name, &source, store, events).await?);
         }

@@ -47,6 +47,7 @@ struct Vm {
     fail_on: Option<List<Word<KernelEventKind>>>,
     warm_start: Option<Switch>,
     network: Option<Switch>,
+    headers: Option<Switch>,
 }
 
 /// Reads the whole file; kernels and images of the file `above` it are known too, where it has none of that name.
@@ -127,6 +128,7 @@ impl From<Vm> for VmDefaults {
             },
             warm_start: vm.warm_start.map_or(defaults.warm_start, |on| on.0),
             network: vm.network.map_or(defaults.network, |on| on.0),
+            headers: vm.headers.map_or(defaults.headers, |on| on.0),
         }
     }
 }

@@ -62,12 +62,23 @@ impl Package {
     /// `linux-modules-V` and `linux-base-V`. All of these are tied to one version; `linux-base (>= 4.3)` and the
     /// like, which hold no kernel, are not.
     fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let parts = self.dependencies(&["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"]);
+        parts.filter_map(|(name, version)| Some((name, version?)))
+    }
+
+    /// What modules are built with beside this one, the headers of a kernel, as (name, exact version): those that all flavours share,
+    /// and kbuild's programs, which may be of any version that the suite has.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.dependencies(&["linux-headers-", "linux-kbuild-"])
+    }
+
+    /// The dependencies whose names begin so, with the version if there is but one that will do.
+    fn dependencies(&self, kinds: &'static [&str]) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.depends.split(',').filter_map(|dependency| {
             let first = dependency.split('|').next()?.trim();
-            let (name, rest) = first.split_once(' ')?;
-            let version = rest.trim().strip_prefix("(=")?.strip_suffix(')')?.trim();
+            let (name, rest) = first.split_once(' ').unwrap_or((first, ""));
+            let version = rest.trim().strip_prefix("(=").and_then(|version| version.strip_suffix(')')).map(str::trim);
             let name = name.split(':').next()?;
-            let kinds = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
             kinds.iter().any(|kind| name.starts_with(kind)).then_some((name, version))
         })
     }
@@ -171,6 +182,19 @@ Description-en: Linux for 64-bit PCs
         for (depends, parts) in cases {
             assert_eq!(package("x", 1, depends).parts().collect::<Vec<_>>(), *parts, "{depends}");
         }
+    }
+
+    #[test]
+    fn headers_come_with_what_builds() {
+        let depends = "linux-base (>= 4.12~), linux-headers-6.1-common (= 6.1-1), linux-image-6.1-amd64 (= 6.1-1) | x, \
+                       linux-kbuild-6.1 (>= 6.1-1), linux-compiler-gcc-12-x86, linux-kbuild-6.12.117+deb13";
+        let package = package("linux-headers-6.1-amd64", 1, depends);
+        let expected = [
+            ("linux-headers-6.1-common", Some("6.1-1")),
+            ("linux-kbuild-6.1", None),
+            ("linux-kbuild-6.12.117+deb13", None),
+        ];
+        assert_eq!(package.headers().collect::<Vec<_>>(), expected);
     }
 
     #[test]

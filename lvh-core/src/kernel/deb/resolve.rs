@@ -217,12 +217,12 @@ fn gone(name: &str, package: &Package, cause: Error) -> Error {
     ))
 }
 
-fn offline(package: &str, suite: &str) -> Error {
+pub(super) fn offline(package: &str, suite: &str) -> Error {
     let message = format!("the package `{package}` of `{suite}` is not in the data directory, and lvh is offline");
     Error::new(ErrorKind::Artifact, message).with_hint("run once without LVH_OFFLINE=1")
 }
 
-fn archive(source: &DebSource, arch: Arch) -> Result<Archive> {
+pub(super) fn archive(source: &DebSource, arch: Arch) -> Result<Archive> {
     check_words(source)?;
     let mirror = match &source.mirror {
         Some(mirror) => mirror.trim_end_matches('/').to_owned(),

@@ -8,13 +8,7 @@ use crate::{Error, ErrorKind, KernelRelease, Result};
 /// Unpacks the `.deb` files in `scratch` and keeps what makes a kernel:
 /// `vmlinuz`, `config`, `System.map`, `lib/modules/RELEASE`, and two notes, `release` and `identity`.
 pub(super) fn unpack(scratch: &Path, entry: &Path, identity: &str) -> Result<()> {
-    let tree = scratch.join("tree");
-    for deb in debs(scratch)? {
-        Tool::new("dpkg-deb", "dpkg")?.args([Path::new("-x"), &deb, &tree]).run()?;
-        // Only one package at a time is on the disk twice.
-        fs::remove_file(&deb).map_err(|e| Error::path("remove", &deb, e))?;
-    }
-    let unpacked = Unpacked::find(&tree)?;
+    let unpacked = Unpacked::find(&extract(scratch)?)?;
     unpacked.move_to(entry)?;
     depmod(entry, &unpacked.release)?;
     for (name, text) in [("release", unpacked.release.as_str()), ("identity", identity)] {
@@ -22,6 +16,17 @@ pub(super) fn unpack(scratch: &Path, entry: &Path, identity: &str) -> Result<()>
         fs::write(&path, text).map_err(|e| Error::path("write", &path, e))?;
     }
     Ok(())
+}
+
+/// Unpacks the `.deb` files in `scratch`, and removes them; the directory with what they hold.
+pub(super) fn extract(scratch: &Path) -> Result<PathBuf> {
+    let tree = scratch.join("tree");
+    for deb in debs(scratch)? {
+        Tool::new("dpkg-deb", "dpkg")?.args([Path::new("-x"), &deb, &tree]).run()?;
+        // Only one package at a time is on the disk twice.
+        fs::remove_file(&deb).map_err(|e| Error::path("remove", &deb, e))?;
+    }
+    Ok(tree)
 }
 
 fn debs(dir: &Path) -> Result<Vec<PathBuf>> {

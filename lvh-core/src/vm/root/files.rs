@@ -26,22 +26,28 @@ pub(crate) fn file_mounts(spec: &VmSpec, share: Share, kit: Option<&Kit>, mirror
 }
 
 fn linked(Moved { from, to }: &Moved) -> Option<FileMount> {
-    to.as_ref().map(|to| FileMount { source: FileSource::Link { path: bytes(to) }, target: bytes(from) })
+    to.as_ref().map(|to| link(to, from))
 }
 
 /// From the share of the host's root.
 fn shared(spec: &VmSpec) -> Vec<FileMount> {
     let kernel = &spec.kernel;
-    let modules = PathBuf::from("/lib/modules").join(kernel.release.as_str());
-    let modules = kernel.modules.iter().map(|tree| from_host(tree, &modules));
+    let of_modules = PathBuf::from("/lib/modules").join(kernel.release.as_str());
+    let modules = kernel.modules.iter().map(|tree| from_host(tree, &of_modules));
     let config = kernel.config.iter().map(|config| from_host(config, &config_of(kernel)));
     let visible = spec.visible.iter().map(|path| from_host(path, path));
     let replaced = spec.replaced.iter().map(|(original, copy)| from_host(copy, original));
-    modules.chain(config).chain(visible).chain(replaced).collect()
+    let headers = spec.headers.iter().flat_map(|headers| &headers.shown).map(|(dir, target)| from_host(dir, target));
+    let build = spec.headers.iter().map(|headers| link(&headers.build, &of_modules.join("build")));
+    modules.chain(config).chain(visible).chain(replaced).chain(headers).chain(build).collect()
 }
 
 fn from_host(path: &Path, target: &Path) -> FileMount {
     FileMount { source: FileSource::Share { tag: HOST.to_owned(), path: bytes(path) }, target: bytes(target) }
+}
+
+fn link(to: &Path, at: &Path) -> FileMount {
+    FileMount { source: FileSource::Link { path: bytes(to) }, target: bytes(at) }
 }
 
 /// The guest's end of a mirrored directory.
