@@ -20,7 +20,8 @@ Exit codes:
   2    usage: a wrong flag, name or lvh.toml
   125  setup failed: no QEMU, no kernel, no boot, a guest that died
   `lvh exec`, `runner` and `attach` pass on the code of their command, with 124 for one that took too long, 127 for one
-  that did not start and 128+N for one that signal N killed; `lvh doctor` exits with 1 where lvh cannot run.
+  that did not start and 128+N for one that signal N killed; `lvh doctor` exits with 1 where lvh cannot run,
+  `lvh report` with 1 where a test failed or did not run.
   `lvh run` exits as QEMU does; it, `lvh kernels`, `images` and `version` exit with 1 for every error, as they always did.";
 
 /// The code that clap uses as well.

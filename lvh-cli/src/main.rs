@@ -17,6 +17,7 @@ mod man;
 mod oci;
 mod prefetch;
 mod relay;
+mod report;
 mod run;
 mod runner;
 mod sizes;
@@ -44,6 +45,7 @@ enum Command {
     Exec(exec::Args),
     Runner(runner::Args),
     Attach(attach::Args),
+    Report(report::Args),
     Doctor(doctor::Args),
     Update(update::Args),
     Gc(gc::Args),
@@ -74,6 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Exec(args) => exec::run(args),
         Command::Runner(args) => runner::run(args),
         Command::Attach(args) => attach::run(args),
+        Command::Report(args) => report::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Update(args) => update::run(args),
         Command::Gc(args) => gc::run(args),

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use lvh_tests::{Finished, TestTarget, cargo, empty_directory};
+use lvh_tests::{Finished, TestTarget, cargo, empty_directory, lvh};
 use roxmltree::{Document, Node};
 
 static ENDINGS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("endings"));
@@ -13,6 +13,9 @@ static ENDINGS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("endin
 fn directory(name: &str) -> PathBuf {
     empty_directory(Path::new(env!("CARGO_TARGET_TMPDIR")), name)
 }
+
+/// Held by who needs the logs of `IN_VMS`, which its next run replaces.
+static LOGS: Mutex<()> = Mutex::new(());
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 
@@ -197,6 +200,7 @@ fn in_vms(names: &[&str]) -> Command {
 
 #[test]
 fn two_kernels_make_a_table() {
+    let _logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = directory("two_kernels");
     let mut command = in_vms(&["ends::passes", "ends::panics"]);
     let Finished { code, stdout, stderr } = Finished::of(command.env("LVH_JUNIT", &directory));
@@ -222,10 +226,36 @@ ends::panics on 6.1: assertion `left == right` failed: sums on 6.1.";
         let block = failure.text().unwrap();
         assert!(block.contains(&format!("\nkernel: {kernel}.")) && !block.contains("LVH_JUNIT"), "{block}");
     }
+    check_report(&directory, elements(&document, "failure")[0].text().unwrap());
+}
+
+/// `lvh report` of that run; `block` is that of its first failure.
+fn check_report(junit: &Path, block: &str) {
+    let logs = block.lines().find_map(|line| line.strip_prefix("log: ")?.strip_suffix("/kernel.log")).unwrap();
+    let mut command = lvh();
+    command.arg("report").arg(junit).arg(Path::new(logs).parent().unwrap()).current_dir(junit);
+    let Finished { code, stderr, .. } = Finished::of(command.args(["-o", "report.html", "-o", "summary.md"]));
+    assert!(code == Some(1) && stderr.starts_with("lvh: 2 failed, 2 passed\n"), "{stderr}");
+    let summary = fs::read_to_string(junit.join("summary.md")).unwrap();
+    for text in [
+        "| `ends::panics` | ❌ ",
+        "<br>`6.1.",
+        "- logs: `",
+        "- run it again: `LVH_KERNELS=6.1,6.12 ",
+        " --exact ends::panics::6.12`",
+    ] {
+        assert!(summary.contains(text), "no `{text}` in {summary}");
+    }
+    let page = fs::read_to_string(junit.join("report.html")).unwrap();
+    assert!(page.contains("<a href=\"#l1\">") && page.contains("<div id=\"l2\">"), "{page}");
+    let kernel_log = fs::read_to_string(Path::new(logs).join("kernel.log")).unwrap();
+    let line = kernel_log.lines().last().unwrap().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    assert!(!line.is_empty() && page.contains(&line.replace('\'', "&#39;").replace('"', "&quot;")), "{line}");
 }
 
 #[test]
 fn programs_and_the_hurried_get_no_table() {
+    let _logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
     for arguments in [["--format", "json"], ["-q", "--show-output"]] {
         let Finished { code, stdout, stderr } = Finished::of(in_vms(&["ends::passes"]).args(arguments));
         assert_eq!(code, Some(0), "{stdout}\n{stderr}");

@@ -128,12 +128,12 @@ fn reason(result: &TestResult) -> Option<String> {
     Some(format!("- {} {}{first}\n{}", sign(result), code(&result.title()), closing_lines(result)))
 }
 
-/// What ends the details of a failure, in a block of its own: the kernel, the logs, how to run it again.
+/// What stands below a failure's output, in a block of its own: a hint, the kernel, the logs, how to run it again.
 fn closing_lines(result: &TestResult) -> String {
     let Verdict::Failed { details, .. } = &result.outcome.verdict else { return String::new() };
-    let Some((_, last)) = details.rsplit_once("\nkernel: ") else { return String::new() };
-    let lines: String = format!("kernel: {last}").lines().map(|line| format!("      {line}\n")).collect();
-    format!("\n{lines}\n")
+    let lines = details.lines().filter(|line| !line.is_empty());
+    let lines: String = lines.map(|line| format!("      {line}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}\n") }
 }
 
 /// A code span that shows `text` as it is; its fence is longer than any within.
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_summary_is_a_table_with_reasons() {
-        let details = "\n---- log ----\nkernel: x\n\nkernel: 6.12.1 (6.12, tcg)\nrun it again: cargo test\n";
+        let details = "\nhint: look\n\nkernel: 6.12.1 (6.12, tcg)\nrun it again: cargo test\n";
         let mut broken = result("maps::b", Some("6.12"), failed("`x | y`\nis wrong", details));
         broken.outcome.vm = Some("6.12.1 (6.12, tcg)".into());
         let results = [
@@ -239,6 +239,7 @@ mod tests {
 - ⏭ `maps::b on 5.10`: `needs kernel >= 5.14`
 - ❌ `maps::b on 6.12`: `` `x | y` ``
 
+      hint: look
       kernel: 6.12.1 (6.12, tcg)
       run it again: cargo test
 
