@@ -70,8 +70,7 @@
 //!
 //! # Limits
 //!
-//! Linux only. Tested on x86-64; arm64 is written but has never run. `oci` of an image is recognised in `lvh.toml`, but
-//! not supported yet.
+//! Linux only. Tested on x86-64; arm64 is written but has never run.
 
 mod arch;
 mod build_place;
@@ -86,6 +85,8 @@ mod json;
 pub mod kernel;
 #[doc(hidden)]
 pub mod machine;
+#[doc(hidden)]
+pub mod natural;
 mod nearest;
 #[doc(hidden)]
 pub mod process;

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use lvh_core::natural::natural;
+
 use super::expected::ExpectedTest;
 use super::failure::Failure;
 use super::input::Inputs;
 use super::junit::{Ending, TestRun, Writer};
-use super::place::{Places, natural};
+use super::place::Places;
 
 /// The results of all reports by test and kernel.
 #[derive(Debug)]

@@ -59,23 +59,9 @@ fn word(text: &str) -> String {
     text.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 
-/// A sort key that puts `6.2` before `6.12`: numbers by value, before words.
-pub(super) fn natural(name: &str) -> Vec<(u64, String)> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while let Some(first) = rest.chars().next() {
-        let digits = first.is_ascii_digit();
-        let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
-        let (part, after) = rest.split_at(end);
-        parts.push((part.parse().unwrap_or(u64::MAX), part.to_owned()));
-        rest = after;
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Places, natural};
+    use super::Places;
 
     #[track_caller]
     fn check(name: &str, expected: (&str, Option<&str>)) {
@@ -99,12 +85,5 @@ mod tests {
         check("protocol::v2", ("protocol::v2", None));
         check("protocol::v2_is_read", ("protocol::v2_is_read", None));
         check("f::on_other", ("f::on_other", None));
-    }
-
-    #[test]
-    fn versions_sort_by_number() {
-        let mut names = ["bpf-next", "7.x", "6.12", "6.2", "6.12-rt"];
-        names.sort_by_key(|name| natural(name));
-        assert_eq!(names, ["6.2", "6.12", "6.12-rt", "7.x", "bpf-next"]);
     }
 }

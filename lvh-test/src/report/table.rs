@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use lvh_core::natural::natural;
+
 use crate::job::{TestResult, Verdict};
 
 /// The results by test and place.
@@ -90,23 +92,9 @@ fn align(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// A sort key that puts `6.2` before `6.12`: numbers by value, before words.
-fn natural(name: &str) -> Vec<(u64, String)> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while let Some(first) = rest.chars().next() {
-        let digits = first.is_ascii_digit();
-        let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
-        let (part, after) = rest.split_at(end);
-        parts.push((part.parse().unwrap_or(u64::MAX), part.to_owned()));
-        rest = after;
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Table, natural};
+    use super::Table;
     use crate::job::TestResult;
     use crate::job::Verdict::Passed;
     use crate::job::examples::{failed, ignored, result};
@@ -151,12 +139,5 @@ mod tests {
         let known: Vec<Vec<bool>> =
             table.rows.iter().map(|(_, row)| row.iter().map(Option::is_some).collect()).collect();
         assert_eq!(known, [[false, true], [true, false]]);
-    }
-
-    #[test]
-    fn versions_sort_by_number() {
-        let mut names = ["bpf-next", "7.x", "6.12", "6.2", "6.12-rt", "../linux"];
-        names.sort_by_key(|name| natural(name));
-        assert_eq!(names, ["6.2", "6.12", "6.12-rt", "7.x", "../linux", "bpf-next"]);
     }
 }
