@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ impl Run {
         let mut command = lvh();
         command.args(words).args(["/bin/sh", "-c", script]);
         command.env("LVH_KERNELS", "6.12").env_remove("CARGO").stdin(Stdio::null());
+        // Ctrl-Z stops nobody in a group that has no parent in another one of its session, such as that of a CI system's job.
+        command.process_group(0);
         let traces = Traces::mark(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -104,7 +107,9 @@ fn who_was_stopped_goes_on() {
     let run =
         Run::start(&["exec", "-q", "--"], "trap 'echo caught; exit 42' INT; echo ready; while :; do sleep 0.1; done");
     run.signal(libc::SIGTSTP);
+    let start = Instant::now();
     while !state(&run.child).starts_with('T') {
+        assert!(start.elapsed() < PATIENCE, "Ctrl-Z does not stop it");
         thread::sleep(Duration::from_millis(10));
     }
     run.signal(libc::SIGCONT);
