@@ -96,7 +96,6 @@ pub mod progress;
 mod property;
 pub mod run;
 pub mod store;
-#[cfg(all(feature = "vhost", target_os = "linux"))]
 mod vhost;
 pub mod vm;
 

@@ -11,12 +11,17 @@
 //! The guest is not trusted. Whatever it writes into its queues, memory and descriptors here stay bounded, and the only
 //! names it reaches are those that were shared.
 
+mod chain;
 mod device;
 #[cfg(test)]
 mod fake_guest;
+mod frontend;
 mod fs;
-mod socket;
-mod vring;
+mod memory;
+mod message;
+mod queue;
+#[cfg(test)]
+mod tests;
 mod vsock;
 
 pub(crate) use device::Device;

@@ -1,24 +1,21 @@
 //! The queues of the virtiofs device.
 
-use std::os::fd::RawFd;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fuse_backend_rs::abi::fuse_abi::{InHeader, OutHeader};
-use fuse_backend_rs::api::server::Server;
-use fuse_backend_rs::transport::{Reader, VirtioFsWriter};
-use vhost::vhost_user::message::VhostUserProtocolFeatures;
-use vhost_user_backend::VringT;
-use virtio_queue::{DescriptorChain, QueueT};
-use vm_memory::GuestMemoryMmap;
-
 use super::exports::FsExports;
+use super::filesystem::Reply;
 use super::share::Share;
+use super::wire::{OUT_HEADER, Request, out_header};
 use crate::Result;
+use crate::vhost::chain::Chain;
 use crate::vhost::device::{self, Device, Handler};
-use crate::vhost::vring::Vring;
+use crate::vhost::memory::Memory;
+use crate::vhost::queue::Queue;
 
-/// The longest request: one of Linux holds at most 1 MiB of data, a header, and a name or two.
-const MAX_REQUEST: usize = (1 << 20) + (64 << 10);
+/// The longest request: a header, and a name or two. Longer ones write, and nobody may.
+const MAX_REQUEST: usize = 64 << 10;
 
 /// How many requests make a fair share.
 const SHARE: usize = 256;
@@ -38,35 +35,31 @@ pub(crate) fn serve_fs(exports: FsExports) -> Result<Device> {
 
 /// A virtiofs device.
 pub(super) struct Fs {
-    server: Server<Share>,
+    share: Share,
 }
 
 impl Handler for Fs {
     const NAME: &str = "lvh-virtiofs";
     /// One for forgetting, which goes first, and one for everything else.
     const QUEUES: usize = 2;
-    const QUEUE_SIZE: usize = 1024;
-    const PROTOCOL: VhostUserProtocolFeatures = VhostUserProtocolFeatures::MQ
-        .union(VhostUserProtocolFeatures::REPLY_ACK)
-        .union(VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS);
+    const QUEUE_SIZE: u16 = 1024;
 
     fn config(&self) -> Vec<u8> {
         // QEMU knows the tag and the number of queues.
         Vec::new()
     }
 
-    fn wake(&self) -> Option<RawFd> {
+    fn wake(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    fn work(&mut self, memory: &GuestMemoryMmap, queues: &[Vring]) -> bool {
+    fn work(&mut self, memory: &Memory, queues: &mut [Queue]) -> bool {
         let mut left = SHARE;
         while left > 0 {
             let before = left;
-            for queue in queues {
-                // Asked for before we look, so that no kick is missed in between. An error is the guest's ring out of
-                // its memory.
-                let _ = queue.enable_notification();
+            for queue in &mut *queues {
+                // Asked for before we look, so that no kick is missed in between.
+                queue.listen(memory);
                 while left > 0 && self.serve_next(memory, queue) {
                     left -= 1;
                 }
@@ -81,44 +74,55 @@ impl Handler for Fs {
 
 impl Fs {
     pub(super) fn new(share: Share) -> Self {
-        Self { server: Server::new(share) }
+        Self { share }
     }
 
     /// Serves one request, if there is one.
-    fn serve_next(&self, memory: &GuestMemoryMmap, queue: &Vring) -> bool {
-        // Locked until the answer is given: QEMU, which stops a queue before it takes the memory away, waits for that.
-        let mut queue = queue.get_mut();
-        let Some(chain) = queue.get_queue_mut().pop_descriptor_chain(memory) else { return false };
-        let head = chain.head_index();
-        let length = self.answer(memory, chain);
-        // Where the ring is unreadable a superfluous interrupt does no harm; QEMU is gone if nobody takes it.
-        if queue.add_used(head, length).is_ok() && queue.needs_notification().unwrap_or(true) {
-            let _ = queue.signal_used_queue();
+    fn serve_next(&self, memory: &Memory, queue: &mut Queue) -> bool {
+        let Some(chain) = queue.pop(memory) else { return false };
+        let length = self.answer(memory, &chain);
+        if queue.push(memory, chain.head, length).is_some() {
+            queue.signal(memory);
         }
         true
     }
 
     /// Answers one request; returns the length of the answer.
-    pub(super) fn answer(&self, memory: &GuestMemoryMmap, chain: DescriptorChain<&GuestMemoryMmap>) -> u32 {
-        let Ok(request) = Reader::from_descriptor_chain(memory, chain.clone()) else { return 0 };
-        let Ok(answer) = VirtioFsWriter::new(memory, chain) else { return 0 };
-        if request.available_bytes() > MAX_REQUEST {
-            return refuse(request, answer);
-        }
-        let refusal = (request.clone(), answer.clone());
-        let serve = AssertUnwindSafe(|| self.server.handle_message(request, answer.into(), None, None));
-        match catch_unwind(serve) {
-            Ok(Ok(length)) => length as u32,
-            // Malformed, or a panic of ours: without an answer the guest would wait for good.
-            Ok(Err(_)) | Err(_) => refuse(refusal.0, refusal.1),
-        }
+    fn answer(&self, memory: &Memory, chain: &Chain) -> u32 {
+        let length = chain.readable.len();
+        let mut bytes = vec![0; length.min(MAX_REQUEST)];
+        let read = chain.readable.read(memory, 0, &mut bytes);
+        let Some(request) = read.and_then(|()| Request::parse(&bytes)) else { return 0 };
+        let (unique, refusal) = (request.unique, || Err(io::Error::from_raw_os_error(libc::EIO)));
+        let serve = AssertUnwindSafe(|| self.reply(memory, chain, request));
+        // After a panic of ours the guest would wait for good.
+        let reply = if length > MAX_REQUEST { refusal() } else { catch_unwind(serve).unwrap_or_else(|_| refusal()) };
+        send(memory, chain, unique, reply).unwrap_or(0)
+    }
+
+    fn reply(&self, memory: &Memory, chain: &Chain, request: Request<'_>) -> io::Result<Reply> {
+        self.share.serve(request, chain.writable.len(), &mut |file, length, offset| {
+            chain.writable.read_file(memory, (OUT_HEADER, length), file, offset)
+        })
     }
 }
 
-/// Answers a request with `EIO`, if there is room for that.
-fn refuse(mut request: Reader<'_>, mut answer: VirtioFsWriter<'_>) -> u32 {
-    let Ok(header) = request.read_obj::<InHeader>() else { return 0 };
-    let len = size_of::<OutHeader>() as u32;
-    let refusal = OutHeader { len, error: -libc::EIO, unique: header.unique };
-    if answer.write_obj(refusal).is_ok() { len } else { 0 }
+/// Writes an answer; returns its length. `None`: there is no room for it.
+fn send(memory: &Memory, chain: &Chain, unique: u64, reply: io::Result<Reply>) -> Option<u32> {
+    let answer = match &reply {
+        Ok(Reply::Nothing) => return Some(0),
+        Ok(Reply::Answer(answer)) => &answer.0[..],
+        _ => &[],
+    };
+    let (length, error) = match &reply {
+        Ok(Reply::Content(length)) => (*length, 0),
+        // An answer that the guest has no room for.
+        Ok(_) if OUT_HEADER + answer.len() > chain.writable.len() => (0, libc::EIO),
+        Ok(_) => (answer.len(), 0),
+        Err(error) => (0, error.raw_os_error().unwrap_or(libc::EIO)),
+    };
+    let mut bytes = out_header(length, error, unique).to_vec();
+    bytes.extend(answer.iter().take(length));
+    chain.writable.write(memory, 0, &bytes)?;
+    Some((OUT_HEADER + length) as u32)
 }

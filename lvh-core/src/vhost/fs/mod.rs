@@ -15,6 +15,7 @@ mod nodes;
 mod share;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub(crate) use exports::FsExports;
 pub(crate) use handler::serve_fs;

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fuse_backend_rs::api::filesystem::{DirEntry, Entry};
 use libc::stat64;
 
 use super::calls;
@@ -43,6 +42,24 @@ pub(super) struct Share {
 pub(super) struct State {
     pub(super) nodes: Nodes,
     pub(super) cache: Cache,
+}
+
+/// What the guest is told of a name: the node that it leads to, 0 for none, and its attributes.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) node: u64,
+    pub(super) stat: stat64,
+}
+
+/// An entry of a directory.
+#[derive(Debug)]
+pub(super) struct DirEntry<'a> {
+    pub(super) ino: u64,
+    /// Where the next one begins.
+    pub(super) offset: u64,
+    /// `DT_REG` and the like.
+    pub(super) kind: u32,
+    pub(super) name: &'a [u8],
 }
 
 impl Share {
@@ -82,8 +99,8 @@ impl Share {
             Place::Top | Place::Beneath => self.find_beneath(&state.nodes, parent, bytes)?,
         };
         let id = state.nodes.enter(parent, bytes, place, identity(&stat))?;
-        let attr = if place == Place::Empty { empty_directory(id) } else { self.shown(stat) };
-        Ok(Entry { inode: id, attr, attr_timeout: ATTRIBUTES, entry_timeout: NAMES, ..Entry::default() })
+        let stat = if place == Place::Empty { empty_directory(id) } else { self.shown(stat) };
+        Ok(Entry { node: id, stat })
     }
 
     fn find_beneath(&self, nodes: &Nodes, parent: u64, name: &[u8]) -> io::Result<(Place, stat64)> {
@@ -132,7 +149,7 @@ impl Share {
         &self,
         id: u64,
         offset: u64,
-        each: &mut dyn FnMut(&mut State, DirEntry<'_>) -> io::Result<bool>,
+        each: &mut dyn FnMut(&mut State, &DirEntry<'_>) -> bool,
     ) -> io::Result<()> {
         let state = &mut *self.state();
         match state.nodes.get(id)?.place {
@@ -146,7 +163,7 @@ impl Share {
         state: &mut State,
         id: u64,
         mut offset: u64,
-        each: &mut dyn FnMut(&mut State, DirEntry<'_>) -> io::Result<bool>,
+        each: &mut dyn FnMut(&mut State, &DirEntry<'_>) -> bool,
     ) -> io::Result<()> {
         let device = state.nodes.get(id)?.identity.0;
         let mut buffer = vec![0; 32 * 1024];
@@ -159,7 +176,7 @@ impl Share {
             while let Some((mut entry, length)) = parse_entry(rest) {
                 entry.ino = self.shown_number(device, entry.ino);
                 offset = entry.offset;
-                if !each(state, entry)? {
+                if !each(state, &entry) {
                     return Ok(());
                 }
                 rest = &rest[length..];
@@ -220,9 +237,9 @@ fn parse_entry(bytes: &[u8]) -> Option<(DirEntry<'_>, usize)> {
     let ino = u64::from_ne_bytes(*bytes.first_chunk()?);
     let offset = u64::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
     let length = usize::from(u16::from_ne_bytes(*bytes.get(16..)?.first_chunk()?));
-    let type_ = u32::from(*bytes.get(18)?);
+    let kind = u32::from(*bytes.get(18)?);
     let name = CStr::from_bytes_until_nul(bytes.get(19..length)?).ok()?.to_bytes();
-    Some((DirEntry { ino, offset, type_, name }, length))
+    Some((DirEntry { ino, offset, kind, name }, length))
 }
 
 /// An entry's name to look it up.

@@ -4,16 +4,16 @@ use std::io::{self, Seek};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use fuse_backend_rs::abi::fuse_abi::{CreateIn, InHeader};
-use fuse_backend_rs::api::filesystem::{Context, FileSystem, SetattrValid};
 use tempfile::TempDir;
 
-use super::calls;
 use super::exports::FsExports;
 use super::files::Cache;
+use super::filesystem::Reply;
 use super::handler::Fs;
 use super::nodes::{Nodes, Place, TOP};
-use super::share::{Share, State};
+use super::share::{DirEntry, Entry, Share, State};
+use super::wire::{Answer, IN_HEADER, Request};
+use crate::property::check_reader;
 use crate::vhost::fake_guest::{DATA, FakeGuest, MEMORY, NEXT, Odd, WRITE};
 
 /// A directory that goes with the test.
@@ -34,14 +34,10 @@ impl Scratch {
     }
 }
 
-fn context() -> Context {
-    Context::default()
-}
-
 fn find(share: &Share, parent: u64, name: &str) -> io::Result<u64> {
     let name = CString::new(name).unwrap();
-    let entry = share.lookup(&context(), parent, &name)?;
-    if entry.inode == 0 { Err(io::Error::from_raw_os_error(libc::ENOENT)) } else { Ok(entry.inode) }
+    let entry = share.lookup(parent, &name)?;
+    if entry.node == 0 { Err(io::Error::from_raw_os_error(libc::ENOENT)) } else { Ok(entry.node) }
 }
 
 fn code<T>(result: io::Result<T>) -> Option<i32> {
@@ -50,11 +46,11 @@ fn code<T>(result: io::Result<T>) -> Option<i32> {
 
 fn list(share: &Share, id: u64) -> Vec<String> {
     let mut names = Vec::new();
-    let mut add = |entry: fuse_backend_rs::api::filesystem::DirEntry<'_>, _| {
+    let mut add = |entry: &DirEntry<'_>, _: Option<&Entry>| {
         names.push(String::from_utf8(entry.name.to_vec()).unwrap());
-        Ok(1)
+        true
     };
-    share.readdirplus(&context(), id, 0, 4096, 0, &mut add).unwrap();
+    share.readdirplus(id, 0, &mut add).unwrap();
     names.retain(|name| name != "." && name != "..");
     names.sort();
     names
@@ -73,8 +69,8 @@ fn names_stay_in_their_directory() {
         assert_eq!(code(find(&share, TOP, name)), Some(libc::EINVAL), "{name}");
     }
     let link = find(&share, TOP, "link").unwrap();
-    assert_eq!(share.readlink(&context(), link).unwrap(), b"../secret");
-    assert!(code(share.open(&context(), link, libc::O_RDONLY as u32, 0)).is_some());
+    assert_eq!(share.read_link(link).unwrap(), b"../secret");
+    assert!(code(share.open(link, libc::O_RDONLY as u32)).is_some());
     let up = find(&share, TOP, "up").unwrap();
     assert!(code(find(&share, up, "secret")).is_some());
 }
@@ -102,7 +98,7 @@ fn hidden_directories_are_empty_and_always_there() {
     for directory in [proc, hidden] {
         assert_eq!(list(&share, directory), Vec::<String>::new());
         assert_eq!(code(find(&share, directory, "c")), Some(libc::ENOENT));
-        let (stat, _) = share.getattr(&context(), directory, None).unwrap();
+        let stat = share.getattr(directory).unwrap();
         assert_eq!(stat.st_mode, libc::S_IFDIR | 0o555);
     }
     assert_eq!(list(&share, TOP), ["a"]);
@@ -114,24 +110,16 @@ fn a_read_only_tree_cannot_be_changed() {
     fs::write(scratch.0.path().join("f"), "x").unwrap();
     let share = scratch.read_only();
     let file = find(&share, TOP, "f").unwrap();
-    let context = context();
     for flags in [libc::O_RDWR, libc::O_WRONLY, libc::O_TRUNC] {
-        assert_eq!(code(share.open(&context, file, flags as u32, 0)), Some(libc::EROFS));
+        assert_eq!(code(share.open(file, flags as u32)), Some(libc::EROFS));
     }
-    let args = CreateIn { flags: libc::O_RDWR as u32, mode: 0o600, umask: 0, fuse_flags: 0 };
-    let refused = [
-        code(share.create(&context, TOP, c"new", args)),
-        code(share.mkdir(&context, TOP, c"new", 0o700, 0)),
-        code(share.mknod(&context, TOP, c"new", libc::S_IFREG, 0, 0)),
-        code(share.symlink(&context, c"f", TOP, c"new")),
-        code(share.link(&context, file, TOP, c"new")),
-        code(share.unlink(&context, TOP, c"f")),
-        code(share.rmdir(&context, TOP, c"f")),
-        code(share.rename(&context, TOP, c"f", TOP, c"g", 0)),
-        code(share.setattr(&context, file, calls::no_attributes(), None, SetattrValid::MODE)),
-    ];
-    // A Linux guest mounts it read-only and asks for none of these.
-    assert_eq!(refused, [Some(libc::ENOSYS); 9]);
+    // A Linux guest mounts it read-only and asks for none of these: setattr, symlink, mknod, mkdir, unlink, rmdir, rename, link,
+    // write, setxattr, create, fallocate, rename2, copy_file_range.
+    for opcode in [4, 6, 8, 9, 10, 11, 12, 13, 16, 21, 35, 43, 45, 47] {
+        let bytes = [request(opcode, file, 80), vec![0; 80]].concat();
+        let served = share.serve(Request::parse(&bytes).unwrap(), 4096, &mut |_, _, _| unreachable!());
+        assert_eq!(code(served), Some(libc::ENOSYS), "{opcode}");
+    }
     assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 1);
 }
 
@@ -142,7 +130,7 @@ fn special_files_are_never_opened() {
         .unwrap();
     let share = scratch.read_only();
     let fifo = find(&share, TOP, "fifo").unwrap();
-    assert_eq!(code(share.open(&context(), fifo, libc::O_RDONLY as u32, 0)), Some(libc::EACCES));
+    assert_eq!(code(share.open(fifo, libc::O_RDONLY as u32)), Some(libc::EACCES));
 }
 
 #[test]
@@ -154,7 +142,7 @@ fn open_files_are_bounded() {
     let share = scratch.read_only();
     for number in 0..2 * Cache::SIZE {
         let file = find(&share, TOP, &number.to_string()).unwrap();
-        share.open(&context(), file, libc::O_RDONLY as u32, 0).unwrap();
+        share.open(file, libc::O_RDONLY as u32).unwrap();
         assert!(share.state().cache.len() <= Cache::SIZE);
     }
     share.destroy();
@@ -169,11 +157,11 @@ fn read(share: &Share, id: u64) -> String {
 }
 
 fn open(share: &Share, id: u64) -> Option<i32> {
-    code(share.open(&context(), id, libc::O_RDONLY as u32, 0))
+    code(share.open(id, libc::O_RDONLY as u32))
 }
 
 fn close(share: &Share, id: u64) {
-    share.release(&context(), id, 0, 0, false, false, None).unwrap();
+    share.release(id);
 }
 
 fn replace(scratch: &Scratch, name: &str, content: &str) {
@@ -189,7 +177,7 @@ fn a_name_that_leads_to_another_file_is_that_file() {
     let share = scratch.read_only();
     let (file, directory) = (find(&share, TOP, "f").unwrap(), find(&share, TOP, "d").unwrap());
     replace(&scratch, "f", "newer");
-    assert_eq!(share.getattr(&context(), file, None).unwrap().0.st_size, 5);
+    assert_eq!(share.getattr(file).unwrap().st_size, 5);
     assert_eq!((open(&share, file), read(&share, file).as_str()), (None, "newer"));
     close(&share, file);
     assert_eq!(find(&share, TOP, "f").unwrap(), file);
@@ -216,7 +204,7 @@ fn what_is_open_stays_what_it_was_until_it_is_closed() {
     assert_eq!((open(&share, file), open(&share, file)), (None, None));
     replace(&scratch, "f", "newer");
     close(&share, file);
-    assert_eq!(share.getattr(&context(), file, None).unwrap().0.st_size, 3);
+    assert_eq!(share.getattr(file).unwrap().st_size, 3);
     assert_eq!((open(&share, file), read(&share, file).as_str()), (None, "old"));
     let other = find(&share, TOP, "f").unwrap();
     assert_eq!(
@@ -236,9 +224,9 @@ fn a_link_that_leads_elsewhere_is_another_node() {
     let link = find(&share, TOP, "l").unwrap();
     symlink("two", scratch.0.path().join("new")).unwrap();
     fs::rename(scratch.0.path().join("new"), scratch.0.path().join("l")).unwrap();
-    assert_eq!(share.readlink(&context(), link).unwrap(), b"two");
+    assert_eq!(share.read_link(link).unwrap(), b"two");
     let other = find(&share, TOP, "l").unwrap();
-    assert_eq!(share.readlink(&context(), other).unwrap(), b"two");
+    assert_eq!(share.read_link(other).unwrap(), b"two");
 }
 
 #[test]
@@ -274,12 +262,12 @@ fn ask(guest: &mut FakeGuest, device: &mut Fs, request: &[u8]) -> Option<i32> {
 }
 
 fn request(opcode: u32, nodeid: u64, len: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(size_of::<InHeader>());
-    bytes.extend(((size_of::<InHeader>() + len) as u32).to_le_bytes());
+    let mut bytes = Vec::with_capacity(IN_HEADER);
+    bytes.extend(((IN_HEADER + len) as u32).to_le_bytes());
     bytes.extend(opcode.to_le_bytes());
     bytes.extend(77_u64.to_le_bytes());
     bytes.extend(nodeid.to_le_bytes());
-    bytes.resize(size_of::<InHeader>(), 0);
+    bytes.resize(IN_HEADER, 0);
     bytes
 }
 
@@ -292,7 +280,7 @@ fn a_malformed_request_is_answered() {
     let lookup = [request(1, TOP, 3), b"abc".to_vec()].concat();
     assert!(ask(&mut guest, &mut device, &lookup).is_some_and(|error| error < 0));
     assert_eq!(ask(&mut guest, &mut device, &request(999, TOP, 0)), Some(-libc::ENOSYS));
-    // Longer than any request of Linux: 2 MiB by overlapping descriptors, for an ioctl that would copy it all.
+    // Longer than any request of Linux: 2 MiB by overlapping descriptors, for an ioctl.
     guest.write(DATA, &request(39, TOP, 1 << 21));
     guest.offer(1, &[(DATA, 1 << 20, NEXT), (DATA, 1 << 20, NEXT), (DATA + 0x10_0000, 0x1000, WRITE)]);
     guest.run(&mut device);
@@ -372,4 +360,79 @@ fn names(directory: &Path) -> Vec<String> {
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// What the device answers to a request, after the header.
+fn answered(guest: &mut FakeGuest, device: &mut Fs, opcode: u32, node: u64, body: &[u8]) -> Vec<u8> {
+    assert_eq!(ask(guest, device, &[request(opcode, node, body.len()), body.to_vec()].concat()), Some(0), "{opcode}");
+    let length = guest.last_used(1) as usize;
+    let answer = guest.read(DATA + 0x10_0000, length);
+    assert_eq!(answer[..4], (length as u32).to_le_bytes());
+    assert_eq!(answer[8..16], 77_u64.to_le_bytes());
+    answer[16..].to_vec()
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(*bytes[at..].first_chunk().unwrap())
+}
+
+fn long(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(*bytes[at..].first_chunk().unwrap())
+}
+
+/// The offsets are those of Linux's `fuse.h`.
+#[test]
+fn answers_lie_in_memory_as_linux_reads_them() {
+    let scratch = Scratch::new();
+    fs::write(scratch.0.path().join("f"), "content").unwrap();
+    let (mut device, mut guest) = (Fs::new(scratch.read_only()), FakeGuest::new(2));
+    let mut ask = |opcode, node, body: &[u8]| answered(&mut guest, &mut device, opcode, node, body);
+    let init = ask(26, 0, &[7_u32, 40, 65536, u32::MAX].map(u32::to_le_bytes).concat());
+    assert_eq!((init.len(), word(&init, 0), word(&init, 8)), (64, 7, 65536));
+    assert_eq!((word(&init, 12) & 1 << 22, word(&init, 28) as u16), (1 << 22, 256));
+    let entry = ask(1, TOP, b"f\0");
+    let (node, attributes) = (long(&entry, 0), &entry[40..]);
+    assert_eq!((entry.len(), long(attributes, 8), word(attributes, 60) & libc::S_IFMT), (128, 7, libc::S_IFREG));
+    assert_eq!(ask(3, node, &[0; 16])[16..], *attributes);
+    assert_eq!(ask(1, TOP, b"none\0")[..8], [0; 8]);
+    assert_eq!(ask(14, node, &[0; 8]).len(), 16);
+    let part = |offset: u64, size: u32| [&[0; 8], &offset.to_le_bytes()[..], &size.to_le_bytes(), &[0; 20]].concat();
+    assert_eq!(ask(15, node, &part(3, 100)), b"tent");
+    assert_eq!(ask(15, node, &part(3, 2)), b"te");
+    assert_eq!(ask(15, node, &part(7, 2)), b"");
+    ask(27, TOP, &[0; 8]);
+    let names = ask(28, TOP, &part(0, 4096));
+    assert_eq!((names.len(), word(&names, 16)), (96, 1), "`.`, `..` and `f`, 32 bytes each");
+    let entries = ask(44, TOP, &part(0, 4096));
+    let places = [0, 1, 2].map(|number| entries[160 * number + 128 + 24]);
+    let at = 160 * places.iter().position(|&first| first == b'f').unwrap();
+    assert_eq!(
+        (entries.len(), long(&entries, at), word(&entries, at + 128 + 20)),
+        (480, node, u32::from(libc::DT_REG))
+    );
+    assert_eq!(ask(44, TOP, &part(0, 320)).len(), 320);
+    assert_eq!(ask(17, TOP, &[]).len(), 80);
+    let forget = [request(2, node, 8), u64::MAX.to_le_bytes().to_vec()].concat();
+    guest.write(DATA, &forget);
+    guest.offer(0, &[(DATA, forget.len() as u32, 0)]);
+    guest.run(&mut device);
+    assert_eq!((guest.used(0), guest.last_used(0)), (1, 0));
+    assert_eq!(super::tests::ask(&mut guest, &mut device, &request(3, node, 0)), Some(-libc::ESTALE));
+}
+
+/// Requests of any kind, with what they answer at most.
+#[test]
+fn a_request_needs_no_more_memory_than_its_answer() {
+    let scratch = Scratch::new();
+    fs::write(scratch.0.path().join("a"), "x").unwrap();
+    let share = scratch.read_only();
+    let samples =
+        [1, 2, 3, 5, 14, 15, 26, 27, 28, 42, 44].map(|opcode| [request(opcode, TOP, 4), b"a\0".repeat(20)].concat());
+    check_reader(20_000, &samples.each_ref().map(Vec::as_slice), (200_000, 4), |bytes| {
+        let Some(request) = Request::parse(bytes) else { return };
+        let served = share.serve(request, usize::MAX, &mut |_, length, _| Ok(length));
+        if let Ok(Reply::Answer(Answer(answer))) = served {
+            assert!(answer.len() <= 64 << 10);
+        }
+    });
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::ops::Bound;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use super::connection::{BUF_ALLOC, Connection};
 use super::packet::{HOST_CID, Header, STREAM, op};
@@ -29,7 +30,7 @@ type Ports = (u32, u32);
 pub(super) struct Relay {
     guest_cid: u64,
     connect: Connect,
-    epoll: Epoll,
+    epoll: OwnedFd,
     /// Numbers are never used twice, so a late event cannot hit the wrong connection. Those without ports are known to
     /// us alone: the guest is done with them, the host has yet to read their last bytes.
     connections: BTreeMap<u64, (Option<Ports>, Connection)>,
@@ -52,7 +53,7 @@ impl Relay {
         Ok(Self {
             guest_cid,
             connect,
-            epoll: Epoll::new()?,
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
             connections: BTreeMap::new(),
             open: HashMap::new(),
             refusals: VecDeque::new(),
@@ -62,25 +63,23 @@ impl Relay {
     }
 
     /// Readable whenever [`Relay::poll`] has something to do.
-    pub(super) fn as_raw_fd(&self) -> RawFd {
-        self.epoll.as_raw_fd()
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 
     /// Passes on what the hosts' sockets got ready for.
     pub(super) fn poll(&mut self) {
-        let mut events = [EpollEvent::default(); 64];
+        let mut events = Vec::with_capacity(64);
         // An error can only be a signal; what was ready stays ready.
-        let count = self.epoll.wait(0, &mut events).unwrap_or(0);
-        for event in &events[..count] {
-            let set = event.event_set();
-            if let Some((_, connection)) = self.connections.get_mut(&event.data()) {
-                let readable = set.intersects(EventSet::IN | EventSet::READ_HANG_UP);
+        let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&Timespec::default()));
+        for Event { flags, data } in events {
+            if let Some((_, connection)) = self.connections.get_mut(&data.u64()) {
                 connection.ready(
-                    readable,
-                    set.contains(EventSet::OUT),
-                    set.intersects(EventSet::HANG_UP | EventSet::ERROR),
+                    flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+                    flags.contains(EventFlags::OUT),
+                    flags.intersects(EventFlags::HUP | EventFlags::ERR),
                 );
-                self.drop_if_done(event.data());
+                self.drop_if_done(data.u64());
             }
         }
     }
@@ -146,9 +145,8 @@ impl Relay {
         let connection = Connection::new(stream, request).ok()?;
         let number = self.next_number;
         // Edge triggered: a host that is ready while the guest is not must not wake us again and again.
-        let interest = EventSet::IN | EventSet::OUT | EventSet::READ_HANG_UP | EventSet::EDGE_TRIGGERED;
-        let event = EpollEvent::new(interest, number);
-        self.epoll.ctl(ControlOperation::Add, connection.stream().as_raw_fd(), event).ok()?;
+        let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&self.epoll, connection.stream(), EventData::new_u64(number), interest).ok()?;
         self.next_number += 1;
         let ports = (request.src_port, request.dst_port);
         self.connections.insert(number, (Some(ports), connection));

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use super::drivers::{Driver, Drivers, PCI};
-use super::{channel, served, share};
+use super::{channel, share};
 use crate::Arch;
 use crate::config::{Channel, Share};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,8 +16,6 @@ use crate::vm::spec::VmSpec;
 pub(crate) struct HostOffers {
     /// `/dev/vhost-vsock` can be opened.
     pub vhost_vsock: bool,
-    /// Our own vhost-user devices are compiled in and the platform has them.
-    pub vhost_user: bool,
     /// The machine type has a second serial port.
     pub second_serial: bool,
 }
@@ -27,7 +25,6 @@ impl HostOffers {
     pub(crate) fn here(arch: Arch) -> Self {
         Self {
             vhost_vsock: File::options().read(true).write(true).open("/dev/vhost-vsock").is_ok(),
-            vhost_user: served::AVAILABLE,
             second_serial: arch.second_serial().is_some(),
         }
     }
@@ -100,7 +97,7 @@ impl Candidates {
             Candidate { transport: channel, lack, modules }
         });
         let share = Share::ALL.iter().map(|&share| {
-            let (lack, modules) = judge(host_lacks_share(host, share), share_drivers(share));
+            let (lack, modules) = judge(None, share_drivers(share));
             Candidate { transport: share, lack, modules }
         });
         Self { channel: channel.collect(), share: share.collect() }
@@ -222,16 +219,11 @@ fn pick<T: Copy + PartialEq + std::fmt::Display>(
 fn host_lacks_channel(host: HostOffers, channel: Channel) -> Option<String> {
     let (has, lack) = match channel {
         Channel::VhostVsock => (host.vhost_vsock, "`/dev/vhost-vsock` cannot be opened on this machine"),
-        Channel::VhostUserVsock => (host.vhost_user, "lvh was built without its feature `vhost`, or not for Linux"),
         Channel::Serial => (host.second_serial, "the machine type has one serial port"),
-        Channel::VirtioSerial => (true, ""),
+        // Our own process serves them.
+        Channel::VhostUserVsock | Channel::VirtioSerial => (true, ""),
     };
     (!has).then(|| lack.to_owned())
-}
-
-fn host_lacks_share(host: HostOffers, share: Share) -> Option<String> {
-    (share == Share::Virtiofs && !host.vhost_user)
-        .then(|| "lvh was built without its feature `vhost`, or not for Linux".to_owned())
 }
 
 /// What the guest needs for a channel, in load order.
@@ -261,7 +253,7 @@ pub(crate) fn share_drivers(share: Share) -> Vec<Driver> {
 mod tests {
     use super::*;
 
-    const EVERYTHING: HostOffers = HostOffers { vhost_vsock: true, vhost_user: true, second_serial: true };
+    const EVERYTHING: HostOffers = HostOffers { vhost_vsock: true, second_serial: true };
 
     type Found = std::result::Result<Availability, String>;
 
@@ -303,11 +295,10 @@ mod tests {
 
     #[test]
     fn the_best_that_both_sides_have_is_taken() {
-        let plain = HostOffers { vhost_vsock: false, vhost_user: false, ..EVERYTHING };
         let in_process = HostOffers { vhost_vsock: false, ..EVERYTHING };
         check(EVERYTHING, &[], (Channel::VhostVsock, Share::Virtiofs));
         check(in_process, &[], (Channel::VhostUserVsock, Share::Virtiofs));
-        check(plain, &[], (Channel::VirtioSerial, Share::NineP));
+        check(in_process, &["vmw_vsock_virtio_transport", "virtiofs"], (Channel::VirtioSerial, Share::NineP));
         check(in_process, &["virtiofs"], (Channel::VhostUserVsock, Share::NineP));
         check(in_process, &["vmw_vsock_virtio_transport"], (Channel::VirtioSerial, Share::Virtiofs));
         check(in_process, &["vmw_vsock_virtio_transport", "virtio_console"], (Channel::Serial, Share::Virtiofs));
