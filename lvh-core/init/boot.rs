@@ -6,10 +6,11 @@ use std::path::Path;
 
 use crate::agent::channel::{self, Sender};
 use crate::agent::clock::Clock;
-use crate::agent::{caches, kernel_log, serve};
-use crate::guest::protocol::{self, Setup, ToGuest, ToHost, VERSION};
-use crate::pid1::layer::Layers;
-use crate::pid1::{devices, disk, handover, modules, mounts, root};
+use crate::agent::kernel_log::{self, Log};
+use crate::agent::{caches, serve};
+use crate::guest::protocol::{self, Failure, Preparation, ToGuest, ToHost, VERSION};
+use crate::pid1::root::{Prepared, of_rootfs};
+use crate::pid1::{devices, disk, modules, mounts};
 use crate::sys;
 
 /// Brings the guest up and serves the host until it is done.
@@ -25,45 +26,78 @@ pub fn run() -> io::Result<()> {
     caches::forget_quietly();
     devices::make_nodes();
     modules::load_all(Path::new("/lvh/channel"))?;
-    let name = channel_name()?;
-    let channel = channel::open(&name)?;
-    modules::load_all(Path::new("/lvh/modules"))?;
-    let prepared = root::prepare();
-    let (mut channel, sender, setup) = greet(channel, &name)?;
-    // That it cannot be set is news, not the end: a test may not care about it.
-    let clock = Clock::ask(&mut channel, &sender)?.set().map_err(|error| format!("clock not set: {error}"));
-    let built = prepared
-        .and_then(|lacking| root::build(&setup).map(|(warnings, layers)| ([lacking, warnings].concat(), layers)));
-    let built = built.and_then(|built| handover::hand_over(&setup.init).map(|()| built));
-    let log = kernel_log::follow(&sender, !name.starts_with("tty:"))?;
-    let layers = match built {
-        Ok((warnings, layers)) => {
-            let warnings = clock.err().into_iter().chain(warnings).collect();
-            sender.send(&ToHost::Ready { warnings });
-            layers
-        }
-        // Power-off would drop what the device has not passed on: the host ends the VM when it has read this.
-        Err(error) => {
-            sender.send(&ToHost::Failed { message: error.to_string() });
-            Layers::new()
-        }
-    };
-    serve::run(channel, &sender, &log, layers)
+    let mut host = Host::greet(channel_name()?)?;
+    let ToGuest::Prepare { preparation } = host.receive()? else { return Err(io::Error::other("no Prepare")) };
+    match prepare(preparation) {
+        Ok(prepared) => set_up(host, prepared),
+        Err(failure) => fail(host, failure),
+    }
 }
 
-/// Says hello, and waits for what the host has us build. A snapshot is taken meanwhile; the guest then goes on any number
-/// of times, and where QEMU has reset its connection it begins again with another.
-fn greet(mut channel: File, name: &str) -> io::Result<(File, Sender, Setup)> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim_end().to_owned();
-    loop {
-        let sender = Sender::new(channel.try_clone()?);
-        sender.send(&ToHost::Hello { version: VERSION, release: release.clone() });
-        match protocol::receive(&mut channel) {
-            Ok(Some(ToGuest::Setup { setup })) => return Ok((channel, sender, setup)),
-            Ok(_) => return Err(io::Error::other("the host did not begin with Setup")),
-            Err(error) if name.starts_with("vsock:") && channel::is_reset(&error) => channel = channel::open(name)?,
-            Err(error) => return Err(error),
+/// Does what needs nothing of the host's.
+fn prepare(preparation: Preparation) -> Result<Prepared, Failure> {
+    modules::load_all(Path::new("/lvh/modules")).map_err(of_rootfs)?;
+    Prepared::make(preparation)
+}
+
+/// Builds the rootfs, and serves.
+fn set_up(mut host: Host, prepared: Prepared) -> io::Result<()> {
+    host.sender.send(&ToHost::Prepared {});
+    // A snapshot is taken meanwhile: the guest then goes on any number of times.
+    let ToGuest::Setup { setup } = host.receive()? else { return Err(io::Error::other("no Setup")) };
+    // That it cannot be set is news, not the end: a test may not care about it.
+    let clock = Clock::ask(&mut host.channel, &host.sender)?.set().map_err(|error| format!("clock not set: {error}"));
+    match prepared.build(&setup) {
+        Ok((warnings, layers)) => {
+            let log = host.follow_kernel()?;
+            host.sender.send(&ToHost::Ready { warnings: clock.err().into_iter().chain(warnings).collect() });
+            serve::run(host.channel, &host.sender, &log, layers)
         }
+        Err(failure) => fail(host, failure),
+    }
+}
+
+/// Tells why there will be no guest. Power-off would drop what the device has not passed on: the host ends the VM when it has
+/// read this.
+fn fail(mut host: Host, failure: Failure) -> io::Result<()> {
+    host.follow_kernel()?;
+    host.sender.send(&ToHost::Failed { failure });
+    host.receive().map(drop)
+}
+
+/// The host, before it has us run anything.
+struct Host {
+    /// The channel's name.
+    name: String,
+    channel: File,
+    sender: Sender,
+}
+
+impl Host {
+    /// Opens the channel, and says hello.
+    fn greet(name: String) -> io::Result<Self> {
+        let channel = channel::open(&name)?;
+        let sender = Sender::new(channel.try_clone()?);
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim_end().to_owned();
+        sender.send(&ToHost::Hello { version: VERSION, release });
+        Ok(Self { name, channel, sender })
+    }
+
+    /// What the host says next. When a guest resumes from a snapshot QEMU resets its connection: then it says hello on another.
+    fn receive(&mut self) -> io::Result<ToGuest> {
+        loop {
+            match protocol::receive(&mut self.channel) {
+                Ok(message) => return message.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if self.name.starts_with("vsock:") && channel::is_reset(&error) => {
+                    *self = Self::greet(self.name.clone())?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn follow_kernel(&self) -> io::Result<Log> {
+        kernel_log::follow(&self.sender, !self.name.starts_with("tty:"))
     }
 }
 

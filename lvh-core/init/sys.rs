@@ -415,17 +415,18 @@ pub fn load_module(file: &File) -> io::Result<()> {
     check(result as c_int).map(drop)
 }
 
-/// Lets the calling thread run before every ordinary one as soon as it can. That it cannot is no failure.
+/// Lets the calling thread, but not what it starts, run before every ordinary one as soon as it can. That it cannot is no failure.
 pub fn run_first() {
     #[cfg(target_arch = "x86_64")]
     const SCHED_SETSCHEDULER: c_long = 144;
     #[cfg(not(target_arch = "x86_64"))]
     const SCHED_SETSCHEDULER: c_long = 119; // the generic table
     const SCHED_FIFO: c_int = 1;
+    const SCHED_RESET_ON_FORK: c_int = 0x4000_0000;
     // struct sched_param: the lowest of the real-time priorities. Not the C library's function: musl's does nothing.
     let priority: c_int = 1;
     // SAFETY: thread 0 is the caller; `priority` outlives the call.
-    unsafe { syscall(SCHED_SETSCHEDULER, 0 as c_int, SCHED_FIFO, &raw const priority) };
+    unsafe { syscall(SCHED_SETSCHEDULER, 0 as c_int, SCHED_FIFO | SCHED_RESET_ON_FORK, &raw const priority) };
 }
 
 /// Waits until `fd` can be read; a signal may be taken for that.

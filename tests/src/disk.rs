@@ -12,7 +12,7 @@ const APPLETS: [&str; 11] =
     ["sh", "cat", "sleep", "ls", "touch", "mount", "uname", "grep", "sha256sum", "ip", "nslookup"];
 
 /// Makes an ext4 disk in the directory `name` of `parent`: busybox, an `/etc/os-release` that says `of-the-disk`, and a
-/// program `/first` that never ends. Of C libraries it has what `files` holds: files of the host, and where they go.
+/// program `/first` that never ends, and writes to `/begun` what no other run of it does. Of C libraries it has what `files` holds: files of the host, and where they go.
 ///
 /// # Panics
 /// If a program is missing that `tests/setup` installs.
@@ -22,7 +22,8 @@ pub fn busybox_disk(parent: &Path, name: &str, files: &[(PathBuf, PathBuf)]) -> 
     fs::create_dir_all(tree.join("bin")).expect("a new directory can be written to");
     fs::create_dir_all(tree.join("etc")).expect("a new directory can be written to");
     fs::write(tree.join("etc/os-release"), "ID=of-the-disk\n").expect("as above");
-    fs::write(tree.join("first"), "#!/bin/sh\nwhile :; do sleep 1; done\n").expect("as above");
+    fs::write(tree.join("first"), "#!/bin/sh\ncat /proc/sys/kernel/random/uuid >/begun\nwhile :; do sleep 5; done\n")
+        .expect("as above");
     fs::set_permissions(tree.join("first"), fs::Permissions::from_mode(0o755)).expect("as above");
     let which = Command::new("which").arg("busybox").output().expect("there is a `which`").stdout;
     let busybox = String::from_utf8(which).expect("a path of UTF-8");

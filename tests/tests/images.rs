@@ -210,6 +210,11 @@ fn the_systemd_of_an_image_is_the_first_process() {
     let (stdout, stderr) = (&report.finished().stdout, &report.finished().stderr);
     assert_eq!(report.result("runs_beside_systemd"), "ok", "{stdout}\n{stderr}");
     assert!(report.block("runs_beside_systemd").contains("(bullseye)"), "{stdout}");
-    let why = "the VM did not start: units of the image's systemd failed: broken.service";
-    report.check_failed("never_runs", &[why, "Process: ", "ExecStart=/bin/false"]);
+    let why = "did not boot: units of the image's systemd failed: broken.service";
+    report.check_failed("never_runs", &[why, "Process: ", "ExecStart=/bin/false", "hint: mend or mask them"]);
+    // The one that started is kept, the other is not.
+    let again = Report::of(&mut command);
+    again.check_failed("never_runs", &[why]);
+    assert_eq!(again.result("runs_beside_systemd"), "ok", "{}", again.finished().stderr);
+    assert_eq!(again.count_stderr(": booting ("), 1, "{}", again.finished().stderr);
 }

@@ -116,11 +116,25 @@ async fn a_disk_is_resumed_from_a_snapshot_and_not_written_to() {
     assert!(before == fs::read(&*DISK).unwrap(), "the disk was written to");
 }
 
-/// The agent works beside an init of the root's own.
+/// The agent works beside an init of the root's own, and a snapshot holds that with what it has written.
 #[tokio::test]
 async fn the_agent_need_not_be_the_first_process() {
     let writable = empty_directory(scratch(), "roots-init");
-    let vm = boot("6.12", &writable, |spec| spec.root(on_disk()).init(["/first"])).await;
+    let with_init = async || {
+        let change = |spec: VmSpec| spec.root(on_disk()).init(["/first"]);
+        boot("6.12", &writable, |spec| change(spec).channel(Channel::VirtioSerial).share(Share::NineP)).await
+    };
+    let vm = with_init().await;
+    assert!(vm.info().resumed);
+    let begun = output(&vm, &["cat", "/begun"]).await;
+    output(&vm, &["sh", "-c", "echo gone >/begun"]).await;
+    vm.shutdown().await.unwrap();
+    let vm = with_init().await;
+    assert!(vm.info().resumed && vm.info().snapshot_after.is_none());
+    assert_eq!(output(&vm, &["cat", "/begun"]).await, begun);
+    let release = vm.info().release.clone();
+    assert!(output(&vm, &["cat", "/proc/mounts"]).await.contains(&format!("/dev/vdb /lib/modules/{release} ext4")));
+    assert!(output(&vm, &["ls", &format!("/lib/modules/{release}")]).await.contains("kernel\n"));
     assert_eq!(output(&vm, &["cat", "/proc/1/comm"]).await, "first\n");
     // An orphan of a command's is the agent's, not the shell's, and is gone with the command.
     output(&vm, &["sh", "-c", "sleep 1000 & :"]).await;

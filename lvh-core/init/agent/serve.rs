@@ -37,7 +37,9 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io:
         Host { sender: sender.clone(), log: log.clone(), windows: Windows::default(), machine: Machine::default() };
     while let Some(message) = protocol::receive(&mut channel)? {
         match message {
-            ToGuest::Setup { .. } | ToGuest::Clock { .. } => return Err(io::Error::other("Setup after Ready")),
+            ToGuest::Prepare { .. } | ToGuest::Setup { .. } | ToGuest::Clock { .. } => {
+                return Err(io::Error::other("Setup after Ready"));
+            }
             ToGuest::Run { id, command } => start(id, &command, &commands, &host),
             ToGuest::Stdin { id, data } => with(&commands, id, |running| running.stdin(data)),
             ToGuest::Resize { id, size } => with(&commands, id, |running| running.resize(size)),

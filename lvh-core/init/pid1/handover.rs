@@ -13,7 +13,7 @@ use crate::guest::wire::Bytes;
 use crate::sys;
 
 /// What an init finds in its environment, as the kernel would give it (init/main.c).
-const ENVIRONMENT: [(&str, &str); 3] =
+pub const ENVIRONMENT: [(&str, &str); 3] =
     [("HOME", "/"), ("TERM", "linux"), ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")];
 
 /// Makes the program and its arguments in `argv` the first process. Returns in a child of it, which goes on as the agent;

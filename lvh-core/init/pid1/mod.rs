@@ -1,4 +1,4 @@
-//! What only the first process of a guest does: mounts, device nodes, modules, the root that commands see, orphans. It knows nothing of
+//! What only the first process of a guest does: mounts, device nodes, modules, the root that commands see, another first process, orphans. It knows nothing of
 //! the host.
 
 pub mod devices;
@@ -10,4 +10,6 @@ pub mod modules;
 pub mod mounts;
 pub mod network;
 pub mod reaper;
+mod rest;
 pub mod root;
+mod systemd;

@@ -7,14 +7,18 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::guest::protocol::{FileMount, FileSource, Root, Setup, Share};
+use crate::guest::protocol::{Disk, Failure, FileMount, FileSource, Part, Preparation, Root, Setup, Share};
 use crate::guest::wire::Bytes;
+use crate::pid1::handover;
 use crate::pid1::kit;
 use crate::pid1::layer::{self, Layers};
 use crate::pid1::modules::once_there;
 use crate::pid1::mounts::{self, context};
 use crate::pid1::network;
+use crate::pid1::rest;
+use crate::pid1::systemd;
 use crate::sys::{self, MS_BIND, MS_MOVE, MS_RDONLY};
 
 /// Where the new root is mounted before it is entered.
@@ -31,67 +35,121 @@ struct Stage {
     dir: File,
 }
 
-/// Does what needs no word of the host: a snapshot has it done. What optional parts could not be had, a line each.
-pub fn prepare() -> io::Result<Vec<String>> {
-    let mut warnings = mounts::fixed()?;
-    if let Err(error) = sys::loopback_up() {
-        warnings.push(format!("loopback is down: {error}"));
-    }
-    Ok(warnings)
+/// A guest that has all but what is the host's: a snapshot may hold it.
+pub struct Prepared {
+    preparation: Preparation,
+    stage: Stage,
+    /// What optional parts could not be had, a line each.
+    warnings: Vec<String>,
 }
 
-/// Builds the rootfs and enters it; what optional parts could not be had, a line each, and the directories that the host
-/// mirrors.
-pub fn build(setup: &Setup) -> io::Result<(Vec<String>, Layers)> {
+impl Prepared {
+    /// Does what needs no word of the host: with a root of its own, up to its first process.
+    pub fn make(preparation: Preparation) -> Result<Self, Failure> {
+        let warnings = fixed(&preparation.hostname).map_err(of_rootfs)?;
+        let prepared = Self { preparation, stage: Stage::open().map_err(of_rootfs)?, warnings };
+        if !matches!(prepared.preparation.root, Root::Share { .. }) {
+            prepared.enter(&[])?;
+        }
+        Ok(prepared)
+    }
+
+    /// Builds the rootfs and enters it; what optional parts could not be had, a line each, and the directories that the host
+    /// mirrors.
+    pub fn build(mut self, setup: &Setup) -> Result<(Vec<String>, Layers), Failure> {
+        if let Err(error) = sys::seed(&setup.seed.0) {
+            self.warnings.push(format!("random numbers not seeded: {error}"));
+        }
+        if matches!(self.preparation.root, Root::Share { .. }) {
+            self.enter(&setup.shares)?;
+        }
+        if !self.preparation.init.is_empty() {
+            // Services look at each new mount, and would do so before the next is made.
+            sys::run_first();
+        }
+        let layers = self.attach_all(setup).map_err(of_rootfs)?;
+        Ok((self.warnings, layers))
+    }
+
+    /// Enters the root, and makes its first process what it is to be.
+    fn enter(&self, shares: &[Share]) -> Result<(), Failure> {
+        let Preparation { root, disks, network, init, systemd_within, rests, .. } = &self.preparation;
+        enter_root(root, shares).map_err(of_rootfs)?;
+        for mount in disks {
+            mount_disk(&mount.disk, as_path(&mount.target)).map_err(of_rootfs)?;
+        }
+        if *network {
+            let failed =
+                |error: io::Error| io::Error::new(error.kind(), format!("failed to set up the network: {error}"));
+            network::bring_up().map_err(failed).map_err(of_rootfs)?;
+        }
+        handover::hand_over(init).map_err(of_rootfs)?;
+        if *systemd_within > 0 {
+            systemd::wait_until_up(Duration::from_millis(*systemd_within))?;
+        }
+        if *rests && !init.is_empty() {
+            rest::wait();
+            // Else the kernel would write after each resume.
+            sys::sync();
+        }
+        Ok(())
+    }
+
+    /// Puts what is the host's in its places.
+    fn attach_all(&self, setup: &Setup) -> io::Result<Layers> {
+        let (root, stage) = (&self.preparation.root, &self.stage);
+        // In the new root, so that symbolic links on the way lead where they lead for commands.
+        for share in setup.shares.iter().filter(|share| !is_root(share, root)) {
+            mount_share(share, &stage.path(), &stage.path().join(&share.tag))?;
+        }
+        let mut layers = Layers::new();
+        for mount in &setup.mounts {
+            stage.attach(mount, root, &mut layers).map_err(|error| context(error, as_path(&mount.target)))?;
+        }
+        if let Some(kit) = &setup.kit {
+            kit::unpack(kit, stage.source_of(&kit.source))
+                .map_err(|error| context(error, Path::new("programs of the host")))?;
+        }
+        Ok(layers)
+    }
+}
+
+/// That the rootfs is not there.
+pub fn of_rootfs(error: io::Error) -> Failure {
+    Failure { part: Part::Rootfs {}, message: error.to_string(), output: String::new() }
+}
+
+/// Does what every guest has done; what of it could not be, a line each.
+fn fixed(hostname: &str) -> io::Result<Vec<String>> {
+    let mut warnings = mounts::fixed()?;
     // Errors here are news, not the end: a test may not care about the host's name.
-    let mut warnings = Vec::new();
     let mut note = |what: &str, result: io::Result<()>| {
         if let Err(error) = result {
             warnings.push(format!("{what}: {error}"));
         }
     };
-    note("host name not set", sys::set_hostname(&setup.hostname));
-    note("random numbers not seeded", sys::seed(&setup.seed.0));
-
-    let stage = Stage::open()?;
-    enter_root(setup)?;
-    // In the new root, so that symbolic links on the way lead where they lead for commands.
-    for share in setup.shares.iter().filter(|share| !is_root(share, &setup.root)) {
-        mount_share(share, &stage.path(), &stage.path().join(&share.tag))?;
-    }
-    let mut layers = Layers::new();
-    for mount in &setup.mounts {
-        stage.attach(mount, &setup.root, &mut layers).map_err(|error| context(error, as_path(&mount.target)))?;
-    }
-    if setup.network {
-        let failed = |error: io::Error| io::Error::new(error.kind(), format!("failed to set up the network: {error}"));
-        network::bring_up().map_err(failed)?;
-    }
-    if let Some(kit) = &setup.kit {
-        kit::unpack(kit, stage.source_of(&kit.source))
-            .map_err(|error| context(error, Path::new("programs of the host")))?;
-    }
-    Ok((warnings, layers))
+    note("loopback is down", sys::loopback_up());
+    note("host name not set", sys::set_hostname(hostname));
+    Ok(warnings)
 }
 
 /// Mounts the root with all that every guest has, and enters it.
-fn enter_root(setup: &Setup) -> io::Result<()> {
+fn enter_root(root: &Root, shares: &[Share]) -> io::Result<()> {
     let stage = Path::new(STAGE);
-    match &setup.root {
+    match root {
         Root::Initramfs {} => return Ok(()),
-        Root::Disk { serial, fstype } => mount_disk(serial, fstype)?,
+        Root::Disk { disk } => {
+            mount_disk(disk, Path::new(ROOT))?;
+            show(Path::new("/"), &stage.join(INITRAMFS))?;
+        }
         Root::Share { tag } => {
-            let share = setup.shares.iter().find(|share| share.tag == *tag);
+            let share = shares.iter().find(|share| share.tag == *tag);
             let share = share
                 .ok_or_else(|| io::Error::other(format!("the root is to be the share {tag}, which there is not")))?;
             mount_share(share, stage, Path::new(ROOT))?;
             // As it is without the fixed mounts, to show parts of it where those hide them.
             show(Path::new(ROOT), &stage.join(tag))?;
         }
-    }
-    let sources = setup.mounts.iter().map(|mount| &mount.source).chain(setup.kit.iter().map(|kit| &kit.source));
-    if sources.into_iter().any(|source| matches!(source, FileSource::Initramfs { .. })) {
-        show(Path::new("/"), &stage.join(INITRAMFS))?;
     }
     mounts::move_to(Path::new(ROOT))?;
     enter(Path::new(ROOT))
@@ -107,11 +165,12 @@ fn show(source: &Path, target: &Path) -> io::Result<()> {
     sys::mount_at(source, target, "", MS_BIND, "")
 }
 
-/// Mounts the file system on the disk with this serial number.
-fn mount_disk(serial: &str, fstype: &str) -> io::Result<()> {
+/// Mounts the file system on a disk.
+fn mount_disk(disk: &Disk, target: &Path) -> io::Result<()> {
+    let Disk { serial, fstype } = disk;
     let device = once_there(|| find_disk(serial))?;
-    fs::create_dir_all(ROOT)?;
-    sys::mount_at(&device, Path::new(ROOT), fstype, 0, "")
+    mounts::make_dir(target)?;
+    sys::mount_at(&device, target, fstype, 0, "")
         .map_err(|error| context(error, Path::new(&format!("{fstype} disk {serial}"))))
 }
 

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!   lvh-init                         host
-//!     │  Hello {version, release}     │      nothing test-specific has happened yet: snapshots are taken here
+//!     │  Hello {version, release}     │
 //!     │ ────────────────────────────► │
-//!     │  Setup {root, shares, …}      │
+//!     │  Prepare {root, init, …}      │
+//!     │ ◄──────────────────────────── │
+//!     │  Prepared  or  Failed         │      nothing test-specific has happened yet: snapshots are taken here
+//!     │ ────────────────────────────► │
+//!     │  Setup {shares, mounts, …}    │      where QEMU has reset the connection, Hello is said again before
 //!     │ ◄──────────────────────────── │
 //!     │  Clock                        │      some rounds: the guest's clock is set by the quickest
 //!     │ ◄───────────────────────────► │
@@ -34,7 +38,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 14;
+pub const VERSION: u32 = 15;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -82,26 +86,54 @@ pub const KIT_LOADER: &str = "/run/.lvh/ld";
 pub const KIT_NEEDS: &str = "needs";
 
 wire_struct! {
-    /// How the guest builds the rootfs that commands see.
-    pub struct Setup {
-        /// Host name of the guest.
+    /// What a guest has before anything of the host's is in it; a snapshot holds it. A root that is shared comes with [`Setup`],
+    /// and what lies on it.
+    pub struct Preparation {
+        /// Host name of the guest, which an init may change.
         pub hostname: String,
+        /// The root file system.
+        pub root: Root,
+        /// Further disks, mounted on the root.
+        pub disks: Vec<DiskMount>,
+        /// Set up the network card; QEMU's network is 10.0.2.0/24, with the host at .2 and a name server at .3.
+        pub network: bool,
+        /// The program and its arguments that become the first process once the root is there; none: lvh-init stays that.
+        /// The agent is then a child of it.
+        pub init: Vec<Bytes>,
+        /// That is systemd: how long it may take to start all that it is to start, in milliseconds; 0: nobody waits for it.
+        pub systemd_within: u64,
+        /// Go on only when what `init` started has come to rest: a snapshot is to be taken, and all else would be done after each
+        /// resume.
+        pub rests: bool,
+    }
+
+    /// The file system on a disk, which is written to.
+    pub struct Disk {
+        /// The virtio block device's serial number.
+        pub serial: String,
+        /// Such as `ext4`.
+        pub fstype: String,
+    }
+
+    /// A disk beside the root's.
+    pub struct DiskMount {
+        /// The disk.
+        pub disk: Disk,
+        /// Absolute path in the root; made where it does not exist.
+        pub target: Bytes,
+    }
+
+    /// What the guest has of the host's, on the rootfs that commands see.
+    pub struct Setup {
         /// What the kernel's random numbers depend on from now on: guests that resume from one snapshot would have the
         /// same ones.
         pub seed: Bytes,
-        /// The root file system.
-        pub root: Root,
         /// What the host shares.
         pub shares: Vec<Share>,
         /// Mounts on top of the root, in this order.
         pub mounts: Vec<FileMount>,
-        /// Set up the network card; QEMU's network is 10.0.2.0/24, with the host at .2 and a name server at .3.
-        pub network: bool,
         /// Programs of the host that may need more than the root has.
         pub kit: Option<Kit>,
-        /// The program and its arguments that become the first process once all is mounted; none: lvh-init stays that.
-        /// The agent is then a child of it.
-        pub init: Vec<Bytes>,
     }
 
     /// Files of the host, served over virtio, read-only; the guest sees them under an overlay in its own memory.
@@ -167,8 +199,8 @@ wire_enum! {
     pub enum Root {
         /// The root of a share.
         0 => Share { /** Its tag. */ tag: String },
-        /// The file system on a disk, which is written to.
-        1 => Disk { /** The virtio block device's serial number. */ serial: String, /** Such as `ext4`. */ fstype: String },
+        /// The file system on a disk.
+        1 => Disk { /** The disk. */ disk: Disk },
         /// What the initramfs holds.
         2 => Initramfs {},
     }
@@ -221,6 +253,30 @@ wire_enum! {
     }
 }
 
+wire_struct! {
+    /// Why a guest is not what it is to be.
+    pub struct Failure {
+        /// What failed of it.
+        pub part: Part,
+        /// What failed and why.
+        pub message: String,
+        /// What programs of the root say of it.
+        pub output: String,
+    }
+}
+
+wire_enum! {
+    /// A part of what a guest is to be.
+    pub enum Part {
+        /// The rootfs, or its first process.
+        0 => Rootfs {},
+        /// A unit of systemd.
+        1 => Unit {},
+        /// All that systemd is to start in the time that it has.
+        2 => Start {},
+    }
+}
+
 wire_enum! {
     /// Which stream some bytes belong to.
     pub enum Stream {
@@ -248,7 +304,7 @@ wire_enum! {
 wire_enum! {
     /// What the host asks.
     pub enum ToGuest {
-        /// Build the rootfs; the first message.
+        /// Build the rootfs; after `Prepared`.
         0 => Setup { /** How. */ setup: Setup },
         /// Start a command.
         1 => Run { /** Names it in later messages. */ id: u32, /** What to run. */ command: Command },
@@ -278,6 +334,8 @@ wire_enum! {
         12 => Ping { /** Names it in the answer. */ id: u32 },
         /// Tell where the threads of a command are.
         13 => Explain { /** The command. */ id: u32 },
+        /// Get ready for a snapshot; the first message.
+        14 => Prepare { /** What for. */ preparation: Preparation },
     }
 }
 
@@ -288,8 +346,8 @@ wire_enum! {
         0 => Hello { /** [`VERSION`]. */ version: u32, /** `uname -r`. */ release: String },
         /// The rootfs is built.
         1 => Ready { /** What could not be had, a line each. */ warnings: Vec<String> },
-        /// The rootfs could not be built.
-        2 => Failed { /** What failed and why. */ message: String },
+        /// What was to be prepared, or the rootfs, is not there.
+        2 => Failed { /** Why. */ failure: Failure },
         /// A command runs.
         3 => Started { /** The command. */ id: u32 },
         /// A command wrote something.
@@ -316,6 +374,8 @@ wire_enum! {
         /// Where the threads of a command are: the kernel's stack of each, those alike once. In one message, at most once for
         /// a command.
         14 => Stacks { /** The command. */ id: u32, /** For people. */ lines: Vec<String> },
+        /// What was to be prepared is there.
+        15 => Prepared {},
     }
 }
 

@@ -77,6 +77,20 @@ pub(crate) fn chain(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The size of the disk in the file at `path`, in bytes; that of a qcow2 file is in its header.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn size(path: &Path) -> Result<u64> {
+    let failed = |error| Error::path("read the disk", path, error);
+    let mut header = [0; 32];
+    let mut file = File::open(path).map_err(failed)?;
+    match file.read_exact(&mut header) {
+        Ok(()) if header.starts_with(&QCOW2) => Ok(u64::from_be_bytes(header[24..].try_into().expect("eight bytes"))),
+        _ => Ok(file.metadata().map_err(failed)?.len()),
+    }
+}
+
 /// What changes when one of the files does that the disk at `path` is in.
 pub(crate) fn stamp_of_all(path: &Path) -> String {
     let files = chain(path).unwrap_or_else(|_error| vec![path.to_owned()]);
@@ -131,6 +145,19 @@ mod tests {
         assert_eq!(format(b"QFI"), Ok(DiskFormat::Raw));
         assert_eq!(format(&[0; 4096]), Ok(DiskFormat::Raw));
         assert_eq!(format(b""), Err(format!("the disk `{}` is empty", path.display())));
+    }
+
+    #[test]
+    fn a_disk_tells_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        std::fs::write(&path, [0; 100]).unwrap();
+        assert_eq!(size(&path).unwrap(), 100);
+        let mut header = [0; 40];
+        header[..4].copy_from_slice(&QCOW2);
+        header[24..32].copy_from_slice(&(8_u64 << 30).to_be_bytes());
+        std::fs::write(&path, header).unwrap();
+        assert_eq!(size(&path).unwrap(), 8 << 30);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod collect;
 pub(crate) mod disk;
 mod forest;
 pub mod images_json;
+pub(crate) mod overlay;
 mod resolve;
 mod source;
 

@@ -201,6 +201,13 @@ pub struct Kernel {
     pub(crate) in_use: Vec<Entry>,
 }
 
+impl Kernel {
+    /// Where guests have its modules.
+    pub(crate) fn modules_in_guest(&self) -> PathBuf {
+        PathBuf::from("/lib/modules").join(self.release.as_str())
+    }
+}
+
 #[cfg(test)]
 impl Kernel {
     /// One that is nowhere on disk.

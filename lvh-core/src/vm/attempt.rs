@@ -2,17 +2,22 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::qemu::command_line::{GuestMemory, Hypervisor, Invocation};
 use super::qemu::device::Device;
 use super::root::initramfs::Initramfs;
 use super::root::kit::Kit;
+use super::root::modules_disk::ModulesDisk;
 use super::spec::VmSpec;
 use super::transport::candidates::Transport;
 use super::transport::{channel, share};
 use crate::guest::kernel_log::log_file::LogFile;
+use crate::guest::protocol::Preparation;
+use crate::guest::wire::Bytes;
 
 /// What one try at a running guest is given.
 pub(crate) struct Attempt<'a> {
@@ -23,6 +28,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) initramfs: &'a Initramfs,
     /// The programs that the guest's root may lack something for.
     pub(crate) kit: Option<&'a Kit>,
+    /// The kernel's modules, where they are on a disk.
+    pub(crate) modules: Option<&'a ModulesDisk>,
     /// Where gdb is waited for.
     pub(crate) gdb: Option<&'a UnixListener>,
 }
@@ -55,6 +62,7 @@ impl Attempt<'_> {
         devices.extend(shares);
         devices.extend(self.spec.network.then_some(Device::Net));
         devices.extend(self.spec.root.device());
+        devices.extend(self.modules.map(ModulesDisk::device));
         devices.extend(self.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
         devices
     }
@@ -75,6 +83,21 @@ impl Attempt<'_> {
         }
     }
 
+    /// What the guest has before a snapshot is taken of it; `within` that time, where it waits for something. For a snapshot
+    /// it `rests` before.
+    pub(crate) fn preparation(&self, within: Duration, rests: bool) -> Preparation {
+        let spec = self.spec;
+        Preparation {
+            hostname: "lvh".to_owned(),
+            root: spec.root.on_the_wire(self.transport.share),
+            disks: self.modules.map(ModulesDisk::mount).into_iter().collect(),
+            network: spec.network,
+            init: spec.init.iter().map(|word| Bytes(word.as_bytes().to_vec())).collect(),
+            systemd_within: if spec.waits_for_systemd { within.as_millis().max(1) as u64 } else { 0 },
+            rests,
+        }
+    }
+
     /// The paths of the host that its share must show.
     pub(crate) fn seen(&self) -> Vec<PathBuf> {
         let kit = self.kit.map(|kit| kit.directory().to_owned());
@@ -84,6 +107,12 @@ impl Attempt<'_> {
     /// The file of this name in the directory of the VM's logs, where it has one.
     pub(crate) fn log(&self, name: &str) -> io::Result<Option<LogFile>> {
         self.spec.log_dir.as_ref().map(|dir| LogFile::create(&dir.join(name))).transpose()
+    }
+
+    /// Such as `tcg`, and what else is started where that takes its time.
+    pub(crate) fn booted(&self) -> String {
+        let systemd = if self.spec.waits_for_systemd { ", the image's systemd" } else { "" };
+        format!("{}{systemd}", self.hypervisor.as_str())
     }
 
     /// Such as `channel serial, share 9p, tcg`.

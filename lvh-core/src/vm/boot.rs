@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -38,6 +37,9 @@ use crate::kernel::KernelRelease;
 /// to start, would be done after each resume.
 const SETTLING: Duration = Duration::from_millis(500);
 
+/// How long a guest may take beyond the time that its init has: to say what systemd still waits for, or to come to rest.
+const AFTER_INIT: Duration = Duration::from_secs(120);
+
 /// How long a guest that resumes may take until it is ready, which is a third of a second: then another is booted.
 const RESUME_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -55,29 +57,29 @@ impl Attempt<'_> {
     /// Boots.
     pub(crate) async fn boot(&self) -> Result<Vm, Failure> {
         let mut launched = launch(self, Start::Boot)?;
-        let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(false));
+        let (mut kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(false));
         let (mirrors, watch) = (self.mirrors()?, self.begin_watch());
         let setup = self.setup(&launched.shares, &mirrors)?;
         let Launched { machine, link, since, .. } = &mut launched;
         let work = async {
-            let handshake = begin(link, &hello).await?;
+            let handshake = self.prepared(link, &hello, *since, &mut kernel_log, false).await?;
             finish(handshake, setup, kernel_log, watch, *since).await
         };
-        let ready = machine.watch(self.spec.boot_timeout, &hello, work).await;
+        let ready = machine.watch(self.boot_deadline(), &hello, work).await;
         self.finish(launched, ready, mirrors).await
     }
 
-    /// Boots up to where lvh-init waits, and writes the snapshot there: the guest's release, or why QEMU cannot.
+    /// Boots a guest up to where it is prepared, and writes the snapshot there: the guest's release, or why QEMU cannot.
     pub(crate) async fn take_snapshot(&self, files: &migration::Files) -> Result<io::Result<KernelRelease>, Failure> {
         let mut launched = launch(self, Start::Snapshot(files))?;
-        let hello = Cell::new(false);
-        let Launched { machine, link, .. } = &mut launched;
+        let (mut kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(false));
+        let Launched { machine, link, since, .. } = &mut launched;
         let work = async {
-            let handshake = begin(link, &hello).await?;
+            let handshake = self.prepared(link, &hello, *since, &mut kernel_log, true).await?;
             tokio::time::sleep(SETTLING).await;
             Ok(handshake)
         };
-        let handshake = match machine.watch(self.spec.boot_timeout, &hello, work).await {
+        let handshake = match machine.watch(self.boot_deadline(), &hello, work).await {
             Ok(handshake) => handshake,
             Err(cause) => return Err(self.give_up(machine, cause).await),
         };
@@ -109,6 +111,27 @@ impl Attempt<'_> {
         let work = async { tokio::time::timeout(RESUME_DEADLINE, work).await.map_err(late)? };
         let ready = machine.watch(self.spec.boot_timeout, &hello, work).await;
         self.finish(launched, ready, mirrors).await
+    }
+
+    /// A guest that has all that a snapshot holds; where one is taken, it `rests` before.
+    async fn prepared(
+        &self,
+        link: &mut Link,
+        hello: &Cell<bool>,
+        since: Instant,
+        kernel_log: &mut Option<LogFile>,
+        rests: bool,
+    ) -> io::Result<Handshake> {
+        let mut handshake = begin(link, hello).await?;
+        let left = self.spec.boot_timeout.saturating_sub(since.elapsed());
+        handshake.prepare(self.preparation(left, rests), kernel_log).await?;
+        Ok(handshake)
+    }
+
+    /// A guest that waits for systemd keeps the limit itself.
+    fn boot_deadline(&self) -> Duration {
+        let more = if self.spec.init.is_empty() { Duration::ZERO } else { AFTER_INIT };
+        self.spec.boot_timeout + more
     }
 
     /// The VM of a guest that is ready, or why it is not.
@@ -145,14 +168,10 @@ impl Attempt<'_> {
         File::open("/dev/urandom")?.read_exact(&mut seed)?;
         let share = self.transport.share;
         Ok(Setup {
-            hostname: "lvh".to_owned(),
             seed: Bytes(seed),
-            root: self.spec.root.on_the_wire(share),
             shares: shares.shares.clone(),
             mounts: file_mounts(self.spec, share, self.kit, mirrors),
-            network: self.spec.network,
             kit: self.kit.map(|kit| kit.on_the_wire(share)),
-            init: self.spec.init.iter().map(|word| Bytes(word.as_bytes().to_vec())).collect(),
         })
     }
 
@@ -173,7 +192,7 @@ impl Attempt<'_> {
             warnings: greeting.warnings,
             resumed: state.is_some(),
             snapshot_after: None,
-            hello_after: greeting.hello_after,
+            prepared_after: greeting.prepared_after,
             ready_after: since.elapsed(),
         };
         Vm {
@@ -208,14 +227,16 @@ impl Attempt<'_> {
         }
         let version = || version(self.spec.kernel.arch.qemu());
         let cause = cause.or(found).with_memory(self.spec.memory.mib()).with_qemu(version);
-        Failure::Boot { cause, on: self.on(), output: self.last_words(stderr, console) }
+        let output = self.last_words(cause.output(), stderr, console);
+        Failure::Boot { cause, on: self.on(), output }
     }
 
     /// All that is known of a boot that failed.
-    fn last_words(&self, stderr: String, console: String) -> String {
+    fn last_words(&self, of_guest: &str, stderr: String, console: String) -> String {
         let whole =
             self.spec.log_dir.as_ref().map(|dir| format!("[all of it: {}]", dir.join(log_file::CONSOLE).display()));
-        let parts = [self.transport.passed_over.join("\n"), stderr, console, whole.unwrap_or_default()];
+        let parts =
+            [of_guest.to_owned(), self.transport.passed_over.join("\n"), stderr, console, whole.unwrap_or_default()];
         parts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
     }
 }
@@ -230,7 +251,7 @@ fn crashed(machine: &Machine) -> bool {
 /// What a guest told while it came up.
 struct Greeting {
     release: String,
-    hello_after: Duration,
+    prepared_after: Duration,
     warnings: Vec<String>,
     host_changes: Option<HostChanges>,
 }
@@ -255,8 +276,8 @@ async fn finish(
     watch: Option<Watch>,
     since: Instant,
 ) -> io::Result<(Guest, Greeting)> {
-    let (release, hello_after) = (handshake.release.to_string(), since.elapsed());
+    let (release, prepared_after) = (handshake.release.to_string(), since.elapsed());
     let (guest, warnings) = handshake.finish(setup, kernel_log).await?;
     let host_changes = watch.map(|watch| HostChanges::tell(&guest, watch)).transpose()?;
-    Ok((guest, Greeting { release, hello_after, warnings, host_changes }))
+    Ok((guest, Greeting { release, prepared_after, warnings, host_changes }))
 }

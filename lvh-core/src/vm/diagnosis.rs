@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::guest::client::handshake::Refused;
+use crate::guest::protocol::{Failure, Part};
 use crate::vm::qemu::command_line::LITTLE_MEMORY;
 use crate::vm::qemu::console::Console;
 use crate::vm::qemu::process::Qemu;
@@ -37,7 +38,7 @@ pub(crate) enum Cause {
     /// The guest took too long.
     Late { limit: Duration, reached: Progress },
     /// lvh-init could not do what it was told, and said why.
-    Refused(io::Error),
+    Refused(Failure),
     /// The channel to lvh-init broke.
     Channel(io::Error),
 }
@@ -93,9 +94,9 @@ impl Cause {
 
     /// What an error on the way to a guest that is ready means.
     pub(crate) fn of_handshake(error: io::Error) -> Self {
-        match error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Refused>) {
-            true => Self::Refused(error),
-            false => Self::Channel(error),
+        match error.downcast::<Refused>() {
+            Ok(Refused(failure)) => Self::Refused(failure),
+            Err(error) => Self::Channel(error),
         }
     }
 
@@ -132,7 +133,7 @@ impl Cause {
     /// How to mend it, where we know.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Late { .. } => {
+            Self::Late { .. } | Self::Refused(Failure { part: Part::Start {}, .. }) => {
                 Some("`boot-timeout` of [vm] in lvh.toml, or `boot_timeout` of the test, gives it more time")
             }
             Self::OutOfMemory(_) => Some("`memory` of [vm] in lvh.toml, or of the test, gives it more"),
@@ -147,7 +148,18 @@ impl Cause {
                 Some("`ulimit -u` and `pids.max` of control groups bound threads: `lvh doctor` shows them")
             }
             Self::Panic(_) | Self::Shutdown(_) | Self::InternalError | Self::QemuEnded(_) => None,
+            Self::Refused(Failure { part: Part::Unit {}, .. }) => {
+                Some("mend or mask them in the image, for they fail on this kernel or in every guest")
+            }
             Self::Refused(_) | Self::Channel(_) => None,
+        }
+    }
+
+    /// What programs of the guest say of it.
+    pub(crate) fn output(&self) -> &str {
+        match self {
+            Self::Refused(failure) => &failure.output,
+            _ => "",
         }
     }
 
@@ -172,7 +184,8 @@ impl fmt::Display for Cause {
             Self::Late { limit, reached } => {
                 write!(f, "timed out after {limit:?} waiting for the guest: {}", reached.as_str())
             }
-            Self::Refused(error) | Self::Channel(error) => error.fmt(f),
+            Self::Refused(failure) => f.write_str(&failure.message),
+            Self::Channel(error) => error.fmt(f),
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct VmInfo {
     pub resumed: bool,
     /// How long it took to take that snapshot, where this start did.
     pub snapshot_after: Option<Duration>,
-    /// From QEMU's start until the guest's hello.
-    pub hello_after: Duration,
+    /// From QEMU's start until the guest was prepared, as a snapshot holds it.
+    pub prepared_after: Duration,
     /// From QEMU's start until the guest was ready.
     pub ready_after: Duration,
 }

@@ -14,7 +14,7 @@ use super::diagnosis::{Cause, Progress, diagnose};
 use super::failure::Failure;
 use super::qemu::command_line::{self, GuestMemory, Invocation};
 use super::qemu::console::Console;
-use super::qemu::device::Device;
+use super::qemu::device::{Device, Writes};
 use super::qemu::migration;
 use super::qemu::process::Qemu;
 use super::qemu::qmp::{Monitor, Stop};
@@ -23,6 +23,7 @@ use super::transport::share::{self, Shares};
 use crate::error::{Error, ErrorKind};
 use crate::guest::initramfs;
 use crate::guest::kernel_log::log_file;
+use crate::image::overlay;
 use crate::machine::with_hint;
 use crate::process::install::install_qemu;
 
@@ -67,12 +68,13 @@ pub(crate) fn launch(attempt: &Attempt<'_>, start: Start<'_>) -> Result<Launched
     let initrd = initramfs::memory_file(&attempt.initramfs.segments)?;
     let log = attempt.log(log_file::CONSOLE)?;
 
-    let devices = attempt.devices_at(Ends {
+    let mut devices = attempt.devices_at(Ends {
         console: console_end.as_raw_fd(),
         monitor: monitor_end.as_raw_fd(),
         channel: link.device.clone(),
         shares: shares.devices.clone(),
     });
+    devices.iter_mut().try_for_each(|device| write_where(device, start))?;
     let (memory, written, read) = match start {
         Start::Boot => (GuestMemory::Own, None, None),
         Start::Snapshot(files) => (GuestMemory::Snapshot(files.memory.clone()), Some(files.state.as_path()), None),
@@ -95,6 +97,21 @@ pub(crate) fn launch(attempt: &Attempt<'_>, start: Start<'_>) -> Result<Launched
     let monitor = Monitor::follow(tokio::net::UnixStream::from_std(monitor)?);
     let machine = Machine { qemu, monitor, console: Console::read(console, log)? };
     Ok(Launched { machine, link, shares, state, since })
+}
+
+/// What the guest writes to its disks before a snapshot belongs to that.
+fn write_where(device: &mut Device, start: Start<'_>) -> crate::Result<()> {
+    if let Device::Disk { name, path, writes, .. } = device {
+        *writes = match start {
+            Start::Boot => Writes::Lost,
+            Start::Snapshot(files) => Writes::Kept(files.disk(name)),
+            Start::Resume(files) => Writes::LostOver(files.disk(name)),
+        };
+        if let Writes::Kept(over) = writes {
+            overlay::create(over, path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Starts QEMU, which may write a VM's state to the file `written`.

@@ -4,7 +4,7 @@
 //!   VmSpec ──plan──► transport, initramfs ──launch──► QEMU ──boot──► Vm ──► shutdown
 //! ```
 //!
-//! Where there is a snapshot of an equal VM at its hello (`snapshot`), all up to there is read from the store instead.
+//! Where there is a snapshot of an equal VM that is prepared (`snapshot`), all up to there is read from the store instead.
 //!
 //! A VM leaves nothing on disk: its sockets, its initramfs and its console are inherited descriptors, so a killed test
 //! run leaves nothing either.
@@ -24,7 +24,6 @@ mod root;
 mod running;
 mod snapshot;
 mod spec;
-mod systemd;
 pub(crate) mod transport;
 
 pub use crate::guest::client::command::Command;

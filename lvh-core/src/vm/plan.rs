@@ -1,7 +1,6 @@
 //! What is decided before a boot, and which accelerators are tried.
 
 use std::os::unix::net::UnixListener;
-use std::time::Instant;
 
 use super::attempt::Attempt;
 use super::failure::Failure;
@@ -10,11 +9,11 @@ use super::qemu::command_line::{self, Hypervisor};
 use super::qemu::gdb;
 use super::root::initramfs::Initramfs;
 use super::root::kit::Kit;
+use super::root::modules_disk::ModulesDisk;
 use super::root::rootfs::RootFs;
 use super::running::Vm;
 use super::snapshot::start;
 use super::spec::VmSpec;
-use super::systemd;
 use super::transport::candidates::{Candidates, HostOffers, Transport};
 use super::transport::drivers::Drivers;
 use crate::config::{Accel, Share};
@@ -34,16 +33,9 @@ impl Vm {
         store.take_notes().into_iter().for_each(|note| events.note(note));
         let plan = plan?;
         plan.tell_of_memory(events);
-        let mut vm = plan.boot(&subject, events).await?;
-        if spec.waits_for_systemd {
-            events.step(&subject, "waiting for the image's systemd");
-            let begin = Instant::now();
-            systemd::wait_until_up(&vm, spec.boot_timeout).await?;
-            vm.info.ready_after += begin.elapsed();
-        }
+        let vm = plan.boot(&subject, events).await?;
         let (info, result) = (vm.info(), vm.info().to_string());
-        // A systemd that took its time is news.
-        events.send(match info.resumed && info.snapshot_after.is_none() && !spec.waits_for_systemd {
+        events.send(match info.resumed && info.snapshot_after.is_none() {
             true => Event::Resumed { subject, result },
             false => Event::Done { subject, result },
         });
@@ -57,6 +49,7 @@ struct Plan<'a> {
     transport: Transport,
     initramfs: Initramfs,
     kit: Option<Kit>,
+    modules: Option<ModulesDisk>,
     accelerators: Choice,
     remembered: Remembered,
     store: Store,
@@ -77,8 +70,9 @@ impl<'a> Plan<'a> {
         let remembered = Remembered::open(&store.state(accel::STATE)?);
         let accelerators = accel::candidates(spec.accel, &remembered)?;
         let kit = Kit::prepare(spec, store)?;
+        let modules = ModulesDisk::prepare(spec, store)?;
         let initramfs = Initramfs::prepare(spec, &drivers, &transport, kit.as_ref(), store)?;
-        Ok(Self { spec, transport, initramfs, kit, accelerators, remembered, store: store.clone() })
+        Ok(Self { spec, transport, initramfs, kit, modules, accelerators, remembered, store: store.clone() })
     }
 
     /// That a VM has less memory than elsewhere is news once, as the lack of KVM is.
@@ -123,7 +117,7 @@ impl<'a> Plan<'a> {
         {
             return Ok(vm);
         }
-        events.step(subject, format!("booting ({})", attempt.hypervisor.as_str()));
+        events.step(subject, format!("booting ({})", attempt.booted()));
         attempt.boot().await
     }
 
@@ -139,7 +133,8 @@ impl<'a> Plan<'a> {
         let Self { spec, transport, initramfs, .. } = self;
         let cpus = spec.cpus.unwrap_or(if matches!(hypervisor, Hypervisor::Tcg { .. }) { 1 } else { 2 });
         let hypervisor = accel::for_cpus(hypervisor, cpus, spec.kernel.arch);
-        Attempt { spec, hypervisor, cpus, transport, initramfs, kit: self.kit.as_ref(), gdb }
+        let (kit, modules) = (self.kit.as_ref(), self.modules.as_ref());
+        Attempt { spec, hypervisor, cpus, transport, initramfs, kit, modules, gdb }
     }
 }
 

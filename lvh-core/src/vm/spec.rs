@@ -1,12 +1,11 @@
 //! What a VM is made of: plain data.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::root::rootfs::RootFs;
-use super::systemd;
 use super::transport::drivers::{Driver, Drivers, PCI};
 use crate::config::{Accel, Channel, Memory, Share, VmDefaults};
 use crate::error::Result;
@@ -53,6 +52,9 @@ pub struct VmSpec {
     pub(crate) gdb: Option<PathBuf>,
     pub(crate) log_dir: Option<PathBuf>,
 }
+
+/// systemd in an image.
+const SYSTEMD: &str = "/lib/systemd/systemd";
 
 /// Without KVM everything takes about ten times as long, and so may everything that sets no limit itself.
 pub const TCG_FACTOR: u32 = 10;
@@ -127,7 +129,7 @@ impl VmSpec {
     /// Default: no.
     #[must_use]
     pub fn systemd(self) -> Self {
-        Self { waits_for_systemd: true, ..self.init([systemd::PROGRAM]) }
+        Self { waits_for_systemd: true, ..self.init([SYSTEMD]) }
     }
 
     /// Virtual CPUs. Default: `cpus` of `[vm]`, else 2 with KVM and 1 under TCG.
@@ -253,6 +255,12 @@ impl VmSpec {
     pub(crate) fn drivers(&self) -> Vec<Driver> {
         let network = [PCI, Driver::new("virtio_net", "VIRTIO_NET", 3)].into_iter().filter(|_| self.network);
         self.root.drivers().into_iter().chain(network).collect()
+    }
+
+    /// The kernel's modules, where they are to be on a disk: an init of an image's may load some before it sees the host's files.
+    pub(crate) fn modules_on_disk(&self) -> Option<&Path> {
+        let has_init = matches!(self.root, RootFs::Disk { .. }) && !self.init.is_empty();
+        self.kernel.modules.as_deref().filter(|_| has_init)
     }
 
     /// How long the guest may take from QEMU's start until it is ready. Default: `boot-timeout` of `[vm]`, else ten minutes.

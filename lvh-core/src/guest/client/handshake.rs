@@ -10,8 +10,8 @@ use super::framing::{receive, send, skip_preamble};
 use super::guest::Guest;
 use crate::guest::kernel_log::log_file::LogFile;
 use crate::guest::kernel_log::record::KernelRecord;
-use crate::guest::protocol::{self, MAX_ANSWER, Setup, ToGuest, ToHost, VERSION};
-use crate::guest::wire::malformed;
+use crate::guest::protocol::{self, Failure, MAX_ANSWER, Preparation, Setup, ToGuest, ToHost, VERSION};
+use crate::guest::wire::{Bytes, malformed};
 use crate::kernel::KernelRelease;
 
 /// A guest that has said hello.
@@ -23,10 +23,10 @@ pub(crate) struct Handshake {
     pub(crate) release: KernelRelease,
 }
 
-/// What a guest could not build of its rootfs, and why.
+/// What a guest could not be, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Refused(String);
+#[error("{}", .0.message)]
+pub(crate) struct Refused(pub(crate) Failure);
 
 impl Handshake {
     /// Waits for the guest's hello.
@@ -47,7 +47,28 @@ impl Handshake {
         }
     }
 
-    /// A guest that said hello before its snapshot was taken, and waits since.
+    /// Has the guest prepare what needs nothing of the host's. What its kernel said by then goes to `kernel_log` where that fails.
+    ///
+    /// # Errors
+    /// Those of the channel; [`Refused`], what could not be prepared.
+    pub(crate) async fn prepare(
+        &mut self,
+        preparation: Preparation,
+        kernel_log: &mut Option<LogFile>,
+    ) -> io::Result<()> {
+        send(&mut self.writer, &protocol::encode(&ToGuest::Prepare { preparation })).await?;
+        loop {
+            match receive(&mut self.reader, MAX_ANSWER).await? {
+                Some(ToHost::Kernel { records }) => append(kernel_log, &records),
+                Some(ToHost::Prepared {}) => return Ok(()),
+                Some(ToHost::Failed { failure }) => return Err(io::Error::other(Refused(failure))),
+                Some(_) => return Err(malformed("neither Prepared nor Failed after Prepare")),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+
+    /// A guest that was prepared before its snapshot was taken, and waits since.
     pub(crate) fn resumed(stream: UnixStream, release: KernelRelease) -> Self {
         let (reader, writer) = stream.into_split();
         Self { reader, writer, release }
@@ -71,17 +92,19 @@ impl Handshake {
                     let answer = ToGuest::Clock { ns: now.as_nanos() as u64 };
                     send(&mut self.writer, &protocol::encode(&answer)).await?;
                 }
-                Some(ToHost::Kernel { records }) => {
-                    let records = KernelRecord::parse_all(&records.0);
-                    kernel_log.iter_mut().for_each(|log| log.append_records(&records));
-                }
+                Some(ToHost::Kernel { records }) => append(&mut kernel_log, &records),
                 Some(ToHost::Ready { warnings }) => {
                     return Ok((Guest::serve(self.reader, self.writer, kernel_log), warnings));
                 }
-                Some(ToHost::Failed { message }) => return Err(io::Error::other(Refused(message))),
+                Some(ToHost::Failed { failure }) => return Err(io::Error::other(Refused(failure))),
                 Some(_) => return Err(malformed("neither Ready nor Failed after Setup")),
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
     }
+}
+
+fn append(log: &mut Option<LogFile>, records: &Bytes) {
+    let records = KernelRecord::parse_all(&records.0);
+    log.iter_mut().for_each(|log| log.append_records(&records));
 }

@@ -196,7 +196,8 @@ impl Requests {
                 self.flow.credit(bytes);
                 Ok(())
             }
-            ToGuest::Setup { .. }
+            ToGuest::Prepare { .. }
+            | ToGuest::Setup { .. }
             | ToGuest::Clock { .. }
             | ToGuest::Run { .. }
             | ToGuest::Collect { .. }

@@ -187,7 +187,11 @@ impl Routes {
                 let _ = self.answers.remove(&id).map(|answer| answer.send(()));
             }
             // A guest that says hello twice has nothing to tell us.
-            ToHost::Hello { .. } | ToHost::Clock {} | ToHost::Ready { .. } | ToHost::Failed { .. } => {}
+            ToHost::Hello { .. }
+            | ToHost::Prepared {}
+            | ToHost::Clock {}
+            | ToHost::Ready { .. }
+            | ToHost::Failed { .. } => {}
         }
         Ok(())
     }

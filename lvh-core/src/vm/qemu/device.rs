@@ -1,7 +1,7 @@
 //! The devices of a VM. Each yields its own QEMU arguments and its own kernel arguments.
 
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::image::{DiskFormat, disk};
 
@@ -11,8 +11,21 @@ pub(crate) const VSOCK_PORT: u32 = 1024;
 /// The name of the virtio-serial port that lvh-init looks for.
 const PORT_NAME: &str = "lvh";
 
-/// The serial number by which lvh-init finds the disk that is the root.
-pub(crate) const ROOT_SERIAL: &str = "lvh-root";
+/// Where what a guest writes to a disk goes: never to the disk's own file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// To a file of QEMU's own, which has no name.
+    Lost,
+    /// To this file, which is empty, for a snapshot.
+    Kept(PathBuf),
+    /// To a file without a name over this one, which a snapshot holds.
+    LostOver(PathBuf),
+}
+
+/// The serial number by which lvh-init finds the disk of that name.
+pub(crate) fn serial(disk: &str) -> String {
+    format!("lvh-{disk}")
+}
 
 /// One device; file descriptors are those that QEMU inherits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +50,8 @@ pub(crate) enum Device {
     NineP { tag: String, path: PathBuf },
     /// A network card on QEMU's own network, in which the guest reaches the host and what the host reaches.
     Net,
-    /// The disk that is the root. QEMU writes to a file of its own over it, which has no name.
-    Disk { path: PathBuf, format: DiskFormat },
+    /// A disk.
+    Disk { name: &'static str, path: PathBuf, format: DiskFormat, writes: Writes },
 }
 
 impl Device {
@@ -79,15 +92,11 @@ impl Device {
                 [pair("-netdev", "user,id=net,ipv6=off"), pair("-device", "virtio-net-pci,netdev=net,romfile=")]
                     .concat()
             }
-            Self::Disk { path, format } => {
-                let path = escape(&path.to_string_lossy());
-                let file = format!("file.driver=file,file.filename={path},format={format}");
-                [
-                    pair("-drive", format!("if=none,id=root,{file},snapshot=on")),
-                    pair("-device", format!("virtio-blk-pci,drive=root,serial={ROOT_SERIAL}")),
-                ]
-                .concat()
-            }
+            Self::Disk { name, path, format, writes } => [
+                pair("-drive", format!("if=none,id={name},{}", drive(path, *format, writes))),
+                pair("-device", format!("virtio-blk-pci,drive={name},serial={}", serial(name))),
+            ]
+            .concat(),
         }
     }
 
@@ -135,9 +144,9 @@ impl Device {
         match self {
             // What nobody has mounted or opened yet has its whole state in QEMU.
             Self::Console { .. } | Self::Qmp { .. } | Self::VirtioSerial { .. } | Self::NineP { .. } => true,
-            // Its driver is there, but it is down.
+            // On an image's root it is up, and nothing is under way. QEMU brings the state of its network.
             Self::Net => true,
-            // The kernel has read the partition table, and nothing else of it.
+            // What was written to it is in a file of the snapshot's.
             Self::Disk { .. } => true,
             // QEMU brings the queues, and resets all connections: the guest comes again
             // (hw/virtio/vhost-vsock-common.c, vhost_vsock_common_post_load).
@@ -169,6 +178,7 @@ impl Device {
         match &mut device {
             Self::NineP { path, .. } => path.clear(),
             Self::VhostVsock { cid } => *cid = 0,
+            Self::Disk { writes, .. } => *writes = Writes::Lost,
             _ => {}
         }
         device
@@ -177,6 +187,21 @@ impl Device {
     /// Whether it needs guest memory that another process can map.
     pub(crate) fn shares_memory(&self) -> bool {
         matches!(self, Self::VhostUserVsock { .. } | Self::Virtiofs { .. })
+    }
+}
+
+/// The file of a disk, and what lies over it.
+fn drive(path: &Path, format: DiskFormat, writes: &Writes) -> String {
+    let file = |prefix: &str, path: &Path| {
+        format!("{prefix}file.driver=file,{prefix}file.filename={}", escape(&path.to_string_lossy()))
+    };
+    let over =
+        |top: &Path| format!("{},format=qcow2,backing.driver={format},{}", file("", top), file("backing.", path));
+    match writes {
+        Writes::Lost => format!("{},format={format},snapshot=on", file("", path)),
+        // It is of use only when all of it is there: nobody waits for the host's disk.
+        Writes::Kept(top) => format!("{},cache=unsafe", over(top)),
+        Writes::LostOver(top) => format!("{},snapshot=on", over(top)),
     }
 }
 

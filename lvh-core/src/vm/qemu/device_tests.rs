@@ -16,6 +16,10 @@ fn case(device: Device, qemu: &'static str, fd: Option<RawFd>) -> Case {
     Case { device, qemu, kernel: None, init: None, fd, shares_memory: false }
 }
 
+fn disk(writes: Writes) -> Device {
+    Device::Disk { name: "root", path: "d,e".into(), format: DiskFormat::Raw, writes }
+}
+
 /// One of each.
 fn cases() -> Vec<Case> {
     vec![
@@ -73,6 +77,26 @@ fn cases() -> Vec<Case> {
             Device::NineP { tag: "host".to_owned(), path: "/a,b".into() },
             "-fsdev local,id=host,path=/a,,b,security_model=none,multidevs=remap,readonly=on \
              -device virtio-9p-pci,fsdev=host,mount_tag=host",
+            None,
+        ),
+        case(
+            disk(Writes::Lost),
+            "-drive if=none,id=root,file.driver=file,file.filename=d,,e,format=raw,snapshot=on \
+             -device virtio-blk-pci,drive=root,serial=lvh-root",
+            None,
+        ),
+        case(
+            disk(Writes::Kept("/a".into())),
+            "-drive if=none,id=root,file.driver=file,file.filename=/a,format=qcow2,backing.driver=raw,\
+             backing.file.driver=file,backing.file.filename=d,,e,cache=unsafe \
+             -device virtio-blk-pci,drive=root,serial=lvh-root",
+            None,
+        ),
+        case(
+            disk(Writes::LostOver("/a".into())),
+            "-drive if=none,id=root,file.driver=file,file.filename=/a,format=qcow2,backing.driver=raw,\
+             backing.file.driver=file,backing.file.filename=d,,e,snapshot=on \
+             -device virtio-blk-pci,drive=root,serial=lvh-root",
             None,
         ),
         case(Device::Net, "-netdev user,id=net,ipv6=off -device virtio-net-pci,netdev=net,romfile=", None),

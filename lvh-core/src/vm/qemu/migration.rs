@@ -11,19 +11,30 @@ use crate::json::Value;
 use crate::machine::start_thread;
 use crate::vm::qemu::qmp::Monitor;
 
-/// Where the two parts of a snapshot are.
+/// Where the parts of a snapshot are.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     /// Guest memory.
     pub(crate) memory: PathBuf,
     /// The state of CPUs and devices.
     pub(crate) state: PathBuf,
+    dir: PathBuf,
 }
 
 impl Files {
     /// Those in the directory `dir`.
     pub(crate) fn within(dir: &Path) -> Self {
-        Self { memory: dir.join("memory"), state: dir.join("state") }
+        Self { memory: dir.join("memory"), state: dir.join("state"), dir: dir.to_owned() }
+    }
+
+    /// Removes what was made before QEMU refused.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        std::fs::read_dir(&self.dir)?.try_for_each(|file| std::fs::remove_file(file?.path()))
+    }
+
+    /// What the guest wrote to the disk of that name.
+    pub(crate) fn disk(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.qcow2"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The files of the host that appear in the guest at their own paths, whatever its root is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::initramfs::config_of;
 use super::kit::Kit;
@@ -32,8 +32,9 @@ fn linked(Moved { from, to }: &Moved) -> Option<FileMount> {
 /// From the share of the host's root.
 fn shared(spec: &VmSpec) -> Vec<FileMount> {
     let kernel = &spec.kernel;
-    let of_modules = PathBuf::from("/lib/modules").join(kernel.release.as_str());
-    let modules = kernel.modules.iter().map(|tree| from_host(tree, &of_modules));
+    let of_modules = kernel.modules_in_guest();
+    let modules = kernel.modules.iter().filter(|_| spec.modules_on_disk().is_none());
+    let modules = modules.map(|tree| from_host(tree, &of_modules));
     let config = kernel.config.iter().map(|config| from_host(config, &config_of(kernel)));
     let visible = spec.visible.iter().map(|path| from_host(path, path));
     let replaced = spec.replaced.iter().map(|(original, copy)| from_host(copy, original));

@@ -3,4 +3,5 @@
 pub(crate) mod files;
 pub(crate) mod initramfs;
 pub(crate) mod kit;
+pub(crate) mod modules_disk;
 pub(crate) mod rootfs;

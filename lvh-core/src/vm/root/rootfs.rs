@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::config::Share;
-use crate::guest::protocol::Root;
+use crate::guest::protocol::{Disk, Root};
 use crate::image::DiskFormat;
-use crate::vm::qemu::device::{Device, ROOT_SERIAL};
+use crate::vm::qemu::device::{Device, Writes, serial};
 use crate::vm::transport::drivers::{Driver, PCI};
 use crate::vm::transport::share::HOST;
 
@@ -32,11 +32,21 @@ pub enum RootFs {
 /// The file system of disks.
 const FSTYPE: &str = "ext4";
 
+/// The name of the disk that is the root.
+const ROOT: &str = "root";
+
+/// The file system on the disk of that name.
+pub(crate) fn on_the_wire(name: &str) -> Disk {
+    Disk { serial: serial(name), fstype: FSTYPE.to_owned() }
+}
+
 impl RootFs {
     /// The device that carries it, where it has one of its own.
     pub(crate) fn device(&self) -> Option<Device> {
         match self {
-            Self::Disk { path, format } => Some(Device::Disk { path: path.clone(), format: *format }),
+            Self::Disk { path, format } => {
+                Some(Device::Disk { name: ROOT, path: path.clone(), format: *format, writes: Writes::Lost })
+            }
             Self::Host | Self::Initramfs => None,
         }
     }
@@ -54,7 +64,7 @@ impl RootFs {
     /// What lvh-init makes the root of.
     pub(crate) fn on_the_wire(&self, share: Share) -> Root {
         match self {
-            Self::Disk { .. } => Root::Disk { serial: ROOT_SERIAL.to_owned(), fstype: FSTYPE.to_owned() },
+            Self::Disk { .. } => Root::Disk { disk: on_the_wire(ROOT) },
             Self::Host if share != Share::Packed => Root::Share { tag: HOST.to_owned() },
             Self::Host | Self::Initramfs => Root::Initramfs {},
         }

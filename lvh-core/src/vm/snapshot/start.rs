@@ -1,8 +1,8 @@
-//! Warm starts: a VM is booted once up to where lvh-init waits for the host, and a snapshot is taken; later VMs resume from
-//! that.
+//! Warm starts: a VM is booted once up to where its guest is prepared and waits for the host, and a snapshot is taken; later VMs
+//! resume from that.
 //!
-//! A snapshot is guest memory, a file that VMs map copy-on-write, and the state of CPUs and devices, a few hundred
-//! kilobytes. Which VMs can have one follows from their devices ([`Device::is_snapshot_safe`]). Clock and random numbers are
+//! A snapshot is guest memory, a file that VMs map copy-on-write; the state of CPUs and devices, a few hundred kilobytes; and
+//! what the guest wrote to its disks, a qcow2 file over each, over which QEMU lays another for each VM. Which VMs can have one follows from their devices ([`Device::is_snapshot_safe`]). Clock and random numbers are
 //! set right on resuming (`guest::protocol::Setup`).
 
 use std::fs;
@@ -27,7 +27,7 @@ use crate::vm::running::Vm;
 /// The kind of the store's entries.
 const KIND: &str = "vm";
 /// Part of each entry's key: to be raised when what an entry holds, or how it is resumed, changes.
-const LAYOUT: &str = "3";
+const LAYOUT: &str = "4";
 /// How many there are: each takes about a hundred megabytes.
 const LIMIT: usize = 16;
 
@@ -149,14 +149,11 @@ async fn find_or_take(
     }
     let Some(unfinished) = store.begin(KIND, key)? else { return Ok(None) };
     let (dir, files, started) = (unfinished.dir(), Files::within(&unfinished.dir()), Instant::now());
-    events.step(
-        subject,
-        format!("booting ({}), for a snapshot that later starts resume from", attempt.hypervisor.as_str()),
-    );
+    events.step(subject, format!("booting ({}), for a snapshot that later starts resume from", attempt.booted()));
     match attempt.take_snapshot(&files).await? {
         Ok(release) => write(&dir, RELEASE, release.as_str())?,
         Err(refusal) if refusal.kind() == io::ErrorKind::Unsupported => {
-            fs::remove_file(&files.memory)?;
+            files.remove()?;
             write(&dir, REFUSAL, &refusal.to_string())?;
         }
         // It may do next time.
@@ -176,7 +173,7 @@ fn write(dir: &Path, name: &str, text: &str) -> crate::Result<()> {
 }
 
 /// What VMs have in common that can resume from one snapshot: QEMU itself, all that it is told but what is only connected
-/// later, and the initramfs.
+/// later, the initramfs, the disks, and the first process.
 fn key(attempt: &Attempt<'_>, qemu: &Path) -> Key {
     let spec = attempt.spec;
     let processor = match attempt.hypervisor {
@@ -186,10 +183,12 @@ fn key(attempt: &Attempt<'_>, qemu: &Path) -> Key {
     let devices = attempt.devices();
     let seen: Vec<String> = devices.iter().filter_map(Device::seen_by_guest).collect();
     let unconnected = devices.iter().map(Device::unconnected).collect();
+    let init = attempt.spec.init.iter().map(|word| word.to_string_lossy().into_owned());
+    let waits = attempt.spec.waits_for_systemd.to_string();
     let machine = command_line::arguments(&attempt.invocation(0, unconnected, GuestMemory::Own));
     let parts = ["vm", LAYOUT, &stamp(qemu), &spec.kernel.key, &processor].map(str::to_owned);
     let initramfs = attempt.initramfs.digest().to_string();
-    Key::of(parts.into_iter().chain([initramfs]).chain(seen).chain(machine))
+    Key::of(parts.into_iter().chain([initramfs, waits]).chain(init).chain(seen).chain(machine))
 }
 
 #[cfg(test)]
@@ -214,8 +213,16 @@ mod tests {
     fn look(spec: &VmSpec, hypervisor: Hypervisor, channel: Channel, share: Share) -> (bool, Key) {
         let transport = Transport { channel, share, passed_over: Vec::new() };
         let initramfs = Initramfs::of_segments(&[b"base"]);
-        let attempt =
-            Attempt { spec, hypervisor, cpus: 1, transport: &transport, initramfs: &initramfs, kit: None, gdb: None };
+        let attempt = Attempt {
+            spec,
+            hypervisor,
+            cpus: 1,
+            transport: &transport,
+            initramfs: &initramfs,
+            kit: None,
+            modules: None,
+            gdb: None,
+        };
         (attempt.devices().iter().all(Device::is_snapshot_safe), key(&attempt, Path::new("/usr/bin/qemu")))
     }
 
@@ -245,6 +252,9 @@ mod tests {
         for other in [
             key_of(&spec().memory(Memory::from_mib(512))),
             key_of(&spec().kernel_args("lsm=bpf")),
+            key_of(&spec().init(["/first"])),
+            key_of(&spec().systemd()),
+            key_of(&spec().network(true)),
             look(&spec(), Hypervisor::Kvm, Channel::VirtioSerial, Share::NineP).1,
             look(&spec(), TCG, Channel::VirtioSerial, Share::Packed).1,
         ] {
