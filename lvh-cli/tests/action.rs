@@ -308,8 +308,11 @@ fn a_vm_ends_with_its_job() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let runner = Runner::new(dir.path());
     let step = runner.steps().iter().find(|step| step["name"].as_str() == Some("Start VM")).unwrap();
-    // It finds nothing to boot, and waits.
-    fs::write(dir.path().join("empty"), [0; 4096]).unwrap();
+    // A boot sector that waits: cli, hlt, and hlt again.
+    let mut disk = [0; 4096];
+    disk[..4].copy_from_slice(&[0xfa, 0xf4, 0xeb, 0xfd]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(dir.path().join("empty"), disk).unwrap();
     fs::write(dir.path().join("step.sh"), step["run"].as_str().unwrap()).unwrap();
     let given = [("cpu", "1"), ("mem", "64M"), ("host-mount", "."), ("ssh-port", "0"), ("images-folder-parent", "/")];
     let mut values = runner.values(&given);

@@ -86,6 +86,43 @@ fn what_is_built() {
     check_full_disk(&site);
 }
 
+/// Where no user namespaces are allowed, which is told, a VM makes the same image as a namespace does; its commands have a kernel and a network of
+/// their own. The parent is busybox: that keeps it short.
+#[test]
+fn a_vm_makes_the_same_image() {
+    let site = Built::new();
+    let same = r#"{"name": "same", "parent": "tiny", "image_size": "48M", "actions": [
+        {"type": "copy-in", "op": {"LocalPath": "copied", "RemoteDir": "/opt"}},
+        {"type": "run-command", "op": {"Cmd": "set -e; echo $(id -u)x > /ran; echo \"$(sh /opt/copied/link) a  b\" >> /ran; chown 7:8 /ran"}},
+        {"type": "append-line", "op": {"File": "/ran", "Line": "$HOME 'second'"}}]}"#;
+    let bad = r#"{"name": "bad", "parent": "tiny", "image_size": "48M", "actions": [
+        {"type": "run-command", "op": {"Cmd": "uname -r; cat /etc/resolv.conf; echo x > /proc/sys/kernel/hostname && date -s '2020-01-01 00:00:00' && false"}}]}"#;
+    fs::write(site.path("D/images.json"), format!("[{same}, {bad}]")).unwrap();
+    site.make_tiny();
+    site.check(&["-i", "same"], "image:same       cachedImageUsed:false cachedImageDeleted:\n");
+    let image = site.path("D/images/same");
+    let before = fs::read(&image).unwrap();
+    assert_eq!(site.debugfs(&image, "cat /ran"), "0x\nscript a  b\n$HOME 'second'\n");
+
+    let lvh = site.command(&["--force-rebuild"]);
+    let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", forbid, "sh"]).arg(lvh.get_program()).args(lvh.get_args());
+    let output = command.current_dir(site.dir.path()).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let told = "images are built in a VM, which takes longer: this machine does not let lvh make a user namespace\n";
+    assert!(said.matches(told).count() == 1, "{said}");
+    assert!(
+        said.contains("error: images errors:bad: building failed: action 1 (run-command) failed: `/bin/sh` ended"),
+        "{said}"
+    );
+    assert!(said.contains("\n6.12.") && said.contains("\nnameserver 10.0.2.3\n"), "{said}");
+    assert!(said.contains("\nWed Jan  1 00:00:00 "), "{said}");
+    assert!(fs::read(&image).unwrap() == before, "{said}");
+    assert_eq!(fs::read_dir(site.path("D/images-failed")).unwrap().count(), 1);
+    assert!(!site.path("D/images/.same.build").exists() && !site.path("D/images/.bad.build").exists());
+}
+
 /// Its parent stays, it does not; disk and log are kept.
 fn check_failure(site: &Built, output: &Output) {
     let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -297,6 +334,15 @@ impl Built {
             "chmod 755 copied/script; ln -s script copied/link; chmod 640 up:load.sh; tar -cf files.tar tarred";
         assert!(Command::new("sh").args(["-c", prepare]).current_dir(site.path("D")).status().unwrap().success());
         site
+    }
+
+    /// An image called `tiny` that was not made by lvh: busybox, and what says that it is a package.
+    fn make_tiny(&self) {
+        let make = "set -e; mkdir -p tiny/bin tiny/etc tiny/opt tiny/proc tiny/dev tiny/run D/images; cp \"$(command -v busybox)\" tiny/bin/busybox
+            for applet in $(busybox --list); do [ $applet = busybox ] || ln -s busybox tiny/bin/$applet; done
+            rm -f tiny/bin/dpkg*; printf '#!/bin/sh\\necho busybox 1\\n' > tiny/bin/dpkg-query; chmod 755 tiny/bin/dpkg-query
+            chown -R 0:0 tiny 2> /dev/null || true; PATH=$PATH:/usr/sbin:/sbin mke2fs -q -t ext4 -d tiny D/images/tiny 48M";
+        assert!(Command::new("sh").args(["-c", make]).current_dir(self.dir.path()).status().unwrap().success());
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use lvh_core::image::build::{self, Outcome, Request, Stop};
+use lvh_core::image::build::{self, Builder, Outcome, Request, Stop};
 use lvh_core::image::images_json::ImagesFile;
 use lvh_core::{Error, ErrorKind, Events, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// The suite that packages of images without a parent come from, such as sid, trixie or noble
     #[arg(long, value_name = "SUITE", default_value = "sid", allow_hyphen_values = true)]
     pkg_repo: String,
+    /// Where commands run: in a VM, or in a user namespace [default: userns, but vm where the machine allows no user namespaces]
+    #[arg(long, value_name = "vm|userns", value_parser = parse_builder)]
+    builder: Option<Builder>,
     /// The Go tool ignored them.
     #[arg(hide = true)]
     _ignored: Vec<String>,
@@ -63,9 +66,18 @@ impl Args {
         request.names = self.image;
         request.force = self.force_rebuild;
         request.dry_run = self.dry_run;
+        request.builder = self.builder;
         request.suite = self.pkg_repo;
         request.mirror = std::env::var("LVH_DEBIAN_MIRROR").ok().filter(|mirror| !mirror.is_empty());
         Ok(request)
+    }
+}
+
+fn parse_builder(text: &str) -> std::result::Result<Builder, String> {
+    match text {
+        "vm" => Ok(Builder::Vm),
+        "userns" => Ok(Builder::Userns),
+        _ => Err("expected `vm` or `userns`".to_owned()),
     }
 }
 

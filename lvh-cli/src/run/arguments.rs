@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use lvh_core::config::Accel;
+use lvh_core::image::has_boot_sector;
 use lvh_core::run::{self, Port, RootDevice, RunConfig};
 use lvh_core::vm::Hypervisor;
 use lvh_core::{Arch, Config, Error, ErrorKind, Result};
@@ -122,6 +123,9 @@ impl Args {
         let wanted = Wanted { arch, device, append: self.append, modules, shown_only };
         let Boot { kernel, modules } = match self.kernel.filter(|kernel| !kernel.is_empty()) {
             Some(name) => wanted.find(&name, &config)?,
+            None if !shown_only && arch == Arch::X86_64 && has_boot_sector(&image.path) == Some(false) => {
+                return Err(no_boot_loader(&image.path).into());
+            }
             None => Boot { kernel: None, modules: wanted.modules },
         };
         Ok(RunConfig {
@@ -199,6 +203,12 @@ fn as_switch(arg: clap::Arg) -> clap::Arg {
     let arg = if arg.get_default_values().is_empty() { arg.default_value("false") } else { arg };
     let arg = arg.action(clap::ArgAction::Set).num_args(0..=1).require_equals(true).value_name("BOOL");
     arg.default_missing_value("true").hide_default_value(true).value_parser(parse_bool)
+}
+
+/// A firmware would find nothing to start, and say so on a screen that nobody sees.
+fn no_boot_loader(image: &Path) -> Error {
+    usage(format!("the image `{}` has no boot loader", image.display()))
+        .with_hint("`--kernel` boots it: a name as 6.12, or a file, such as the image's own kernel")
 }
 
 fn usage(message: impl Into<String>) -> Error {

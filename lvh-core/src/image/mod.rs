@@ -7,6 +7,7 @@
 //! [`build`](mod@build) makes the images that [`images_json`] or `lvh.toml` lists.
 
 pub mod action;
+mod boot_sector;
 pub mod build;
 mod collect;
 pub(crate) mod disk;
@@ -16,6 +17,7 @@ pub(crate) mod overlay;
 mod resolve;
 mod source;
 
+pub use boot_sector::has_boot_sector;
 pub use collect::{CollectedImage, collect};
 pub use disk::DiskFormat;
 pub use resolve::{resolve, resolve_blocking, update_blocking};

@@ -15,4 +15,4 @@ mod tool;
 
 pub use child::Child;
 pub use start::Start;
-pub(crate) use tool::{Tool, find};
+pub(crate) use tool::{Tool, call_failure, ended, find};

@@ -168,9 +168,9 @@ impl Tool {
         let [stdout, stderr] = [0, 1].map(|pipe| text(child.output(pipe, PIPE_GRACE)));
         match status {
             Some(status) if status.code() == Some(success) => Ok(stdout),
-            Some(status) => Err(failure(&call, &ended(status), stdout, stderr)),
-            None if stop.load(Ordering::Relaxed) => Err(failure(&call, "was stopped", stdout, stderr)),
-            None => Err(failure(&call, &format!("timed out after {}s", deadline.as_secs()), stdout, stderr)),
+            Some(status) => Err(call_failure(&call, &ended(status), stdout, stderr)),
+            None if stop.load(Ordering::Relaxed) => Err(call_failure(&call, "was stopped", stdout, stderr)),
+            None => Err(call_failure(&call, &format!("timed out after {}s", deadline.as_secs()), stdout, stderr)),
         }
     }
 
@@ -207,12 +207,14 @@ fn spawn(
     if cleans_up { start.cleans_up() } else { start }.spawn()
 }
 
-fn failure(call: &str, how: &str, stdout: String, stderr: String) -> Error {
+/// The error of a call that did not go well.
+pub(crate) fn call_failure(call: &str, how: &str, stdout: String, stderr: String) -> Error {
     let output = if stderr.trim().is_empty() { stdout } else { stderr };
     Error::new(ErrorKind::Artifact, format!("`{call}` {how}")).with_output(output)
 }
 
-fn ended(status: ExitStatus) -> String {
+/// In words.
+pub(crate) fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),

@@ -63,6 +63,7 @@ impl Attempt<'_> {
         devices.extend(self.spec.network.then_some(Device::Net));
         devices.extend(self.spec.root.device());
         devices.extend(self.modules.map(ModulesDisk::device));
+        devices.extend(self.spec.scratch.clone().map(|path| Device::Scratch { path }));
         devices.extend(self.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
         devices
     }

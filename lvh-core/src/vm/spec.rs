@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::root::rootfs::RootFs;
+use super::root::rootfs::{DISK_DRIVERS, RootFs};
 use super::transport::drivers::{Driver, Drivers, PCI};
 use crate::config::{Accel, Channel, Memory, Share, VmDefaults};
 use crate::error::Result;
@@ -46,6 +46,7 @@ pub struct VmSpec {
     pub(crate) packed: Vec<PathBuf>,
     pub(crate) packed_directories: Vec<PathBuf>,
     pub(crate) network: bool,
+    pub(crate) scratch: Option<PathBuf>,
     pub(crate) headers: Option<Headers>,
     pub(crate) boot_timeout: Duration,
     pub(crate) warm_start: bool,
@@ -86,6 +87,7 @@ impl VmSpec {
             packed: Vec::new(),
             packed_directories: Vec::new(),
             network: config.vm.network,
+            scratch: None,
             headers: None,
             // Who executes the guest is known only when it runs; a deadline that is too long costs nothing.
             boot_timeout: config.vm.boot_timeout.unwrap_or(VmDefaults::TIMEOUT * TCG_FACTOR),
@@ -243,6 +245,13 @@ impl VmSpec {
         Self { network, ..self }
     }
 
+    /// A file that the guest has as its first disk beside those of images, `/dev/vda` where there are none, and writes to: nothing but
+    /// room for one VM. Default: none.
+    #[must_use]
+    pub(crate) fn scratch(self, scratch: PathBuf) -> Self {
+        Self { scratch: Some(scratch), ..self }
+    }
+
     /// The headers of the kernel, at the paths where builds of modules look for them: `/lib/modules/RELEASE/build`, and where that leads.
     /// Default: none.
     #[must_use]
@@ -254,7 +263,8 @@ impl VmSpec {
     /// What the guest's kernel needs for what is asked for beside a transport, in load order.
     pub(crate) fn drivers(&self) -> Vec<Driver> {
         let network = [PCI, Driver::new("virtio_net", "VIRTIO_NET", 3)].into_iter().filter(|_| self.network);
-        self.root.drivers().into_iter().chain(network).collect()
+        let disk = DISK_DRIVERS.into_iter().filter(|_| self.scratch.is_some());
+        self.root.drivers().into_iter().chain(disk).chain(network).collect()
     }
 
     /// The kernel's modules, where they are to be on a disk: an init of an image's may load some before it sees the host's files.

@@ -1,12 +1,12 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::fresh::{Question, Verdict};
 use super::key::{self, Base};
 use super::make::Making;
-use super::namespace::Namespace;
+use super::place::Method;
 use super::places::Places;
 use super::record::Record;
 use super::request::{Outcome, Request};
@@ -26,8 +26,8 @@ pub fn build(images: &[ImageEntry], request: &Request, events: &Events) -> Resul
     let data_dir = std::path::absolute(&request.data_dir).map_err(|e| Error::path("find", &request.data_dir, e))?;
     let forest = Forest::new(images, &|name| Places::new(&data_dir, name).image().is_file())?;
     let selection = forest.selection(&request.names, request.descendants)?;
-    let namespace = OnceLock::new();
-    let builder = Builder { forest: &forest, selection: &selection, request, data_dir, events, namespace };
+    let method = Mutex::new(None);
+    let builder = Builder { forest: &forest, selection: &selection, request, data_dir, events, method };
     builder.check()?;
     Ok(builder.run())
 }
@@ -39,7 +39,7 @@ struct Builder<'b> {
     request: &'b Request,
     data_dir: PathBuf,
     events: &'b Events,
-    namespace: OnceLock<Namespace>,
+    method: Mutex<Option<Method>>,
 }
 
 impl Builder<'_> {
@@ -175,7 +175,7 @@ impl Builder<'_> {
             data_dir: &self.data_dir,
             request: self.request,
             events: self.events,
-            namespace: self.namespace()?,
+            method: self.method()?,
         };
         making.run()
     }
@@ -192,12 +192,14 @@ impl Builder<'_> {
         Ok(Base::Image(record.map_or_else(|| stamp(&parent.image()), |record| record.content.to_string())))
     }
 
-    fn namespace(&self) -> Result<&Namespace> {
-        if self.namespace.get().is_none() {
-            // Another thread may have been faster.
-            let _ = self.namespace.set(Namespace::new()?);
+    /// The same for all; what is chosen is told once.
+    fn method(&self) -> Result<Method> {
+        let mut method = self.method.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(method) = &*method {
+            return Ok(method.clone());
         }
-        Ok(self.namespace.get().expect("it was set above"))
+        let chosen = Method::choose(self.request.builder, self.events)?;
+        Ok(method.insert(chosen).clone())
     }
 }
 

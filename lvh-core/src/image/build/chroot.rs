@@ -1,11 +1,10 @@
 //! Commands in an image's tree.
 
 use std::fs::{self, File};
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use super::log::Log;
-use super::namespace::Namespace;
+use super::place::{Job, Place};
 use super::places;
 use super::request::Stop;
 use crate::process::Tool;
@@ -15,15 +14,15 @@ const CHROOT: &str = include_str!("chroot.sh");
 const INSIDE: &str = include_str!("inside.sh");
 /// As virt-customize: the host's proxies count in an image too.
 const PROXIES: &[&str] = &["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
+/// The part of a work's directory that may be elsewhere.
+pub(super) const SPACE: &str = "space";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What an image says that takes so long is stuck.
-const DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// The tree of an image that is being made.
 #[derive(Debug)]
 pub(super) struct Chroot<'c> {
-    pub(super) namespace: &'c Namespace,
-    /// Where it is made; the tree is in `tree`.
+    pub(super) place: &'c Place<'c>,
+    /// The directory for it; the tree is in `space/tree`.
     pub(super) work: &'c Path,
     pub(super) log: &'c Log,
     pub(super) stop: &'c Stop,
@@ -32,14 +31,25 @@ pub(super) struct Chroot<'c> {
 }
 
 impl Chroot<'_> {
+    /// The directory that `place` has for it: in a VM, one of a disk of the VM's.
+    pub(super) fn space(&self) -> PathBuf {
+        self.work.join(SPACE)
+    }
+
+    /// Where the tree is.
+    pub(super) fn tree(&self) -> PathBuf {
+        self.space().join("tree")
+    }
+
     /// Runs a command of the image; what it says is logged below `step`.
     pub(super) fn run(&self, step: &str, words: &[&str]) -> Result<()> {
-        self.logged(step, self.tool(words)?)
+        self.in_image(words, &|job| self.logged(step, job))
     }
 
     /// As [`Chroot::run`], with something to read.
     pub(super) fn feed(&self, step: &str, words: &[&str], input: File) -> Result<()> {
-        self.logged(step, self.tool(words)?.input(input))
+        let input = std::cell::Cell::new(Some(input));
+        self.in_image(words, &|job| self.logged(step, Job { input: input.take(), ..job }))
     }
 
     /// Runs a shell script in the image, with arguments.
@@ -49,7 +59,8 @@ impl Chroot<'_> {
 
     /// What a shell script in the image prints.
     pub(super) fn output(&self, script: &str, args: &[&str]) -> Result<String> {
-        self.tool(&[&["/bin/sh", "-c", script, "sh"], args].concat())?.stop_on(self.stop.flag()).run()
+        let words = [&["/bin/sh", "-c", script, "sh"], args].concat();
+        self.in_image(&words, &|job| self.place.run(job, self.stop))
     }
 
     /// Writes `bytes` by a script that reads them.
@@ -63,26 +74,47 @@ impl Chroot<'_> {
         self.feed(step, &[&["/bin/sh", "-c", script, "sh"], args].concat(), input)
     }
 
-    /// Runs a program of the host in a namespace, beside the tree.
+    /// Runs a program of the host beside the tree.
     pub(super) fn beside(&self, step: &str, words: &[&str]) -> Result<()> {
-        self.logged(step, self.namespace.tool(words)?.called(step))
+        self.logged(step, Job { called: step, ..Job::of_host(words) })
     }
 
-    fn logged(&self, step: &str, tool: Tool) -> Result<()> {
-        let tool = tool.deadline(DEADLINE).stop_on(self.stop.flag()).log(self.log.writer(step)?);
-        tool.run()
-            .map(drop)
-            .map_err(|error| self.stop.check().err().unwrap_or_else(|| error.with_output(self.log.tail())))
+    /// Runs a program on the host, whoever makes the image.
+    pub(super) fn on_host(&self, step: &str, tool: Tool) -> Result<()> {
+        let tool = tool.called(step).stop_on(self.stop.flag()).log(self.log.writer(step)?);
+        self.explained(tool.run())
     }
 
-    fn tool(&self, words: &[&str]) -> Result<Tool> {
-        let tree = self.work.join("tree");
-        let time = format!("SOURCE_DATE_EPOCH={}", self.time);
-        let mut env = vec!["env".to_owned(), "-i".to_owned(), PATH.to_owned(), "HOME=/root".to_owned(), time];
-        let proxies = PROXIES.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
-        env.extend(proxies);
-        let head = ["sh", "-c", CHROOT, "chroot.sh", places::text(&tree)?, INSIDE];
-        let env: Vec<&str> = env.iter().map(String::as_str).collect();
-        Ok(self.namespace.tool(&[&head, &env[..], words].concat())?.called(words[0]))
+    /// Brings the file `name` of the space to the host, which may have it there already.
+    pub(super) fn fetch(&self, name: &str) -> Result<PathBuf> {
+        let space = self.space();
+        self.place.fetch(&space, name, self.stop)?;
+        Ok(space.join(name))
     }
+
+    fn logged(&self, step: &str, job: Job<'_>) -> Result<()> {
+        let log = Some(self.log.writer(step)?);
+        self.explained(self.place.run(Job { log, ..job }, self.stop))
+    }
+
+    /// With the end of the log, where it failed.
+    fn explained(&self, result: Result<String>) -> Result<()> {
+        let failed = |error: Error| self.stop.check().err().unwrap_or_else(|| error.with_output(self.log.tail()));
+        result.map(drop).map_err(failed)
+    }
+
+    /// Has `run` run a command in the image.
+    fn in_image<T>(&self, words: &[&str], run: &dyn Fn(Job<'_>) -> Result<T>) -> Result<T> {
+        let (tree, time) = (self.tree(), format!("SOURCE_DATE_EPOCH={}", self.time));
+        let proxies = proxies();
+        let head =
+            ["sh", "-c", CHROOT, "chroot.sh", places::text(&tree)?, INSIDE, "env", "-i", PATH, "HOME=/root", &time];
+        let head: Vec<&str> = head.into_iter().chain(proxies.iter().map(String::as_str)).collect();
+        run(Job { called: words[0], is_of_image: true, ..Job::of_host(&[&head, words].concat()) })
+    }
+}
+
+/// The host's proxies, as `NAME=VALUE`.
+pub(super) fn proxies() -> Vec<String> {
+    PROXIES.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?))).collect()
 }

@@ -26,13 +26,19 @@ ln -s fd/0 "$tree/dev/stdin"
 ln -s fd/1 "$tree/dev/stdout"
 ln -s fd/2 "$tree/dev/stderr"
 
+# A machine of our own: nothing of it need be hidden.
+is_own=
+! grep -q ' 4294967295$' /proc/self/uid_map || is_own=yes
+
 # Where the host hides parts of its own, it allows no new one. Root's files in it are the kernel's, whose owner we may be.
 mount -t proc proc "$tree/proc" 2>/dev/null || mount --rbind /proc "$tree/proc"
 for part in bus fs irq sys sysrq-trigger; do
-    [ -e "$tree/proc/$part" ] || continue
+    [ -z "$is_own" ] && [ -e "$tree/proc/$part" ] || continue
     mount --bind "$tree/proc/$part" "$tree/proc/$part"
     mount -o remount,bind,ro "$tree/proc/$part"
 done
+
+[ -z "$is_own" ] || [ ! -d "$tree/sys" ] || [ -L "$tree/sys" ] || mount -t sysfs sysfs "$tree/sys"
 
 mount -t tmpfs -o mode=755 lvh "$tree/run"
 mkdir -m 1777 "$tree/run/lock"

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::chroot::Chroot;
 use super::parent::convert;
+use super::place::Job;
 use super::places::text;
 use super::size;
 use crate::image::disk;
@@ -16,7 +17,7 @@ const TIMES: &str = include_str!("times.sh");
 
 /// Makes the disk of an image of its tree: a file in the directory where it is made.
 pub(super) fn make(image: &ImageEntry, parent: Option<&Path>, inputs: &Key, chroot: &Chroot<'_>) -> Result<PathBuf> {
-    let (tree, raw) = (chroot.work.join("tree"), chroot.work.join("disk.raw"));
+    let (tree, raw) = (chroot.tree(), chroot.space().join("disk.raw"));
     let time = time(&tree, chroot)?;
     let bytes = bytes(image, parent)?.to_string();
     let words = ["sh", "-c", DISK, "disk.sh", text(&tree)?, text(&raw)?, &bytes, &uuid(inputs), &time];
@@ -24,6 +25,7 @@ pub(super) fn make(image: &ImageEntry, parent: Option<&Path>, inputs: &Key, chro
         Some(said) if said.contains("Could not allocate") => error.with_hint("give the image a larger `image_size`"),
         _ => error,
     })?;
+    chroot.fetch("disk.raw")?;
     if !is_qcow2(&image.name) {
         return Ok(raw);
     }
@@ -38,11 +40,11 @@ fn time(tree: &Path, chroot: &Chroot<'_>) -> Result<String> {
     let mut words = vec!["sh", "-c", TIMES, "times.sh", text(tree)?];
     let asked = std::env::var("SOURCE_DATE_EPOCH").ok();
     words.extend(asked.as_deref());
-    Ok(chroot.namespace.tool(&words)?.stop_on(chroot.stop.flag()).run()?.trim().to_owned())
+    Ok(chroot.place.run(Job::of_host(&words), chroot.stop)?.trim().to_owned())
 }
 
 /// How large the disk is to be: as it says, or as its parent's.
-fn bytes(image: &ImageEntry, parent: Option<&Path>) -> Result<u64> {
+pub(super) fn bytes(image: &ImageEntry, parent: Option<&Path>) -> Result<u64> {
     match (image.image_size.as_str(), parent) {
         ("", None) => Ok(size::DEFAULT),
         ("", Some(parent)) => disk::size(parent),

@@ -4,12 +4,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::builder::title;
-use super::chroot::Chroot;
+use super::chroot::{Chroot, SPACE};
 use super::log::Log;
-use super::namespace::{self, Namespace};
+use super::namespace;
+use super::place::{Method, Place};
 use super::places::{Places, text};
 use super::record::Record;
 use super::request::Request;
+use super::vm::BuildVm;
 use super::{disk, parent, perform, root};
 use crate::image::images_json::{ImageEntry, is_qcow2};
 use crate::machine::local_time;
@@ -31,18 +33,19 @@ pub(super) struct Making<'m> {
     pub(super) data_dir: &'m Path,
     pub(super) request: &'m Request,
     pub(super) events: &'m Events,
-    pub(super) namespace: &'m Namespace,
+    pub(super) method: Method,
 }
 
 impl Making<'_> {
     /// Builds it. What is there under its name stays until it is complete; what is left of a failure is kept elsewhere.
     pub(super) fn run(&self) -> Result<()> {
         self.check_tools()?;
-        let work = Work::new(self.places.work(), self.namespace)?;
+        let work = Work::new(self.places.work(), &self.method)?;
+        let place = self.place(&work.0)?;
         let log = Log::begin(work.0.join("log"))?;
         let time = std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| TIME.to_owned());
-        let (namespace, stop) = (self.namespace, &self.request.stop);
-        let chroot = Chroot { namespace, work: &work.0, log: &log, stop, time: &time };
+        let stop = &self.request.stop;
+        let chroot = Chroot { place: &place, work: &work.0, log: &log, stop, time: &time };
         let made = self.make(&chroot).and_then(|(disk, record)| self.publish(&disk, &record, &chroot));
         made.map_err(|error| match stop.check() {
             Ok(()) => self.keep_failure(error, &chroot),
@@ -51,6 +54,16 @@ impl Making<'_> {
         let result = self.places.image().display().to_string();
         self.events.send(Event::Done { subject: self.subject(), result });
         Ok(())
+    }
+
+    fn place(&self, work: &Path) -> Result<Place<'_>> {
+        if let Method::Namespace(namespace) = &self.method {
+            return Ok(Place::Namespace(namespace));
+        }
+        // The tree, a disk of it and archives of both; what is not written takes no room.
+        let bytes = disk::bytes(self.image, self.parent.map(Places::image).as_deref())?.saturating_mul(4);
+        let vm = BuildVm::boot(work, &work.join(SPACE), bytes, self.data_dir, &self.request.stop, self.events)?;
+        Ok(Place::Vm(Box::new(vm)))
     }
 
     fn check_tools(&self) -> Result<()> {
@@ -119,7 +132,7 @@ impl Making<'_> {
     /// Gives the disk its name, once all of it is on the disk of the host.
     fn publish(&self, disk: &Path, record: &Record, chroot: &Chroot<'_>) -> Result<()> {
         let image = self.places.image();
-        let (kept, archive) = (chroot.work.join("tree.tar"), self.places.tree_archive());
+        let (kept, archive) = (chroot.space().join("tree.tar"), self.places.tree_archive());
         // Who is killed in the midst of it leaves an image that is built again.
         Record::unfinished().save(&self.places.record())?;
         let publish = || {
@@ -171,21 +184,30 @@ fn failed(what: &str, error: Error) -> Error {
     Error::new(error.kind(), what).with_source(error)
 }
 
-/// Where an image is made. Its files have owners that only the namespace knows, so that removes them.
+/// Where an image is made. Its files may have owners that only a namespace knows, so that removes them.
 #[derive(Debug)]
-struct Work<'n>(PathBuf, &'n Namespace);
+struct Work<'n>(PathBuf, &'n Method);
 
 impl<'n> Work<'n> {
-    fn new(dir: PathBuf, namespace: &'n Namespace) -> Result<Self> {
-        let work = Self(dir, namespace);
+    fn new(dir: PathBuf, method: &'n Method) -> Result<Self> {
+        let work = Self(dir, method);
         // What a killed process has left.
         work.remove()?;
-        fs::create_dir(&work.0).map_err(|error| Error::path("create", &work.0, error))?;
+        let space = work.0.join(SPACE);
+        fs::create_dir_all(&space).map_err(|error| Error::path("create", &space, error))?;
         Ok(work)
     }
 
     fn remove(&self) -> Result<()> {
-        self.1.tool(&["rm", "-rf", "--", text(&self.0)?])?.run().map(drop)
+        match self.1 {
+            Method::Namespace(namespace) => namespace.tool(&["rm", "-rf", "--", text(&self.0)?])?.run().map(drop),
+            Method::Vm => match fs::remove_dir_all(&self.0) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(Error::path("remove", &self.0, error))
+                }
+                _ => Ok(()),
+            },
+        }
     }
 }
 

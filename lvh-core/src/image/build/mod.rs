@@ -5,7 +5,7 @@
 //!                          │ no
 //!                          ▼
 //!   mmdebstrap, or the parent's disk ─► tree ─► packages, actions ─► ext4 ─► raw or qcow2 ─► images/NAME
-//!          all in a user namespace (`namespace.rs`), in images/.NAME.build
+//!          all in a user namespace (`namespace.rs`) or a VM (`vm.rs`), in images/.NAME.build/space
 //! ```
 
 mod builder;
@@ -18,12 +18,14 @@ mod make;
 mod namespace;
 mod parent;
 mod perform;
+mod place;
 mod places;
 mod record;
 mod request;
 mod root;
 mod size;
+mod vm;
 
 pub use builder::build;
 pub(super) use places::Places;
-pub use request::{Outcome, Request, Stop};
+pub use request::{Builder, Outcome, Request, Stop};

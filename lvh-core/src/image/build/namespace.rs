@@ -36,15 +36,25 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// That of root who has all users, as in a VM.
+    pub(super) fn whole() -> Self {
+        let map = format!("0 0 {IDS}");
+        Self { mapper: "proc", uids: map.clone(), gids: map }
+    }
+
+    /// The words of a call of `words` in a new one.
+    pub(super) fn words(&self, words: &[&str]) -> Vec<String> {
+        let head = ["sh", "-c", ENTER, "enter.sh", self.mapper, &self.uids, &self.gids];
+        head.iter().chain(words).map(|&word| word.to_owned()).collect()
+    }
+
     /// Prepares a call of `words` in a new one.
     pub(super) fn tool(&self, words: &[&str]) -> Result<Tool> {
-        let head = ["-c", ENTER, "enter.sh", self.mapper, &self.uids, &self.gids];
         // Programs of the host that only root has in PATH, such as mke2fs.
         let path = std::env::var("PATH").unwrap_or_default();
         let tool = Tool::new("sh", "dash")?
             .called(words.first().unwrap_or(&"sh"))
-            .args(head)
-            .args(words)
+            .args(&self.words(words)[1..])
             .without_vars(&["TMPDIR"]);
         Ok(tool.var("PATH", &format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")))
     }

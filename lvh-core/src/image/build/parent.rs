@@ -1,15 +1,19 @@
 //! The tree of an image that has a parent: the parent's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::chroot::Chroot;
 use super::places::{Places, text};
 use crate::image::images_json::is_qcow2;
+use crate::process::Tool;
 use crate::{Events, Result};
+
+/// The archive of a tree, where that is made.
+const KEPT: &str = "tree.tar";
 
 /// Unpacks the parent's tree: the archive of it that is kept for this, or what can be read from its disk.
 pub(super) fn unpack(parent: &Places, chroot: &Chroot<'_>, events: &Events) -> Result<()> {
-    let (archive, tree) = (parent.tree_archive(), chroot.work.join("tree"));
+    let (archive, tree) = (parent.tree_archive(), chroot.tree());
     if archive.is_file() {
         let words =
             ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", text(&archive)?, "-C", text(&tree)?];
@@ -28,11 +32,12 @@ pub(super) fn unpack(parent: &Places, chroot: &Chroot<'_>, events: &Events) -> R
 }
 
 /// Keeps the tree as an archive, for images that are made from this one.
-pub(super) fn keep(chroot: &Chroot<'_>) -> Result<()> {
-    let (tree, archive) = (chroot.work.join("tree"), chroot.work.join("tree.tar"));
+pub(super) fn keep(chroot: &Chroot<'_>) -> Result<PathBuf> {
+    let (tree, archive) = (chroot.tree(), chroot.space().join(KEPT));
     let words =
         ["tar", "--format=posix", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-cf", text(&archive)?, "-C"];
-    chroot.beside("keeping the tree", &[&words[..], &[text(&tree)?, "."]].concat())
+    chroot.beside("keeping the tree", &[&words[..], &[text(&tree)?, "."]].concat())?;
+    chroot.fetch(KEPT)
 }
 
 /// The parent's disk as a raw one.
@@ -49,5 +54,6 @@ fn raw(parent: &Places, chroot: &Chroot<'_>) -> Result<String> {
 /// Writes a disk in another format.
 pub(super) fn convert(chroot: &Chroot<'_>, step: &str, formats: [&str; 2], from: &Path, to: &Path) -> Result<()> {
     let [before, after] = formats;
-    chroot.beside(step, &["qemu-img", "convert", "-f", before, "-O", after, text(from)?, text(to)?])
+    let tool = Tool::new("qemu-img", "qemu-utils")?.args(["convert", "-f", before, "-O", after]).args([from, to]);
+    chroot.on_host(step, tool)
 }

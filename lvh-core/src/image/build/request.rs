@@ -22,6 +22,8 @@ pub struct Request {
     pub suite: String,
     /// The archive that packages come from. Default: that of this machine's apt.
     pub mirror: Option<String>,
+    /// Where images are made. Default: in a user namespace, or where the machine allows none in a VM.
+    pub builder: Option<Builder>,
     /// Ends the work early.
     pub stop: Stop,
 }
@@ -37,9 +39,19 @@ impl Request {
             dry_run: false,
             suite: "sid".to_owned(),
             mirror: None,
+            builder: None,
             stop: Stop::default(),
         }
     }
+}
+
+/// Where images are made. Both make the same image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Builder {
+    /// In a user namespace of this machine: commands see its kernel.
+    Userns,
+    /// In a VM: commands see a kernel of their own.
+    Vm,
 }
 
 /// What became of one image.

@@ -13,7 +13,7 @@ const HOSTNAME: &str = "lvh";
 
 /// Installs the packages of `image` in a new tree.
 pub(super) fn bootstrap(image: &ImageEntry, suite: &str, mirror: Option<&str>, chroot: &Chroot<'_>) -> Result<()> {
-    let tree = chroot.work.join("tree");
+    let tree = chroot.tree();
     let include = packages(image, Arch::HOST).join(",");
     let include = format!("--include={include}");
     let variant = format!("--variant={}", if image.variant.is_empty() { "debootstrap" } else { &image.variant });

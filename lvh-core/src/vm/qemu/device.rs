@@ -52,6 +52,8 @@ pub(crate) enum Device {
     Net,
     /// A disk.
     Disk { name: &'static str, path: PathBuf, format: DiskFormat, writes: Writes },
+    /// A disk in a file that is of no use to anybody when the VM is gone.
+    Scratch { path: PathBuf },
 }
 
 impl Device {
@@ -97,6 +99,14 @@ impl Device {
                 pair("-device", format!("virtio-blk-pci,drive={name},serial={}", serial(name))),
             ]
             .concat(),
+            Self::Scratch { path } => {
+                let file = format!("file.driver=file,file.filename={},format=raw", escape(&path.to_string_lossy()));
+                [
+                    pair("-drive", format!("if=none,id=scratch,{file},cache=unsafe")),
+                    pair("-device", "virtio-blk-pci,drive=scratch"),
+                ]
+                .concat()
+            }
         }
     }
 
@@ -135,7 +145,7 @@ impl Device {
             | Self::VirtioSerial { fd }
             | Self::Serial { fd, .. }
             | Self::Virtiofs { fd, .. } => Some(fd),
-            Self::VhostVsock { .. } | Self::NineP { .. } | Self::Net | Self::Disk { .. } => None,
+            Self::VhostVsock { .. } | Self::NineP { .. } | Self::Net | Self::Disk { .. } | Self::Scratch { .. } => None,
         }
     }
 
@@ -153,6 +163,8 @@ impl Device {
             Self::VhostVsock { .. } => true,
             // Part of their state is in our process, and QEMU calls them unmigratable.
             Self::VhostUserVsock { .. } | Self::Virtiofs { .. } => false,
+            // Each is another file.
+            Self::Scratch { .. } => false,
             // Not tried: it is taken where there is no virtio, and then there is no 9p either.
             Self::Serial { .. } => false,
             // The guest waits for its debugger before its first instruction.

@@ -99,6 +99,11 @@ fn cases() -> Vec<Case> {
              -device virtio-blk-pci,drive=root,serial=lvh-root",
             None,
         ),
+        case(
+            Device::Scratch { path: "/a,b".into() },
+            "-drive if=none,id=scratch,file.driver=file,file.filename=/a,,b,format=raw,cache=unsafe -device virtio-blk-pci,drive=scratch",
+            None,
+        ),
         case(Device::Net, "-netdev user,id=net,ipv6=off -device virtio-net-pci,netdev=net,romfile=", None),
     ]
 }

@@ -40,6 +40,10 @@ pub(crate) fn on_the_wire(name: &str) -> Disk {
     Disk { serial: serial(name), fstype: FSTYPE.to_owned() }
 }
 
+/// What a kernel needs for a disk, in load order.
+pub(crate) const DISK_DRIVERS: [Driver; 3] =
+    [PCI, Driver::new("virtio_blk", "VIRTIO_BLK", 1), Driver::new(FSTYPE, "EXT4_FS", 5)];
+
 impl RootFs {
     /// The device that carries it, where it has one of its own.
     pub(crate) fn device(&self) -> Option<Device> {
@@ -54,9 +58,7 @@ impl RootFs {
     /// What the guest's kernel needs for it, in load order.
     pub(crate) fn drivers(&self) -> Vec<Driver> {
         match self {
-            Self::Disk { .. } => {
-                vec![PCI, Driver::new("virtio_blk", "VIRTIO_BLK", 1), Driver::new(FSTYPE, "EXT4_FS", 5)]
-            }
+            Self::Disk { .. } => DISK_DRIVERS.to_vec(),
             Self::Host | Self::Initramfs => Vec::new(),
         }
     }
