@@ -41,6 +41,10 @@ enum Call {
     Cached { repository: String, blobs: PathBuf, asked: String, commit: String, into: PathBuf },
     /// Let others have a kernel that was built here.
     Store { repository: String, blobs: PathBuf, key: String, entry: PathBuf, asked: Vec<String> },
+    /// Unpack an image that was built elsewhere.
+    CachedImage { repository: String, blobs: PathBuf, asked: String, into: PathBuf },
+    /// Let others have an image that was built here.
+    StoreImage { repository: String, blobs: PathBuf, dir: PathBuf, asked: Vec<String> },
 }
 
 /// The store of `config`, which has this program fetch what is in registries.
@@ -80,6 +84,13 @@ async fn answer(call: Call) -> Result<Option<String>> {
         }
         Call::Store { repository, blobs, key, entry, asked } => {
             Cache::open(repository, blobs)?.put(&key, &entry, &asked).await?
+        }
+        Call::CachedImage { repository, blobs, asked, into } => {
+            let digest = Cache::open(repository, blobs)?.take_image(&asked, &into).await?;
+            return Ok(digest.map(|digest| digest.hex().to_owned()));
+        }
+        Call::StoreImage { repository, blobs, dir, asked } => {
+            Cache::open(repository, blobs)?.put_image(dir, &asked).await?
         }
     };
     Ok(Some(digest.hex().to_owned()))

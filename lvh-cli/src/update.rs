@@ -45,9 +45,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Resolves the image of that name, if there is one that comes out of a registry.
+/// Resolves the image of that name, if there is one.
 fn update_image(name: &str, config: &Config, store: &Store) -> lvh_core::Result<bool> {
-    let Ok(source @ ImageSource::Oci(_)) = config.image(name) else { return Ok(false) };
+    let Ok(source) = config.image(name) else { return Ok(false) };
+    // That is a kernel's.
+    if name.contains('/') && matches!(source, ImageSource::Path(_)) {
+        return Ok(false);
+    }
     let image = image::update_blocking(name, &source, store, &terminal::events())?;
     terminal::output(&format!("{}\n", image.label())).map_err(|error| Error::io("write to stdout", error))?;
     Ok(true)

@@ -1,4 +1,4 @@
-//! The registry that a team shares as the cache of kernels that are built, with a real one, Debian's `docker-registry`, and a proxy in
+//! The registry that a team shares as the cache of kernels and images that are built, with a real one, Debian's `docker-registry`, and a proxy in
 //! front of it that breaks what it is told to break.
 
 #[expect(dead_code, reason = "these tests need neither TLS nor tokens")]
@@ -12,6 +12,9 @@ mod proxy;
 #[expect(dead_code, reason = "these kernels are not looked into")]
 #[path = "../../lvh-core/tests/quick/mod.rs"]
 mod quick;
+
+#[path = "cache/images.rs"]
+mod images;
 
 use std::fs;
 use std::net::TcpListener;

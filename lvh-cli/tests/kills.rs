@@ -1,10 +1,17 @@
-//! Commands that fetch, killed at random moments: what the next one finds, and what is left when that has ended.
+//! Commands that fetch and build, killed at random moments: what the next one finds, and what is left when that has ended.
 //!
 //! `LVH_TEST_KILLS` says how many kills, `LVH_TEST_SEED` which moments.
 
 #[expect(dead_code, reason = "these tests need the registry that is open")]
 #[path = "../../lvh-oci/tests/registry/support/server.rs"]
 mod server;
+
+#[expect(dead_code, reason = "these kernels are not looked into")]
+#[path = "../../lvh-core/tests/quick/mod.rs"]
+mod quick;
+
+#[path = "kills/builds.rs"]
+mod builds;
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -122,31 +129,55 @@ impl World {
     }
 }
 
+/// What is random in a test.
+struct Dice(u64);
+
+impl Dice {
+    #[expect(clippy::print_stdout, reason = "who wants the same moments again needs it")]
+    fn new() -> Self {
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = number("LVH_TEST_SEED").unwrap_or_else(now);
+        println!("LVH_TEST_SEED={seed}");
+        Self(seed | 1)
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A moment of what takes `whole`.
+    fn moment(&self, whole: Duration) -> Duration {
+        whole.mul_f64((self.0 % 1000) as f64 / 1000.0)
+    }
+
+    fn signal(&self) -> Signal {
+        if self.0 & 64 == 0 { Signal::KILL } else { Signal::INT }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
 #[test]
-#[expect(clippy::print_stdout, reason = "who wants the same moments again needs it")]
 fn what_is_killed_while_it_fetches_is_made_good_by_the_next() {
     let world = World::new();
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let kills = number("LVH_TEST_KILLS").unwrap_or(30);
-    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = number("LVH_TEST_SEED").unwrap_or_else(now);
-    println!("LVH_TEST_SEED={seed}");
+    let mut dice = Dice::new();
     let commands =
         ["kernels pull 6.6-main --repo REPO --dir P", "kernels fetch --dir D k0", "kernels fetch --dir D k8"];
     let remains = ["P", "D/kernels", "D/kernels"];
     let whole = commands.map(|words| world.run(words));
-    let mut random = seed | 1;
     for kill in 0..kills {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
         let at = kill as usize % 3;
         // What is there already takes no time; now and then one goes on from what was left.
-        if random % 3 != 0 {
+        if dice.roll() % 3 != 0 {
             world.start_anew(remains[at]);
         }
-        let moment = whole[at].mul_f64((random % 1000) as f64 / 1000.0);
-        world.kill(commands[at], moment, if random & 64 == 0 { Signal::KILL } else { Signal::INT });
+        world.kill(commands[at], dice.moment(whole[at]), dice.signal());
         world.nothing_is_half_made();
     }
     for words in commands {

@@ -1,11 +1,13 @@
-//! `lvh exec` on a terminal: the command gets one of its own, of the same size, and all the keys.
+//! `lvh` on a terminal: `exec` gives the command one of its own, of the same size, and all the keys; git gets none.
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
-use std::ptr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{fs, ptr, thread};
 
 /// A command on a terminal, and the other end of that.
 struct OnTerminal {
@@ -16,8 +18,11 @@ struct OnTerminal {
 
 impl OnTerminal {
     fn start(arguments: &[&str], rows: u16, columns: u16) -> Self {
+        Self::start_command(Command::new(env!("CARGO_BIN_EXE_lvh")), arguments, rows, columns)
+    }
+
+    fn start_command(mut command: Command, arguments: &[&str], rows: u16, columns: u16) -> Self {
         let (ours, theirs) = open(rows, columns);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
         let end = || theirs.try_clone().unwrap();
         command.args(arguments).env("LVH_VERBOSE", "1").stdin(end()).stdout(end()).stderr(end());
         // SAFETY: plain system calls between fork and exec.
@@ -89,7 +94,7 @@ fn a_terminal_that_is_gone_ends_the_command_and_us() {
     let mut run = OnTerminal::start(&["exec", "--", "sleep", "3600"], 24, 80);
     run.wait_for(" ready in ");
     // From here on the terminal is the command's.
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
     drop(run.terminal);
     assert_eq!(run.child.wait().unwrap().code(), Some(128 + libc::SIGHUP));
 }
@@ -101,4 +106,53 @@ fn without_a_command_it_is_a_shell() {
     run.type_keys("echo $((40+2)); exit 7\r");
     run.wait_for("42\r\n");
     assert_eq!(run.child.wait().unwrap().code(), Some(7));
+}
+
+/// A server that wants a password, and one whose key nobody knows: git fails, in its own words, where it would ask.
+#[test]
+fn git_asks_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = TcpListener::bind("127.0.0.1:0").unwrap();
+    let web_url = format!("http://{}/linux.git", web.local_addr().unwrap());
+    thread::spawn(move || web.incoming().for_each(|stream| refuse(stream.unwrap())));
+    let (mut server, ssh_url) = ssh_server(dir.path());
+    let fails = |url: &str, words: &str| {
+        fs::create_dir_all(dir.path().join("D")).unwrap();
+        let json = format!(r#"{{"kernels": [{{"name": "k", "url": "{url}"}}]}}"#);
+        fs::write(dir.path().join("D/kernels.json"), json).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
+        command.current_dir(dir.path()).env("HOME", dir.path()).env_remove("GIT_ASKPASS");
+        // What the user chose for git, it keeps.
+        command.env("GIT_SSH_COMMAND", "ssh -F none -o UserKnownHostsFile=none -o GlobalKnownHostsFile=none");
+        let mut run = OnTerminal::start_command(command, &["kernels", "fetch", "--dir", "D", "k"], 24, 200);
+        run.wait_for(words);
+        assert_eq!(run.child.wait().unwrap().code(), Some(1));
+    };
+    fails(&web_url, "could not read Username for 'http://127.0.0.1");
+    fails(&ssh_url, "Host key verification failed.");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+fn refuse(mut stream: TcpStream) {
+    let mut request = [0; 4096];
+    let _whole = stream.read(&mut request).unwrap();
+    let answer =
+        "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    stream.write_all(answer.as_bytes()).unwrap();
+}
+
+/// Dropbear with a new key; and a repository there.
+fn ssh_server(dir: &std::path::Path) -> (Child, String) {
+    let key = dir.join("key");
+    let made = Command::new("dropbearkey").args(["-t", "ed25519", "-f"]).arg(&key).stdout(Stdio::null()).status();
+    assert!(made.expect("tests/setup installs dropbear").success());
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut server = Command::new("dropbear");
+    server.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(["-F", "-E", "-p", &address.to_string(), "-r"]).arg(&key);
+    let server = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while TcpStream::connect(address).is_err() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    (server, format!("ssh://git@{address}/linux.git"))
 }

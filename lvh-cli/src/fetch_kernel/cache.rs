@@ -1,4 +1,4 @@
-//! Kernels in the registry that a team shares: how one lies there, and how it becomes an entry of the store again.
+//! Kernels and images in the registry that a team shares: how one lies there, and how a kernel becomes an entry of the store again.
 //!
 //! ```text
 //! the tag kernel-ASKED, for each digest that it is known by
@@ -7,7 +7,8 @@
 //! /data/kernels/KEY/made      what it is: see `Made`
 //! ```
 //!
-//! So it is a kernel as any that is published, and `oci = "REPOSITORY:kernel-KEY"` takes it too.
+//! So it is a kernel as any that is published, and `oci = "REPOSITORY:kernel-KEY"` takes it too. The same for the tags image-ASKED: what they
+//! hold is `lvh_core::image::build`'s.
 
 use std::fmt;
 use std::fs;
@@ -19,7 +20,8 @@ use lvh_core::config::parse_duration;
 use lvh_core::kernel::KernelRelease;
 use lvh_core::store::Key;
 use lvh_oci::{
-    BlobStore, Content, Destination, Digest, Error, Options, Pack, Place, Platform, Reference, Result, Source,
+    BlobStore, Compressed, Content, Destination, Digest, Error, Options, Pack, Place, Platform, Reference, Result,
+    Source,
 };
 
 use super::shown;
@@ -30,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCES: u32 = 60;
 /// The first line of `made`: its number is raised when what follows means something else.
 const VERSION: &str = "lvh-kernel 1";
+/// How tags begin.
+const KERNEL: &str = "kernel";
+const IMAGE: &str = "image";
 /// The files of an entry that go to `boot/`.
 const BOOT: [&str; 3] = ["vmlinuz", "config", "System.map"];
 
@@ -58,17 +63,16 @@ impl Cache {
 
     /// Brings the kernel `asked`, made from `commit`, to the directory `into`; says which it is.
     pub(super) async fn take(&self, asked: &str, commit: &str, into: &Path) -> Result<Option<String>> {
-        let source: Source = self.name(asked).parse()?;
+        let source: Source = self.name(KERNEL, asked).parse()?;
         self.in_time(async {
-            match lvh_oci::resolve(&source, &self.blobs, &self.options).await {
-                Err(Error::NotFound { .. }) => return Ok(None),
-                other => other?,
-            };
+            if !self.has(&source).await? {
+                return Ok(None);
+            }
             let (show, into) = (shown(), Destination::Staging(into));
             lvh_oci::pull_kernel(&source, Platform::host(), into, &self.blobs, &self.options, &show).await.map(Some)
         })
         .await?
-        .map(|_pulled| to_entry(into, &self.name(asked), asked, commit))
+        .map(|_pulled| to_entry(into, &self.name(KERNEL, asked), asked, commit))
         .transpose()
     }
 
@@ -85,19 +89,49 @@ impl Cache {
         let all = boot.chain([(entry.join("lib"), to("lib".to_owned())), (made, to("made".to_owned()))]);
         let contents = all.filter(|(from, _)| from.exists()).map(|(from, to)| Content { from, to }).collect();
         let pack = Pack { contents, platform: Platform::host(), annotations: Default::default(), tag: None };
+        self.in_time(self.push(pack, &scratch.path().join("layout"), KERNEL, asked)).await
+    }
+
+    /// Brings the disks of the image `asked` to the directory `into`; says which it is.
+    pub(super) async fn take_image(&self, asked: &str, into: &Path) -> Result<Option<Digest>> {
+        let source: Source = self.name(IMAGE, asked).parse()?;
         self.in_time(async {
-            let packed = lvh_oci::pack(pack, &scratch.path().join("layout")).await?;
-            for asked in asked {
-                let name: Reference = self.name(asked).parse()?;
-                lvh_oci::push(&packed, &name, Place::Manifest, &self.options, &|_| ()).await?;
+            if !self.has(&source).await? {
+                return Ok(None);
             }
-            Ok(packed.digest)
+            let (host, removed, show) = (Platform::host(), Compressed::Removed, shown());
+            let pulled = lvh_oci::pull_images(&source, host, into, removed, &self.blobs, &self.options, &show).await?;
+            Ok(Some(pulled.digest))
         })
         .await
     }
 
-    fn name(&self, asked: &str) -> String {
-        format!("{}:kernel-{asked}", self.repository)
+    /// Stores an image under each of `asked`; its files are in the directory `dir`.
+    pub(super) async fn put_image(&self, dir: PathBuf, asked: &[String]) -> Result<Digest> {
+        let scratch = self.blobs.scratch()?;
+        let contents = vec![Content { from: dir, to: "data/images".to_owned() }];
+        let pack = Pack { contents, platform: Platform::host(), annotations: Default::default(), tag: None };
+        self.in_time(self.push(pack, &scratch.path().join("layout"), IMAGE, asked)).await
+    }
+
+    async fn has(&self, source: &Source) -> Result<bool> {
+        match lvh_oci::resolve(source, &self.blobs, &self.options).await {
+            Err(Error::NotFound { .. }) => Ok(false),
+            other => other.map(|_digest| true),
+        }
+    }
+
+    async fn push(&self, pack: Pack, layout: &Path, kind: &str, asked: &[String]) -> Result<Digest> {
+        let packed = lvh_oci::pack(pack, layout).await?;
+        for asked in asked {
+            let name: Reference = self.name(kind, asked).parse()?;
+            lvh_oci::push(&packed, &name, Place::Manifest, &self.options, &|_| ()).await?;
+        }
+        Ok(packed.digest)
+    }
+
+    fn name(&self, kind: &str, asked: &str) -> String {
+        format!("{}:{kind}-{asked}", self.repository)
     }
 
     /// One that is slow without being silent would not be noticed.

@@ -43,7 +43,7 @@ fn run(name: &str, source: &ImageSource, store: &Store, events: &Events, newest:
     match source {
         ImageSource::Path(path) => local(name, path, store, events),
         ImageSource::Built(built) => {
-            let (path, in_use) = made(built, store, events)?;
+            let (path, in_use) = made(built, store, events, newest)?;
             Ok(Image { in_use, ..local(name, &path, store, events)? })
         }
         ImageSource::Oci(source) => {
@@ -98,7 +98,7 @@ fn only_file(name: &str, source: &OciSource, dir: &Path) -> Result<PathBuf> {
 }
 
 /// The disk of an image that is built, as far as it is not there as its configuration says.
-fn made(built: &BuiltImage, store: &Store, events: &Events) -> Result<(PathBuf, Vec<Arc<Lock>>)> {
+fn made(built: &BuiltImage, store: &Store, events: &Events, newest: bool) -> Result<(PathBuf, Vec<Arc<Lock>>)> {
     let data_dir = match &built.data_dir {
         Some(dir) => dir.clone(),
         None => collect::dir_of(&built.base_dir, store)?,
@@ -109,6 +109,7 @@ fn made(built: &BuiltImage, store: &Store, events: &Events) -> Result<(PathBuf, 
     let mut request = Request::new(&data_dir);
     request.names = vec![built.name.clone()];
     request.descendants = false;
+    (request.store, request.offers_again) = (Some(store.clone()), newest);
     request.suite.clone_from(&built.suite);
     request.mirror.clone_from(&built.mirror);
     for outcome in build(&[&built.entries[..], &built.children].concat(), &request, events)? {

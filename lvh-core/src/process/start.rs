@@ -8,11 +8,13 @@ use std::process::{self, Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid};
 
 use super::{Child, keeper};
 
-/// A program that is to be started: with nothing to read, in a process group of its own, dead when we are.
+/// A program that is to be started: with nothing to read, in a session of its own, dead when we are.
+///
+/// A session has its own process group, and no terminal: what would ask there fails at once.
 #[derive(Debug)]
 pub struct Start {
     command: Command,
@@ -33,7 +35,7 @@ pub(super) struct Pipe {
 impl Start {
     /// Starts what `command` says; its standard input is empty.
     pub fn new(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).process_group(0);
+        command.stdin(Stdio::null());
         Self { command, inherited: Vec::new(), pipes: Vec::new(), first_to_die: false, death: Signal::KILL }
     }
 
@@ -85,6 +87,7 @@ impl Start {
         pipes.iter().try_for_each(|pipe| ioctl_fionbio(&pipe.reader, true))?;
         let parent = getpid();
         let prepare = move || {
+            setsid()?;
             die_with(parent, death)?;
             if first_to_die {
                 // Where it cannot be had, nothing is lost but words.

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use super::foreign;
 use super::fresh::{Question, Verdict};
 use super::key::{self, Base};
 use super::make::Making;
@@ -10,10 +11,10 @@ use super::place::Method;
 use super::places::Places;
 use super::record::Record;
 use super::request::{Outcome, Request};
+use super::shared::Shared;
 use super::size;
 use crate::image::forest::{Forest, Selected};
 use crate::image::images_json::ImageEntry;
-use crate::kernel::stamp;
 use crate::store::{Key, Lock};
 use crate::{Error, Events, Result};
 
@@ -128,11 +129,41 @@ impl Builder<'_> {
         let _alone = Lock::exclusive(&places.lock(), &waiting)?;
         let (verdict, inputs) = self.verdict(selected, new_parent)?;
         match &verdict {
-            Verdict::Stays => {}
+            Verdict::Stays => self.offer_again(selected.index, &places, &inputs)?,
             Verdict::IsBuilt(_) if self.request.dry_run => pretend(&places.image())?,
-            Verdict::IsBuilt(_) => self.make(selected.index, &places, self.parent(image).as_ref(), inputs)?,
+            Verdict::IsBuilt(_) => self.obtain(selected, &places, inputs)?,
         }
         Ok(verdict)
+    }
+
+    /// Takes an image from the registry that a team shares, or makes it and lets that have it.
+    fn obtain(&self, selected: Selected, places: &Places, inputs: Key) -> Result<()> {
+        let shared = self.shared(selected.index, places, &inputs);
+        let is_forced = self.request.force && selected.asked;
+        if let Some(shared) = shared.as_ref().filter(|_| !is_forced)
+            && shared.take()?
+        {
+            return Ok(());
+        }
+        self.make(selected.index, places, self.parent(self.forest.image(selected.index)).as_ref(), inputs.clone())?;
+        shared.map_or(Ok(()), |shared| shared.offer())
+    }
+
+    /// What was made before there was a registry goes there when somebody asks for what is newest.
+    fn offer_again(&self, index: usize, places: &Places, inputs: &Key) -> Result<()> {
+        let shared = self.shared(index, places, inputs).filter(|_| self.request.offers_again);
+        let is_ours = Record::load(&places.record())?.is_some_and(|record| record.inputs == *inputs);
+        shared.filter(|_| is_ours).map_or(Ok(()), |shared| shared.offer())
+    }
+
+    fn shared<'s>(&'s self, index: usize, places: &'s Places, inputs: &'s Key) -> Option<Shared<'s>> {
+        let store = self.request.store.as_ref().filter(|store| store.cache().is_some())?;
+        let has_children = self.has_children(index);
+        Some(Shared { places, inputs, has_children, store, events: self.events })
+    }
+
+    fn has_children(&self, index: usize) -> bool {
+        (0..self.forest.len()).any(|child| self.forest.parent(child) == Some(index))
     }
 
     /// What is to become of an image, and the digest of what it is to be made of.
@@ -170,7 +201,7 @@ impl Builder<'_> {
             image: self.forest.image(index),
             places,
             parent,
-            has_children: (0..self.forest.len()).any(|child| self.forest.parent(child) == Some(index)),
+            has_children: self.has_children(index),
             inputs,
             data_dir: &self.data_dir,
             request: self.request,
@@ -189,7 +220,11 @@ impl Builder<'_> {
     fn base(&self, parent: Option<&Places>) -> Result<Base> {
         let Some(parent) = parent else { return Ok(Base::Suite(self.request.suite.clone())) };
         let record = Record::load(&parent.record())?;
-        Ok(Base::Image(record.map_or_else(|| stamp(&parent.image()), |record| record.content.to_string())))
+        let content = match record {
+            Some(record) => record.content.to_string(),
+            None => foreign::content(parent, self.events)?,
+        };
+        Ok(Base::Image(content))
     }
 
     /// The same for all; what is chosen is told once.

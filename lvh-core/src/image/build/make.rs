@@ -1,6 +1,6 @@
 //! One image that is built.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::builder::title;
@@ -9,6 +9,7 @@ use super::log::Log;
 use super::namespace;
 use super::place::{Method, Place};
 use super::places::{Places, text};
+use super::product::Product;
 use super::record::Record;
 use super::request::Request;
 use super::vm::BuildVm;
@@ -46,7 +47,7 @@ impl Making<'_> {
         let time = std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| TIME.to_owned());
         let stop = &self.request.stop;
         let chroot = Chroot { place: &place, work: &work.0, log: &log, stop, time: &time };
-        let made = self.make(&chroot).and_then(|(disk, record)| self.publish(&disk, &record, &chroot));
+        let made = self.make(&chroot).and_then(|product| product.publish(self.places));
         made.map_err(|error| match stop.check() {
             Ok(()) => self.keep_failure(error, &chroot),
             Err(stopped) => stopped,
@@ -77,7 +78,7 @@ impl Making<'_> {
     }
 
     /// From nothing or the parent to the disk.
-    fn make(&self, chroot: &Chroot<'_>) -> Result<(PathBuf, Record)> {
+    fn make(&self, chroot: &Chroot<'_>) -> Result<Product> {
         match self.parent {
             None => self.install_packages(chroot)?,
             Some(parent) => self.start_from_parent(parent, chroot)?,
@@ -94,10 +95,9 @@ impl Making<'_> {
         chroot.script("removing what was only needed to build", include_str!("settle.sh"), &[])?;
         let parent = self.parent.map(Places::image);
         let disk = disk::make(self.image, parent.as_deref(), &self.inputs, chroot)?;
-        if self.has_children {
-            parent::keep(chroot)?;
-        }
-        Ok((disk, Record::new(self.inputs.clone(), packages.lines().map(str::to_owned).collect())))
+        let tree = self.has_children.then(|| parent::keep(chroot)).transpose()?;
+        let record = Record::new(self.inputs.clone(), packages.lines().map(str::to_owned).collect());
+        Ok(Product { disk, tree, record })
     }
 
     fn install_packages(&self, chroot: &Chroot<'_>) -> Result<()> {
@@ -127,25 +127,6 @@ impl Making<'_> {
         let installed = chroot.script("apt-get install", include_str!("packages.sh"), &packages);
         installed.map_err(|error| failed("failed to install packages", error))?;
         chroot.script("removing what is private", include_str!("private.sh"), &[""])
-    }
-
-    /// Gives the disk its name, once all of it is on the disk of the host.
-    fn publish(&self, disk: &Path, record: &Record, chroot: &Chroot<'_>) -> Result<()> {
-        let image = self.places.image();
-        let (kept, archive) = (chroot.space().join("tree.tar"), self.places.tree_archive());
-        // Who is killed in the midst of it leaves an image that is built again.
-        Record::unfinished().save(&self.places.record())?;
-        let publish = || {
-            File::open(disk)?.sync_all()?;
-            // What fits the old image must not stand beside the new one.
-            if archive.exists() {
-                fs::remove_file(&archive)?;
-            }
-            fs::rename(disk, &image)?;
-            if self.has_children { fs::rename(&kept, &archive) } else { Ok(()) }
-        };
-        publish().map_err(|error| Error::path("store", &image, error))?;
-        record.save(&self.places.record())
     }
 
     /// Keeps log and disk of a failed build, and tells where they are.

@@ -11,6 +11,7 @@
 mod builder;
 mod chroot;
 mod disk;
+mod foreign;
 mod fresh;
 mod key;
 mod log;
@@ -20,9 +21,11 @@ mod parent;
 mod perform;
 mod place;
 mod places;
+mod product;
 mod record;
 mod request;
 mod root;
+mod shared;
 mod size;
 mod vm;
 

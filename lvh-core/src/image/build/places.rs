@@ -57,6 +57,16 @@ impl Places {
         self.beside("build")
     }
 
+    /// Where what comes from a registry, or is to go there, lies meanwhile.
+    pub(super) fn shared(&self) -> PathBuf {
+        self.beside("shared")
+    }
+
+    /// The digest of an image that lvh did not make: see `foreign.rs`.
+    pub(super) fn digest(&self) -> PathBuf {
+        self.beside("digest")
+    }
+
     /// Where what is left of a failed build goes.
     pub(super) fn failed(&self, date: &str) -> PathBuf {
         let dir = self.images.parent().unwrap_or(Path::new("")).join("images-failed");

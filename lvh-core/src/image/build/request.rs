@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::store::Store;
 use crate::{Error, ErrorKind, Result};
 
 /// What is to be built, and how.
@@ -26,6 +27,10 @@ pub struct Request {
     pub builder: Option<Builder>,
     /// Ends the work early.
     pub stop: Stop,
+    /// Has the registry that a team shares, which is asked before an image is built.
+    pub(crate) store: Option<Store>,
+    /// That gets what was built before, too.
+    pub(crate) offers_again: bool,
 }
 
 impl Request {
@@ -41,6 +46,8 @@ impl Request {
             mirror: None,
             builder: None,
             stop: Stop::default(),
+            store: None,
+            offers_again: false,
         }
     }
 }

@@ -19,7 +19,6 @@ const FOREIGN: &[&str] = &[
     "GIT_PREFIX",
     "GIT_CEILING_DIRECTORIES",
     "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
 ];
 /// A clone of Linux over a slow line.
 const DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
@@ -67,9 +66,10 @@ impl Git<'_> {
         let settings = ["advice.detachedHead=false", "gc.auto=0", "user.name=lvh", "user.email=lvh@localhost"];
         let settings = settings.iter().flat_map(|setting| ["-c", setting]);
         let mut tool = Tool::new("git", "git")?.without_vars(FOREIGN).dir(self.dir).args(settings).args(args);
-        tool = tool.var("GIT_TERMINAL_PROMPT", "0").var("GIT_ASKPASS", "").var("SSH_ASKPASS", "");
-        if std::env::var_os("GIT_SSH_COMMAND").is_none() && std::env::var_os("GIT_SSH").is_none() {
-            tool = tool.var("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+        // It has no terminal to ask on. A desktop's program that asks in a window is not what its user chose for this.
+        tool = tool.var("GIT_TERMINAL_PROMPT", "0");
+        if std::env::var_os("SSH_ASKPASS_REQUIRE").is_none() {
+            tool = tool.var("SSH_ASKPASS", "");
         }
         let tool = tool.deadline(DEADLINE).cleans_up(GRACE);
         Ok(self.locks.iter().fold(tool, Tool::inherit))

@@ -9,6 +9,8 @@
 //! lvh fetch-kernel pull-disks IMAGE BLOBS HEX INTO                 the same, of the disks in an image
 //! lvh fetch-kernel cached REPOSITORY BLOBS ASKED COMMIT INTO       the same, of the kernel; or `absent -`
 //! lvh fetch-kernel store REPOSITORY BLOBS KEY ENTRY ASKED…         `digest HEX` of the image
+//! lvh fetch-kernel cached-image REPOSITORY BLOBS ASKED INTO        as pull-disks, of what `store-image` stored; or `absent -`
+//! lvh fetch-kernel store-image REPOSITORY BLOBS DIR ASKED…         `digest HEX`; DIR becomes /data/images
 //! ```
 //!
 //! `cached` fills INTO as an entry of the store. What fails is on standard output too, behind the first line: `error KIND WORDS`, and perhaps `hint WORDS`.
@@ -101,6 +103,18 @@ impl<'f> Fetcher<'f> {
     /// Stores the kernel `key` of the directory `entry` in the repository, as each of `asked`.
     pub(super) fn store(&self, key: &Key, entry: &Path, asked: &[Key]) -> Result<()> {
         let call = self.call("store").args([key.as_str()]).args([entry]).args(asked.iter().map(Key::as_str));
+        self.run(call, &mut |_, _| {}).map(drop)
+    }
+
+    /// Brings the files of the image that the repository has as `asked` to `into`; says whether it has it.
+    pub(super) fn cached_image(&self, asked: &Key, into: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<bool> {
+        let call = self.call("cached-image").args([asked.as_str()]).args([into]);
+        self.run(call, progress).map(|found| found.is_some())
+    }
+
+    /// Stores the directory `dir` in the repository, as each of `asked`.
+    pub(super) fn store_image(&self, dir: &Path, asked: &[Key]) -> Result<()> {
+        let call = self.call("store-image").args([dir]).args(asked.iter().map(Key::as_str));
         self.run(call, &mut |_, _| {}).map(drop)
     }
 

@@ -7,6 +7,7 @@ mod fetcher;
 mod image;
 
 pub(super) use cache::{Sought, look, offer};
+pub(crate) use cache::{look_for_image, offer_image};
 pub use fetcher::PROTOCOL;
 pub(crate) use fetcher::What;
 pub(super) use image::question;
