@@ -16,6 +16,9 @@ mod quick;
 #[path = "cache/images.rs"]
 mod images;
 
+#[path = "cache/whole_way.rs"]
+mod whole_way;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
