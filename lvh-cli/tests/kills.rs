@@ -174,7 +174,7 @@ fn what_is_killed_while_it_fetches_is_made_good_by_the_next() {
     for kill in 0..kills {
         let at = kill as usize % 3;
         // What is there already takes no time; now and then one goes on from what was left.
-        if dice.roll() % 3 != 0 {
+        if !dice.roll().is_multiple_of(3) {
             world.start_anew(remains[at]);
         }
         world.kill(commands[at], dice.moment(whole[at]), dice.signal());

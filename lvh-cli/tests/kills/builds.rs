@@ -105,7 +105,7 @@ fn what_is_killed_while_it_builds_is_made_good_by_the_next() {
         // What the store has is not made again.
         let _none = fs::remove_dir_all(site.path("killed/data/store/git-kernel"));
         site.kill(&dice, whole);
-        if dice.roll() % 2 == 0 {
+        if dice.roll().is_multiple_of(2) {
             site.kill(&dice, whole);
         }
         assert_eq!(site.build("killed"), clean[at], "round {round}");
