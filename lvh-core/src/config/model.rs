@@ -46,6 +46,8 @@ pub struct Config {
     pub locked: bool,
     /// Tell of every VM, also of those that go on from a snapshot. Default: false.
     pub verbose: bool,
+    /// How many VMs may run on the machine at a time, by `LVH_VMS`. Default: four for each processor.
+    pub vms: Option<usize>,
     /// The archive of Debian kernels that name none. Default: the mirror of the machine's own apt configuration.
     pub debian_mirror: Option<String>,
     /// The file and the line of each of `default_kernels`, where they come from a file.
@@ -129,6 +131,7 @@ impl Default for Config {
             offline: false,
             locked: false,
             verbose: false,
+            vms: None,
             debian_mirror: None,
             default_kernel_places: Vec::new(),
             kernels: BTreeMap::new(),

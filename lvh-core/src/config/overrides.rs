@@ -34,6 +34,8 @@ pub struct Overrides {
     pub warm_start: Option<bool>,
     /// `LVH_VERBOSE=1`.
     pub verbose: Option<bool>,
+    /// `LVH_VMS=8`.
+    pub vms: Option<usize>,
 }
 
 impl Overrides {
@@ -65,6 +67,7 @@ impl Overrides {
             debian_mirror: env.raw("LVH_DEBIAN_MIRROR").map(|url| url.to_string_lossy().into_owned()),
             warm_start: env.switch("LVH_WARM_START")?,
             verbose: env.switch("LVH_VERBOSE")?,
+            vms: env.parse("LVH_VMS", parse_count)?,
         })
     }
 }
@@ -75,6 +78,11 @@ fn parse_kernels(text: &str) -> std::result::Result<Vec<String>, Expected> {
         true => Err(Expected("kernels with commas between them, such as `5.10,6.1`".to_owned())),
         false => Ok(names),
     }
+}
+
+fn parse_count(text: &str) -> std::result::Result<usize, Expected> {
+    let count = text.parse().ok().filter(|&count| count > 0);
+    count.ok_or_else(|| Expected("a number from 1".to_owned()))
 }
 
 impl Config {
@@ -107,6 +115,7 @@ impl Config {
             debian_mirror,
             warm_start,
             verbose,
+            vms,
         } = overrides;
         // Which kernels there are depends on where they are kept.
         self.data_dir = data_dir.or(self.data_dir.take());
@@ -124,6 +133,7 @@ impl Config {
         self.cache_push = cache_push.unwrap_or(self.cache_push);
         self.debian_mirror = debian_mirror.or(self.debian_mirror.take());
         self.verbose = verbose.unwrap_or(self.verbose);
+        self.vms = vms.or(self.vms);
         self.vm.warm_start = warm_start.unwrap_or(self.vm.warm_start);
         Ok(())
     }

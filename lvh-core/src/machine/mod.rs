@@ -7,12 +7,15 @@ mod clock;
 mod limits;
 mod oom;
 mod room;
+mod slots;
 mod thread;
 
 pub(crate) use clock::local_time;
 pub use limits::{Limit, Limits};
 pub(crate) use oom::OomWatch;
-pub(crate) use room::{VM_TASKS, check_limits, check_room, default_memory, less_memory};
-pub use room::{memory_of_vm, room_for_vms};
+pub use room::memory_of_vm;
+pub(crate) use room::{Room, VM_TASKS, check_limits, check_room, default_memory, less_memory, need_of_vm};
+pub(crate) use slots::Slot;
+pub use slots::room_is_wanted;
 pub use thread::{no_thread, start_thread};
 pub(crate) use thread::{on_a_thread, with_hint};

@@ -1,7 +1,9 @@
 //! How many VMs there is room for.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::thread;
 
 use super::limits::{Limit, Limits, meminfo};
 use crate::config::{Memory, VmDefaults};
@@ -12,6 +14,9 @@ const VM_OVERHEAD_MIB: u64 = 150;
 
 /// How many processes and threads a VM takes, on our side and on QEMU's, about.
 pub(crate) const VM_TASKS: u64 = 24;
+
+/// How many VMs a processor serves. A run starts no more than one for each by itself; several runs, shells and what sleeps share them.
+const VMS_PER_CPU: usize = 4;
 
 /// The least memory that it makes sense to give a guest, in MiB.
 const LEAST_MIB: u64 = 128;
@@ -43,19 +48,55 @@ pub(crate) fn less_memory(memory: Memory) -> Option<String> {
     ))
 }
 
-/// How many VMs of at most the given memory (in MiB) the machine has room for: one at least.
-pub fn room_for_vms(memory: impl IntoIterator<Item = u32>) -> usize {
-    room(Path::new("/"), &Limits::of_process(), memory)
+/// What a VM with this memory takes of the machine's, in MiB.
+pub(crate) fn need_of_vm(memory: Memory) -> u64 {
+    u64::from(memory.mib()) + VM_OVERHEAD_MIB
 }
 
-fn room(root: &Path, limits: &Limits, memory: impl IntoIterator<Item = u32>) -> usize {
-    let needed = memory.into_iter().map(|mib| u64::from(mib) + VM_OVERHEAD_MIB).max().unwrap_or(1);
-    // What the machine can give without swapping; nothing where it does not tell.
-    let available = meminfo(root, "MemAvailable:").unwrap_or_default();
-    let memory = limits.memory_left.unwrap_or(u64::MAX).min(available) >> 20;
-    let tasks = limits.tasks_left.unwrap_or(u64::MAX);
-    let count = (memory / needed).min(tasks / VM_TASKS);
-    usize::try_from(count).unwrap_or(usize::MAX).max(1)
+/// How many VMs may run side by side, whatever else the machine does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) vms: usize,
+    /// All memory that there is, in MiB.
+    pub(crate) memory_mib: u64,
+}
+
+impl Room {
+    /// Of this machine; `vms` where the user says how many.
+    pub(crate) fn of_machine(vms: Option<usize>) -> Self {
+        let cpus = || thread::available_parallelism().map_or(1, NonZero::get);
+        Self::of(Path::new("/"), &Limits::of_process(), vms.unwrap_or_else(|| cpus() * VMS_PER_CPU))
+    }
+
+    fn of(root: &Path, limits: &Limits, vms: usize) -> Self {
+        let limit = limits.memory.as_ref().map_or(u64::MAX, |limit| limit.value);
+        // Where the machine does not tell, there is room for one.
+        Self { vms, memory_mib: meminfo(root, "MemTotal:").unwrap_or_default().min(limit) >> 20 }
+    }
+}
+
+/// What the machine has left at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// What it can give without swapping, in MiB.
+    pub(crate) memory_mib: u64,
+    /// How many VMs it has processes and threads for.
+    pub(crate) vms: u64,
+}
+
+impl Left {
+    /// Now.
+    pub(crate) fn now() -> Self {
+        Self::of(Path::new("/"), &Limits::of_process())
+    }
+
+    fn of(root: &Path, limits: &Limits) -> Self {
+        let available = meminfo(root, "MemAvailable:").unwrap_or_default();
+        Self {
+            memory_mib: limits.memory_left.unwrap_or(u64::MAX).min(available) >> 20,
+            vms: limits.tasks_left.unwrap_or(u64::MAX) / VM_TASKS,
+        }
+    }
 }
 
 /// Whether a VM with this memory fits under the limits at all, whatever else there is.
@@ -69,7 +110,7 @@ pub(crate) fn check_room(memory: Memory) -> Result<()> {
 /// As [`check_room`], under these limits.
 pub(crate) fn check_limits(limits: &Limits, memory: Memory) -> Result<()> {
     let Some(limit) = &limits.memory else { return Ok(()) };
-    let needed = (u64::from(memory.mib()) + VM_OVERHEAD_MIB) << 20;
+    let needed = need_of_vm(memory) << 20;
     if limit.value.saturating_add(limits.swap) >= needed {
         return Ok(());
     }
@@ -108,19 +149,21 @@ mod tests {
 
     #[test]
     fn the_scarcest_counts() {
-        let root = machine(&[("proc/meminfo", "MemTotal: 99999999 kB\nMemAvailable:  4194304 kB\n")]);
-        let check = |limits: Limits, memory: &[u32], expected| {
-            assert_eq!(room(root.path(), &limits, memory.iter().copied()), expected, "{limits:?} {memory:?}");
+        let files = "MemTotal: 8388608 kB\nMemAvailable:  4194304 kB\n";
+        let root = machine(&[("proc/meminfo", files)]);
+        let check = |limits: Limits, memory_mib, left_mib, left_vms| {
+            let left = Left { memory_mib: left_mib, vms: left_vms };
+            assert_eq!(Room::of(root.path(), &limits, 5), Room { vms: 5, memory_mib }, "{limits:?}");
+            assert_eq!(Left::of(root.path(), &limits), left, "{limits:?}");
         };
-        check(Limits::default(), &[1024], 3);
-        check(Limits::default(), &[256, 3000], 1);
-        check(Limits::default(), &[u32::MAX], 1);
-        check(limits(2500, 0), &[1024], 2);
-        check(limits(9999, 0), &[1024], 3);
-        check(Limits { tasks_left: Some(2 * VM_TASKS), ..Limits::default() }, &[256], 2);
-        check(Limits { tasks_left: Some(0), ..Limits::default() }, &[256], 1);
+        let endless = u64::MAX / VM_TASKS;
+        check(Limits::default(), 8192, 4096, endless);
+        check(limits(2500, 0), 2500, 2500, endless);
+        check(limits(99999, 0), 8192, 4096, endless);
+        check(Limits { tasks_left: Some(2 * VM_TASKS), ..Limits::default() }, 8192, 4096, 2);
+        check(Limits { tasks_left: Some(0), ..Limits::default() }, 8192, 4096, 0);
         let silent = machine(&[]);
-        assert_eq!(room(silent.path(), &Limits::default(), [256]), 1);
+        assert_eq!(Room::of(silent.path(), &Limits::default(), 5).memory_mib, 0);
     }
 
     #[test]

@@ -207,6 +207,7 @@ impl Attempt<'_> {
             host_changes: greeting.host_changes,
             profiles: self.spec.profiles.clone(),
             _kernel: self.spec.kernel.clone(),
+            slot: None,
         }
     }
 

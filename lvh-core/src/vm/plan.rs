@@ -19,11 +19,11 @@ use super::transport::drivers::Drivers;
 use crate::config::{Accel, Share};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events};
-use crate::machine;
+use crate::machine::{self, Room, Slot};
 use crate::store::Store;
 
 impl Vm {
-    /// Boots a VM, or resumes it from a snapshot of an equal one.
+    /// Boots a VM, or resumes it from a snapshot of an equal one. Waits before, while the machine has no room for it.
     ///
     /// # Errors
     /// No QEMU; a transport or a root that cannot be had; a guest that does not come up, with what its console said.
@@ -33,7 +33,10 @@ impl Vm {
         store.take_notes().into_iter().for_each(|note| events.note(note));
         let plan = plan?;
         plan.tell_of_memory(events);
-        let vm = plan.boot(&subject, events).await?;
+        let room = Room::of_machine(spec.vms);
+        let slot = Slot::take(machine::need_of_vm(spec.memory), room, &subject, events).await;
+        let mut vm = plan.boot(&subject, events).await?;
+        vm.slot = Some(slot);
         let (info, result) = (vm.info(), vm.info().to_string());
         events.send(match info.resumed && info.snapshot_after.is_none() {
             true => Event::Resumed { subject, result },

@@ -24,6 +24,7 @@ use crate::guest::client::process::{Exit, Process, ProcessEvent, Stream, gone};
 use crate::guest::mirror::{Arrived, Incoming, Mirror};
 use crate::guest::protocol::{CORE, CORES, PROFILES};
 use crate::kernel::Kernel;
+use crate::machine::Slot;
 
 /// How long a guest may take to write everything back when it is told to end.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
@@ -53,6 +54,8 @@ pub struct Vm {
     pub(crate) profiles: Option<PathBuf>,
     /// Its files stay in the store as long as it runs.
     pub(crate) _kernel: Kernel,
+    /// Its room on the machine.
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Vm {
@@ -64,6 +67,11 @@ impl Vm {
     /// What its root file system is.
     pub fn root(&self) -> &RootFs {
         &self.root
+    }
+
+    /// From now on other VMs count this one no more: it waits for a person, and tests would wait for both.
+    pub fn give_up_room(&mut self) {
+        self.slot = None;
     }
 
     /// Starts a command, which finds in the writable directories, and in those that are watched

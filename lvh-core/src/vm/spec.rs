@@ -32,6 +32,8 @@ pub struct VmSpec {
     pub(crate) memory: Memory,
     /// Nobody asked for another.
     pub(crate) default_memory: bool,
+    /// How many VMs may run on the machine at a time, where the user says so.
+    pub(crate) vms: Option<usize>,
     pub(crate) accel: Accel,
     pub(crate) channel: Option<Channel>,
     pub(crate) share: Option<Share>,
@@ -73,6 +75,7 @@ impl VmSpec {
             cpus: config.vm.cpus,
             memory: memory_of_vm(config.vm.memory),
             default_memory: config.vm.memory.is_none(),
+            vms: config.vms,
             accel: config.vm.accel,
             channel: config.channel,
             share: config.share,

@@ -1,13 +1,12 @@
 //! The VMs of a process whose `main` is libtest's.
 
 use std::io::{self, Write};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use lvh_core::machine::{memory_of_vm, room_for_vms, start_thread};
-use lvh_core::{Config, Error, Progress};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use lvh_core::machine::{room_is_wanted, start_thread};
+use lvh_core::{Error, Progress};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::guest_mode::Launch;
@@ -72,7 +71,6 @@ async fn dispatch(
         Err(error) => return refuse_all(orders, &error).await,
     };
     wait_at_exit(shared);
-    let slots = Rc::new(Slots::new(&setup.config));
     let mut tasks: Vec<(VmKey, mpsc::UnboundedSender<Order>)> = Vec::new();
     while let Some(order) = orders.recv().await {
         let key = VmKey::of(&order.job, &setup.config);
@@ -80,7 +78,7 @@ async fn dispatch(
             Some((_, task)) => task,
             None => {
                 let (task, queue) = mpsc::unbounded_channel();
-                spawn_local(serve_key(key.clone(), queue, shared, Rc::clone(&slots)));
+                spawn_local(serve_key(key.clone(), queue, shared));
                 tasks.push((key, task));
                 &tasks[tasks.len() - 1].1
             }
@@ -113,39 +111,10 @@ async fn refuse_all(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
     }
 }
 
-/// How many VMs may live at a time, and those that wait for one to end.
-struct Slots {
-    free: Arc<Semaphore>,
-    wanted: Notify,
-}
-
-impl Slots {
-    fn new(config: &Config) -> Self {
-        // libtest's threads bound how many work; memory bounds how many may exist.
-        let count = room_for_vms([memory_of_vm(config.vm.memory).mib()]).min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(count)), wanted: Notify::new() }
-    }
-
-    async fn take(&self) -> OwnedSemaphorePermit {
-        let free = Arc::clone(&self.free);
-        if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
-            return permit;
-        }
-        self.wanted.notify_waiters();
-        free.acquire_owned().await.expect("the semaphore is never closed")
-    }
-}
-
-/// Runs the orders of one key in its VM, which ends when its room is wanted and no order is there.
-async fn serve_key(
-    key: VmKey,
-    mut orders: mpsc::UnboundedReceiver<Order>,
-    shared: &'static Shared<'static>,
-    slots: Rc<Slots>,
-) {
+/// Runs the orders of one key in its VM, which ends when somebody on the machine wants its room and no order is there.
+async fn serve_key(key: VmKey, mut orders: mpsc::UnboundedReceiver<Order>, shared: &'static Shared<'static>) {
     let mut refusal = None;
     while let Some(first) = orders.recv().await {
-        let _slot = slots.take().await;
         let is_for_one = key.is_alone() || under_nextest();
         let mut session =
             if is_for_one { Session::for_one(shared, key.clone()) } else { Session::new(shared, key.clone()) };
@@ -154,7 +123,7 @@ async fn serve_key(
             serve(&mut session, order, &mut refusal).await;
             next = tokio::select! {
                 order = orders.recv() => order,
-                () = slots.wanted.notified() => None,
+                () = room_is_wanted() => None,
             };
             if is_for_one {
                 break;

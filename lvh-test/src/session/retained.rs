@@ -25,8 +25,9 @@ struct RetainedVm {
 
 impl Retained {
     /// Leaves `vm` running and lets people in at once; call it within the runtime that the VM lives in.
-    pub(super) fn retain(&self, vm: Vm, offer: Offer) -> io::Result<()> {
+    pub(super) fn retain(&self, mut vm: Vm, offer: Offer) -> io::Result<()> {
         let entrance = Entrance::open()?;
+        vm.give_up_room();
         let (id, title) = (entrance.id().to_owned(), offer.title.clone());
         let served = tokio::spawn(entrance.serve(Arc::new(vm), offer));
         self.lock().push(RetainedVm { id, title, served });
