@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{FromRawFd, RawFd};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::process;
+use std::process::{self, ExitCode};
 use std::sync::OnceLock;
 use std::thread::{self, ThreadId};
 use std::{env, fs, io};
@@ -119,6 +119,20 @@ fn refuse(why: &str) -> u8 {
     FAILURE
 }
 
+/// Keeps what the body returned, if that was no success.
+pub(crate) fn returned(code: ExitCode) {
+    if let Some(number) = number_of(code) {
+        let _ = RETURNED.set(number);
+    }
+}
+
+/// `ExitCode` tells its number in its `Debug` alone: `ExitCode(unix_exit_status(7))`.
+fn number_of(code: ExitCode) -> Option<u8> {
+    let text = format!("{code:?}");
+    text.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?.parse().ok()
+}
+
+static RETURNED: OnceLock<u8> = OnceLock::new();
 static REPORTER: OnceLock<Reporter> = OnceLock::new();
 static TEST_THREAD: OnceLock<ThreadId> = OnceLock::new();
 /// The thread that waits for that one, and has nothing to say.
@@ -173,7 +187,7 @@ fn run_body(case: &TestCase) -> Option<Record> {
     let _ = TEST_THREAD.set(thread::current().id());
     match panic::catch_unwind(case.run) {
         Ok(true) => Some(Record::Passed),
-        Ok(false) => Some(Record::Failed),
+        Ok(false) => Some(Record::Failed(RETURNED.get().copied())),
         Err(payload) if payload.is::<Skipped>() => None,
         Err(payload) => Some(unwound(&*payload)),
     }
@@ -208,4 +222,15 @@ fn unwound(payload: &(dyn Any + Send)) -> Record {
 fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
     let formatted = payload.downcast_ref::<String>().map(String::as_str);
     formatted.or_else(|| payload.downcast_ref::<&'static str>().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitCode;
+
+    #[test]
+    fn an_exit_code_has_a_number() {
+        assert_eq!(super::number_of(ExitCode::from(7)), Some(7));
+        assert_eq!(super::number_of(ExitCode::FAILURE), Some(1));
+    }
 }

@@ -44,7 +44,9 @@ pub fn cases() -> impl Iterator<Item = &'static TestCase> {
 
 /// Runs a test and says whether what it returned means success; an `Err` is printed to stderr, as libtest does.
 pub fn report<T: Termination>(test: impl FnOnce() -> T) -> bool {
-    __rust_begin_short_backtrace(test).report() == ExitCode::SUCCESS
+    let code = __rust_begin_short_backtrace(test).report();
+    crate::guest_mode::returned(code);
+    code == ExitCode::SUCCESS
 }
 
 /// Calls `test`, below which a backtrace is none of the author's business: std ends one at a function of this name

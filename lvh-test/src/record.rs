@@ -21,8 +21,8 @@ pub(crate) enum Record {
     },
     /// The body returned success.
     Passed,
-    /// The body returned, but not success.
-    Failed,
+    /// The body returned, but not success: the code, where it could be read.
+    Failed(Option<u8>),
     /// The body ended by unwinding.
     Unwound(Payload),
     /// The test's thread is gone, and the body did not end: something killed it alone.
@@ -47,7 +47,8 @@ impl Record {
             Self::Panic { message, location } => &["panic", message, location],
             Self::Skip { reason } => &["skip", reason],
             Self::Passed => &["passed"],
-            Self::Failed => &["failed"],
+            Self::Failed(None) => &["failed"],
+            Self::Failed(Some(code)) => &["failed", &code.to_string()],
             Self::Died => &["died"],
             Self::Unwound(Payload::Text(text)) => &["unwound", "text", text],
             Self::Unwound(Payload::Other(type_id)) => &["unwound", "other", type_id],
@@ -71,7 +72,8 @@ impl Record {
             ["panic", message, location] => Self::Panic { message: message.into(), location: location.into() },
             ["skip", reason] => Self::Skip { reason: reason.into() },
             ["passed"] => Self::Passed,
-            ["failed"] => Self::Failed,
+            ["failed"] => Self::Failed(None),
+            ["failed", code] if code.parse::<u8>().is_ok() => Self::Failed(code.parse().ok()),
             ["died"] => Self::Died,
             ["unwound", "text", text] => Self::Unwound(Payload::Text(text.into())),
             ["unwound", "other", type_id] => Self::Unwound(Payload::Other(type_id.into())),
@@ -119,7 +121,8 @@ mod tests {
     #[test]
     fn every_record_survives_the_pipe() {
         check_round_trip(Record::Passed);
-        check_round_trip(Record::Failed);
+        check_round_trip(Record::Failed(None));
+        check_round_trip(Record::Failed(Some(7)));
         check_round_trip(Record::Died);
         check_round_trip(Record::Skip { reason: "needs\ttab \\n and \n newline".into() });
         check_round_trip(Record::Panic { message: String::new(), location: "a.rs:1:2".into() });
@@ -137,7 +140,9 @@ mod tests {
 
     #[test]
     fn bad_escapes_and_missing_fields_are_malformed() {
-        for line in ["skip\t\\x", "skip\t\\", "skip", "panic\tonly one", "passed\textra", "unwound\tnone\tx"] {
+        for line in
+            ["skip\t\\x", "skip\t\\", "skip", "panic\tonly one", "passed\textra", "failed\t256", "unwound\tnone\tx"]
+        {
             assert_eq!(Record::decode_all(line.as_bytes()), [Record::Malformed(line.into())]);
         }
     }

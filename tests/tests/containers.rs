@@ -100,7 +100,7 @@ fn check_memory(said: &Said, file: &Path) {
     assert_eq!(said.0.matches(" by default, not 1G").count(), 1, "{}", said.0);
     let killed = format!("did not boot: the kernel killed QEMU for want of memory: {}", is(300));
     said.check("killed", 125, &[&killed, "\nhint: `memory` of [vm] in lvh.toml"]);
-    said.check("not for memory", 125, &["did not boot: QEMU ended (signal: 9 (SIGKILL))"]);
+    said.check("not for memory", 125, &["did not boot: QEMU was killed (signal: 9 (SIGKILL))"]);
 }
 
 #[track_caller]

@@ -131,7 +131,7 @@ fn shows_what_failed_and_why_a_test_was_skipped() {
     assert!(stdout.contains("---- failing::panics stdout ----\nfailed on 6.12 (6.12."), "{stdout}");
     assert!(stdout.contains("): panicked at tests/tests/libtest.rs:"), "{stdout}");
     assert!(stdout.contains("\n---- output ----\nbefore the end\n\nthread 'failing::panics'"), "{stdout}");
-    assert!(stdout.contains("): exited with code 0 before the test returned\n"), "{stdout}");
+    assert!(stdout.contains("): exited with code 0 before the test returned"), "{stdout}");
     assert!(stdout.contains("): the test's thread died\n\n---- output ----\nand gone\n\nkernel: "), "{stdout}");
     assert_eq!(stdout.matches("panicked at").count(), 2, "{stdout}");
     assert!(!stdout.contains("running 1 test"), "{stdout}");

@@ -29,7 +29,7 @@ fn on_a_new_kernel() {
         ("escaped", Passes("process `sleep` is left")),
         ("hostname", Passes("`kernel.hostname` is other, was lvh")),
         ("interface", Passes("network interface `kept0` is left")),
-        ("killed", Fails("): killed by SIGKILL\n", &["process `sleep` is left"])),
+        ("killed", Fails("): killed by SIGKILL, which a process in the guest sent: ", &["process `sleep` is left"])),
         ("kprobe", Passes("probe `p:kprobes/kept do_sys_openat2` is left")),
         ("limits", Passes("`Max open files of process 1` is 10 10 files, was ")),
         ("loopback", Passes("network interface `lo` is down, mtu 65536, was up, mtu 65536")),
@@ -55,7 +55,7 @@ fn on_a_new_kernel() {
 fn on_an_old_kernel() {
     let ends = [
         ("bpf", Passes("BPF `link ")),
-        ("killed", Fails("): killed by SIGKILL\n", &["process `sleep` is left"])),
+        ("killed", Fails("): killed by SIGKILL, which a process in the guest sent: ", &["process `sleep` is left"])),
         ("kprobe", Passes("probe `p:kprobes/kept do_sys_openat2` is left")),
     ];
     let filters = ["harmless", "spoilers::bpf", "spoilers::killed", "spoilers::kprobe"];

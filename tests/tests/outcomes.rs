@@ -110,8 +110,9 @@ fn panics_and_errors() {
     );
     ENDS.check_failed("ends::panics_in_a_future", &[panicked, ": from a future\n", "from a future"]);
     let error = "Error: Os { code: 2, kind: NotFound,";
-    ENDS.check_failed("ends::returns_an_error", &["): ", error, "---- output ----\n", error]);
-    ENDS.check_failed("ends::returns_a_code", &["): returned a failure\n\nkernel: "]);
+    let returned = "): the test returned an error: Os { code: 2, kind: NotFound,";
+    ENDS.check_failed("ends::returns_an_error", &[returned, "---- output ----\n", error]);
+    ENDS.check_failed("ends::returns_a_code", &["): the test returned exit code 7\n\nkernel: "]);
     ENDS.check_failed("ends::panics_otherwise", &["): panic did not contain expected string\n", "a bang"]);
     ENDS.check_failed("ends::does_not_panic", &["): test did not panic as expected at tests/outcomes/main.rs:"]);
 }
@@ -120,12 +121,14 @@ fn panics_and_errors() {
 fn processes_that_end_on_their_own() {
     ENDS.check_failed("ends::segfaults", &["): killed by SIGSEGV\n", "kernel log (", "segfault at 0 ip "]);
     ENDS.check_failed("ends::aborts", &["): killed by SIGABRT\n"]);
-    let zero = "): exited with code 0 before the test returned\n\n---- output ----\nleaving\n";
-    ENDS.check_failed("ends::exits_with_zero", &[zero]);
+    let zero = "): exited with code 0 before the test returned; it wrote last: leaving\n\n---- output ----\nleaving\n";
+    ENDS.check_failed("ends::exits_with_zero", &[zero, "\nhint: a test passes or fails by returning "]);
     ENDS.check_failed("ends::exits_with_three", &["): exited with code 3 before the test returned\n"]);
-    ENDS.check_failed("ends::kills_everybody", &["): killed by SIGKILL\n\n---- output ----\nbefore\n"]);
-    let words = "thread 'ends::overflows_its_stack' (";
-    ENDS.check_failed("ends::overflows_its_stack", &["): killed by SIGABRT\n", words, "has overflowed its stack\n"]);
+    ENDS.check_failed("ends::kills_everybody", &["): killed by SIGKILL, which a process in the guest sent: "]);
+    let words = "): killed by SIGABRT; it wrote last: fatal runtime error: stack overflow, aborting\n";
+    let parts =
+        [words, "thread 'ends::overflows_its_stack' (", "has overflowed its stack\n", "\nhint: `RUST_MIN_STACK="];
+    ENDS.check_failed("ends::overflows_its_stack", &parts);
 }
 
 #[test]
@@ -272,11 +275,17 @@ fn a_dead_guest_fails_its_test_and_no_other() {
     );
     report.check_failed(
         "deaths::d_reboots",
-        &["): the guest died: the machine ended (guest-reset)\n", "reboot: Restarting system", "rebooting\n"],
+        &[
+            "): the guest died: something in it rebooted the machine; the kernel said `reboot: Restarting system`\n",
+            "rebooting\n",
+        ],
     );
     report.check_failed(
         "deaths::e_powers_off",
-        &["): the guest died: the machine ended (guest-shutdown)\n", "powering off\n"],
+        &[
+            "): the guest died: something in it powered off the machine; the kernel said `reboot: Power down`\n",
+            "powering off\n",
+        ],
     );
     check_last_lines(&report, "deaths::b_panics_the_kernel");
     check_last_lines(&report, "deaths::e_powers_off");
@@ -309,10 +318,9 @@ fn qemu_killed_from_outside() {
 
     assert_eq!(*code, Some(101), "{stdout}");
     let block = report.block("killed::a_waits");
-    assert!(
-        block.lines().next().is_some_and(|line| line.ends_with("): the guest died: QEMU ended (signal: 9 (SIGKILL))")),
-        "{stdout}"
-    );
+    let killed = "): the guest died: QEMU was killed (signal: 9 (SIGKILL))";
+    assert!(block.lines().next().is_some_and(|line| line.ends_with(killed)), "{stdout}");
+    assert!(block.contains("\nhint: something on this machine ended QEMU"), "{stdout}");
     assert!(stdout.contains("1 passed; 2 failed; "), "{stdout}");
     let numbered = |prefix: &str| (0..20).map(|number| format!("{prefix} {number}\n")).collect::<String>();
     assert!(stdout.contains(&numbered("out")) && !stdout.contains("err 0\n"), "{stdout}");

@@ -79,7 +79,7 @@ async fn commands_end_as_programs_of_the_host_do() {
         "failed to start `/no/such/program` in the guest: No such file or directory (os error 2)"
     );
     let error = output(&mut shell("echo b > /proc/sysrq-trigger; sleep 60")).await.unwrap_err();
-    assert!(error.to_string().starts_with("the guest died: the machine ended"), "{error}");
+    assert!(error.to_string().starts_with("the guest died: the machine was reset without a word"), "{error}");
     let gone = vm.spawn(&shell("true")).await.unwrap_err();
     assert_eq!(gone.to_string(), "the guest is gone");
 }

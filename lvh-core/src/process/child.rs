@@ -1,5 +1,6 @@
 //! A program that was started.
 
+use std::fs;
 use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,12 @@ impl Child {
     /// Kills it and its process group; harmless when it has ended.
     pub fn kill(&self) {
         self.0.signal(Signal::KILL);
+    }
+
+    /// Whether something stopped it, as SIGSTOP does (proc_pid_stat(5)).
+    pub fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.pid)).unwrap_or_default();
+        self.0.end().is_none() && stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     /// How it ended, if it has.

@@ -21,8 +21,10 @@ pub(crate) enum Cause {
     Panic(String),
     /// The kernel panicked because its memory did not suffice; its words.
     OutOfMemory(String),
-    /// The machine ended itself; QEMU's word for it.
-    Shutdown(String),
+    /// The machine ended itself; QEMU's word for it, and the kernel's, where it had one.
+    Shutdown { reason: String, said: Option<&'static str> },
+    /// lvh-init could not go on, and ended the machine; its words.
+    GaveUp(String),
     /// QEMU gave up on the guest.
     InternalError,
     /// QEMU ended.
@@ -48,6 +50,8 @@ pub(crate) enum Cause {
 pub(crate) enum Progress {
     /// QEMU was started.
     Nothing,
+    /// Something stopped QEMU's process.
+    Stopped,
     /// QEMU has made the machine.
     Machine,
     /// The console is not empty.
@@ -68,13 +72,16 @@ const NO_HOST_MEMORY: &str = "Cannot allocate memory";
 /// What QEMU says when it may start no more threads: `EAGAIN` in words.
 const NO_THREADS: &str = "qemu_thread_create: Resource temporarily unavailable";
 
+/// What a kernel says at last that ends its machine because it was asked to (kernel/reboot.c).
+const ASKED_TO_END: [&str; 2] = ["reboot: Restarting system", "reboot: Power down"];
+
 /// The best that is known of why QEMU ended or the guest fell silent.
 pub(crate) fn diagnose(qemu: &Qemu, stop: Option<&Stop>, console: &Console) -> Option<Cause> {
     if let Some(line) = console.panic_line() {
         return Some(Cause::of_panic(line));
     }
     match (stop, qemu.status()) {
-        (Some(Stop::Shutdown(reason)), _) => Some(Cause::Shutdown(reason.clone())),
+        (Some(Stop::Shutdown(reason)), _) => Some(Cause::of_shutdown(reason, console)),
         (Some(Stop::InternalError), _) => Some(Cause::InternalError),
         (None, Some(status)) if qemu.stderr().contains(NO_HOST_MEMORY) => Some(Cause::NoHostMemory(status)),
         (None, Some(status)) if qemu.stderr().contains(NO_THREADS) => Some(Cause::NoThreads(status)),
@@ -89,6 +96,17 @@ impl Cause {
         match OUT_OF_MEMORY.iter().any(|words| line.contains(words)) {
             true => Self::OutOfMemory(line),
             false => Self::Panic(line),
+        }
+    }
+
+    /// What the end of the machine means, by what the console said before.
+    fn of_shutdown(reason: &str, console: &Console) -> Self {
+        match console.words_of_init() {
+            Some(words) => Self::GaveUp(words),
+            None => {
+                let said = ASKED_TO_END.into_iter().find(|words| console.contains(words));
+                Self::Shutdown { reason: reason.to_owned(), said }
+            }
         }
     }
 
@@ -133,6 +151,7 @@ impl Cause {
     /// How to mend it, where we know.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Late { reached: Progress::Stopped, .. } => None,
             Self::Late { .. } | Self::Refused(Failure { part: Part::Start {}, .. }) => {
                 Some("`boot-timeout` of [vm] in lvh.toml, or `boot_timeout` of the test, gives it more time")
             }
@@ -147,10 +166,13 @@ impl Cause {
             Self::NoThreads(_) => {
                 Some("`ulimit -u` and `pids.max` of control groups bound threads: `lvh doctor` shows them")
             }
-            Self::Panic(_) | Self::Shutdown(_) | Self::InternalError | Self::QemuEnded(_) => None,
+            Self::QemuEnded(status) if was_killed(status) => {
+                Some("something on this machine ended QEMU: not lvh, nor the kernel for want of memory")
+            }
             Self::Refused(Failure { part: Part::Unit {}, .. }) => {
                 Some("mend or mask them in the image, for they fail on this kernel or in every guest")
             }
+            Self::Panic(_) | Self::Shutdown { .. } | Self::GaveUp(_) | Self::InternalError | Self::QemuEnded(_) => None,
             Self::Refused(_) | Self::Channel(_) => None,
         }
     }
@@ -173,7 +195,20 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panic(line) | Self::OutOfMemory(line) => write!(f, "the kernel panicked: {line}"),
-            Self::Shutdown(reason) => write!(f, "the machine ended ({reason})"),
+            Self::Shutdown { reason, said: None } if reason == "guest-reset" => {
+                write!(
+                    f,
+                    "the machine was reset without a word of the kernel, as by SysRq-B or a triple fault ({reason})"
+                )
+            }
+            Self::Shutdown { reason, said: None } => write!(f, "the machine ended ({reason})"),
+            Self::Shutdown { reason, said: Some(said) } => {
+                let what = if reason == "guest-reset" { "rebooted" } else { "powered off" };
+                write!(f, "something in it {what} the machine; the kernel said `{said}`")
+            }
+            Self::GaveUp(words) => write!(f, "lvh-init could not go on: {words}"),
+            Self::QemuEnded(status) if was_killed(status) => write!(f, "QEMU was killed ({status})"),
+            Self::QemuEnded(status) if status.signal().is_some() => write!(f, "QEMU crashed ({status})"),
             Self::InternalError => f.write_str("QEMU reports an internal error"),
             Self::QemuEnded(status) | Self::NoHostMemory(status) => write!(f, "QEMU ended ({status})"),
             Self::OldQemu(status, (major, minor)) => {
@@ -190,9 +225,15 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Whether somebody else ended the process, by a signal that programs do not get from the kernel.
+fn was_killed(status: &ExitStatus) -> bool {
+    matches!(status.signal(), Some(libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP))
+}
+
 impl Progress {
     fn as_str(self) -> &'static str {
         match self {
+            Self::Stopped => "QEMU is stopped, as by SIGSTOP or Ctrl-Z",
             Self::Nothing => "QEMU itself has not answered yet",
             Self::Machine => "QEMU runs, the kernel's console is empty",
             Self::Kernel => "the kernel runs, lvh-init has not said hello",
@@ -237,7 +278,18 @@ mod tests {
         let killed = "the kernel killed QEMU for want of memory: the limit is 1 MiB (`f`)";
         check(Cause::OomKilled("the limit is 1 MiB (`f`)".into()), killed, Some("memory"));
         check(Cause::NoThreads(failed), "QEMU could not start a thread (exit status: 1)", Some("ulimit -u"));
-        check(Cause::Shutdown("guest-reset".into()), "the machine ended (guest-reset)", None);
+        let shutdown = |reason: &str, said| Cause::Shutdown { reason: reason.into(), said };
+        let reset = "the machine was reset without a word of the kernel, as by SysRq-B or a triple fault (guest-reset)";
+        check(shutdown("guest-reset", None), reset, None);
+        check(shutdown("host-signal", None), "the machine ended (host-signal)", None);
+        let off = "something in it powered off the machine; the kernel said `reboot: Power down`";
+        check(shutdown("guest-shutdown", Some("reboot: Power down")), off, None);
+        check(Cause::GaveUp("no overlay".into()), "lvh-init could not go on: no overlay", None);
+        let (killed, crashed) = (Cause::QemuEnded(ExitStatus::from_raw(9)), Cause::QemuEnded(ExitStatus::from_raw(11)));
+        assert!(killed.hint().unwrap().starts_with("something on this machine ended QEMU"));
+        assert_eq!(killed.to_string(), "QEMU was killed (signal: 9 (SIGKILL))");
+        check(crashed, "QEMU crashed (signal: 11 (SIGSEGV))", None);
+        check(limit(Progress::Stopped), &format!("{waiting}QEMU is stopped, as by SIGSTOP or Ctrl-Z"), None);
         check(Cause::InternalError, "QEMU reports an internal error", None);
         check(Cause::of_handshake(io::Error::other("no overlay")), "no overlay", None);
     }

@@ -148,6 +148,7 @@ impl Machine {
     /// How far the boot got.
     fn progress(&self, hello: bool) -> Progress {
         match (hello, self.monitor.greeted.load(Ordering::Relaxed)) {
+            _ if self.qemu.is_stopped() => Progress::Stopped,
             (true, _) => Progress::Hello,
             (false, false) => Progress::Nothing,
             (false, true) if self.console.is_empty() => Progress::Machine,

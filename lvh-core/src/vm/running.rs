@@ -134,6 +134,7 @@ impl Vm {
         let why = match &cause {
             Some(cause) if self.guest.broke() => format!("{cause}; {closed}"),
             Some(cause) => cause.to_string(),
+            None if self.guest.broke() => format!("something in it wrote to lvh's channel, or closed it ({closed})"),
             None => closed,
         };
         let error = Error::new(ErrorKind::Guest, format!("the guest died: {why}")).with_output(self.console_tail());
@@ -191,6 +192,11 @@ impl Vm {
         let several = matches!(self.info.hypervisor, Hypervisor::Tcg { .. }) && self.info.cpus > 1;
         (several && self.console.contains("int3: 0000 [#"))
             .then_some("the guest died of an `Oops: int3`, which QEMU causes under TCG with several CPUs")
+    }
+
+    /// Whether something stopped QEMU's process, as SIGSTOP does: nothing in the guest goes on then.
+    pub fn is_stopped(&self) -> bool {
+        self.qemu.is_stopped()
     }
 
     /// The console's last lines.

@@ -14,7 +14,7 @@ use crate::guest_mode::{KERNEL_LOG_VARIABLE, Launch};
 use crate::job::Instance;
 use crate::record::Record;
 use crate::test_events::{OutputStream, TestEvents};
-use crate::verdict::{Ending, KernelLog, Ran, Status};
+use crate::verdict::{Ending, Keeper, KernelLog, Ran, Status};
 
 /// How long a killed test may take to be gone; then the guest hangs.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -82,15 +82,20 @@ pub(super) async fn run(
     let (status, hint, vm_usable) = match ended {
         End::Exited(exit) => (status(exit), None, true),
         End::TimedOut => (Status::TimedOut(timeout), None, true),
-        End::Stuck => (Status::Stuck { limit: timeout, patience: KILL_DEADLINE }, None, false),
+        End::Stuck => {
+            let by = collected.keeper(vm);
+            (Status::Stuck { limit: timeout, patience: KILL_DEADLINE, by }, None, false)
+        }
         End::GuestGone => {
             let death = vm.death().await;
             (Status::Lost(death.chain()), death.hint().map(str::to_owned), false)
         }
     };
+    let console = if vm_usable { String::new() } else { vm.console_tail() };
+    collected.kernel_log.watch_console(&console);
     let (output, output_file) = collected.output.finish(logs, &instance.name);
     let ending = Ending {
-        console: if vm_usable { String::new() } else { vm.console_tail() },
+        console,
         hint,
         same_as: None,
         ran: Some(Ran {
@@ -108,7 +113,7 @@ pub(super) async fn run(
         output,
         kernel_log: collected.kernel_log,
         changes: collected.changes,
-        stacks: collected.stacks,
+        stacks: collected.stacks.unwrap_or_default(),
         fail_on: Vec::new(),
         duration: collected.started.unwrap_or(started).elapsed(),
     };
@@ -174,8 +179,8 @@ struct Collected {
     kernel_log: KernelLog,
     /// See [`Ending::changes`].
     changes: Vec<String>,
-    /// See [`Ending::stacks`].
-    stacks: Vec<String>,
+    /// See [`Ending::stacks`]; none before the guest has answered.
+    stacks: Option<Vec<String>>,
 }
 
 impl Collected {
@@ -194,6 +199,15 @@ impl Collected {
         }
     }
 
+    /// What keeps a process that was told to die. A guest that goes on tells where its threads are, were it nothing.
+    fn keeper(&self, vm: &Vm) -> Keeper {
+        match &self.stacks {
+            _ if vm.is_stopped() => Keeper::StoppedQemu,
+            Some(_) => Keeper::Kernel,
+            None => Keeper::Guest,
+        }
+    }
+
     async fn follow(&mut self, process: &mut Process, live: Option<&TestEvents>) -> End {
         loop {
             match process.next().await {
@@ -209,7 +223,7 @@ impl Collected {
                 Some(ProcessEvent::Kernel(record)) => self.kernel_log.push(&self.path, record),
                 Some(ProcessEvent::KernelLost(records)) => self.kernel_log.lost(records),
                 Some(ProcessEvent::Changed(changes)) => self.changes = changes,
-                Some(ProcessEvent::Stacks(lines)) => self.stacks = lines,
+                Some(ProcessEvent::Stacks(lines)) => self.stacks = Some(lines),
                 Some(ProcessEvent::Exited(exit)) => return End::Exited(exit),
                 Some(_) => {}
                 None => return End::GuestGone,

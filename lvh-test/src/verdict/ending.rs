@@ -73,9 +73,22 @@ pub(crate) enum Status {
         limit: Duration,
         /// How long its death was waited for.
         patience: Duration,
+        /// What keeps it.
+        by: Keeper,
     },
     /// It never ended, or never ran: why (the VM died, did not boot …).
     Lost(String),
+}
+
+/// What keeps a process from dying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeper {
+    /// The guest's kernel; the guest itself goes on.
+    Kernel,
+    /// The guest answers nothing at all.
+    Guest,
+    /// QEMU's process was stopped.
+    StoppedQemu,
 }
 
 impl Ending {
@@ -108,8 +121,14 @@ impl Status {
             Self::Signaled(number) if body_ended => format!("killed by {} {when}", signal_name(*number)),
             Self::Signaled(number) => format!("killed by {}", signal_name(*number)),
             Self::TimedOut(limit) => format!("timed out after {limit:?}"),
-            Self::Stuck { limit, patience } => {
+            Self::Stuck { limit, patience, by: Keeper::Kernel } => {
                 format!("timed out after {limit:?}, and could not be killed within {patience:?}")
+            }
+            Self::Stuck { limit, patience, by: Keeper::Guest } => {
+                format!("timed out after {limit:?}, and the guest has not answered lvh for {patience:?} since")
+            }
+            Self::Stuck { limit, by: Keeper::StoppedQemu, .. } => {
+                format!("timed out after {limit:?}: its VM stands still, for QEMU is stopped, as by SIGSTOP")
             }
             Self::Lost(why) => why.clone(),
         }
@@ -148,4 +167,19 @@ fn signal_name(number: i32) -> String {
         _ => return format!("signal {number}"),
     };
     known.to_owned()
+}
+
+/// A VM of 256 MiB on 6.1.
+#[cfg(test)]
+pub(super) fn example() -> Ran {
+    Ran {
+        release: "6.1.0-50-amd64".to_owned(),
+        vm: "6.1.0-50-amd64 (6.1, tcg)".to_owned(),
+        kernel: format!("linux-image 6.1-1 sha256:0123456789ab{}", "c".repeat(52)),
+        logs: None,
+        core: None,
+        output: None,
+        memory_mib: 256,
+        network: false,
+    }
 }

@@ -171,6 +171,7 @@ mod tests {
     use crate::case::Options;
     use crate::job::examples::instance;
     use crate::record::Record;
+    use crate::verdict::ending::example as ran;
     use crate::verdict::kernel_log::tests::log;
     use crate::verdict::{Ending, Ran};
 
@@ -189,19 +190,6 @@ mod tests {
 
     fn ending() -> Ending {
         Ending::lost("why")
-    }
-
-    fn ran() -> Ran {
-        Ran {
-            release: "6.1.0-50-amd64".to_owned(),
-            vm: "6.1.0-50-amd64 (6.1, tcg)".to_owned(),
-            kernel: format!("linux-image 6.1-1 sha256:0123456789ab{}", "c".repeat(52)),
-            logs: None,
-            core: None,
-            output: None,
-            memory_mib: 256,
-            network: false,
-        }
     }
 
     #[test]

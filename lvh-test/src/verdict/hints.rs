@@ -2,7 +2,7 @@
 
 use lvh_core::config::KernelEventKind;
 
-use super::ending::{Ending, Ran};
+use super::ending::{Ending, Ran, Status};
 
 /// How a program without a network finds out.
 const NO_NETWORK: &[&str] = &[
@@ -14,6 +14,9 @@ const NO_NETWORK: &[&str] = &[
 
 /// How a program finds out that the disk is full, which is the guest's memory where the host's files are under it.
 const NO_ROOM: &[&str] = &["No space left on device"];
+
+/// What std says before it aborts a process that has no stack left.
+const OVERFLOW: &str = "has overflowed its stack\n";
 
 /// The line, where there is one.
 pub(super) fn hint(ending: &Ending, cause: &str) -> Option<String> {
@@ -30,6 +33,17 @@ pub(super) fn hint(ending: &Ending, cause: &str) -> Option<String> {
                 .to_owned(),
         );
     }
+    if matches!(ending.status, Status::TimedOut(_)) && ending.kernel_log.events().is_empty() {
+        return Some(
+            "`timeout` in the test's attribute, or `test-timeout` in [vm] of lvh.toml, gives it more time".to_owned(),
+        );
+    }
+    if matches!(ending.status, Status::Exited(_)) && ending.records.is_empty() {
+        return Some("a test passes or fails by returning or panicking: something in it called `exit`".to_owned());
+    }
+    if output.contains(OVERFLOW) {
+        return Some("`RUST_MIN_STACK=16777216 cargo test` gives each thread 16 MiB of stack instead of 2".to_owned());
+    }
     said(NO_ROOM)
         .then(|| more_memory(ran, "files that the guest writes lie in it, unless an image has a disk for them"))
 }
@@ -44,19 +58,15 @@ fn more_memory(ran: &Ran, why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::hint;
+    use crate::record::Record;
+    use crate::verdict::ending::example;
     use crate::verdict::kernel_log::tests::log;
-    use crate::verdict::{Ending, Ran};
-
-    fn ran(network: bool) -> Ran {
-        let text = || "x".to_owned();
-        let (logs, core, output) = (None, None, None);
-        Ran { release: text(), vm: text(), kernel: text(), logs, core, output, memory_mib: 256, network }
-    }
+    use crate::verdict::{Ending, Ran, Status};
 
     #[test]
     fn each_is_told_by_what_was_said() {
         let check = |cause: &str, output: &str, network: bool, kernel: &str, expected: Option<&str>| {
-            let (ran, kernel_log) = (Some(ran(network)), log(kernel));
+            let (ran, kernel_log) = (Some(Ran { network, ..example() }), log(kernel));
             let found = hint(&Ending { ran, kernel_log, output: output.into(), ..Ending::lost("") }, cause);
             assert_eq!(found.as_deref().map(|hint| hint.split('`').nth(1).unwrap()), expected, "{cause} {output}");
         };
@@ -67,5 +77,22 @@ mod tests {
         let killed = "4,1,1,-;Out of memory: Killed process 9 (t) total-vm:1kB\n";
         check("killed by SIGKILL", "", false, killed, Some("memory"));
         check("a bang", "nothing", false, "", None);
+    }
+    #[test]
+    fn each_end_that_a_test_should_not_have_has_its_own() {
+        let check = |status: Status, records: &[Record], output: &str, expected: Option<&str>| {
+            let ran = Some(example());
+            let ending = Ending { ran, records: records.to_vec(), output: output.into(), status, ..Ending::lost("") };
+            assert_eq!(
+                hint(&ending, "").as_deref().map(|hint| hint.split('`').nth(1).unwrap()),
+                expected,
+                "{ending:?}"
+            );
+        };
+        check(Status::TimedOut(std::time::Duration::ZERO), &[], "", Some("timeout"));
+        check(Status::Exited(3), &[], "", Some("exit"));
+        check(Status::Exited(3), &[Record::Malformed("x".into())], "", None);
+        let overflow = "thread 't' (9) has overflowed its stack\nfatal runtime error: stack overflow, aborting\n";
+        check(Status::Signaled(libc::SIGABRT), &[], overflow, Some("RUST_MIN_STACK=16777216 cargo test"));
     }
 }

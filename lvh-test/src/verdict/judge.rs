@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use lvh_core::config::KernelEventKind;
 use lvh_core::vm::KernelEvent;
 
+use super::cause::{broken, explanation, returned};
 use super::ending::{Ending, Status};
 use super::failure_details::{failure_details, failure_head, kernel_reported, printable};
 use super::panic::panic_of;
@@ -43,41 +43,6 @@ fn located(panic: Option<&Panic>, cause: String) -> String {
     }
 }
 
-/// What the kernel reported that may be why a test ended as no test should.
-fn explanation(ending: &Ending) -> Option<&KernelEvent> {
-    use KernelEventKind::{HungTask, Lockup, Oom, Oops, RcuStall};
-    let explains = |event: &&KernelEvent| {
-        matches!(
-            (event.kind, &ending.status),
-            (Oops, _)
-                | (Oom | Lockup | HungTask | RcuStall, Status::TimedOut(_) | Status::Stuck { .. })
-                | (Oom, Status::Signaled(libc::SIGKILL) | Status::Lost(_))
-        )
-    };
-    ending.kernel_log.events().iter().find(explains)
-}
-
-/// What became of the test's process, and of the kernel.
-fn broken(ending: &Ending, body_ended: bool) -> String {
-    let died = ending.records.contains(&Record::Died);
-    let what = if died { "the test's thread died".to_owned() } else { ending.status.describe(body_ended) };
-    match explanation(ending) {
-        Some(event) if event.kind == KernelEventKind::Oops => {
-            format!("{}, and {}", kernel_reported(event), after_it(&what))
-        }
-        Some(event) => format!("{what}: {}", kernel_reported(event)),
-        None => what,
-    }
-}
-
-/// `what` became of the test, as the second half of a sentence.
-fn after_it(what: &str) -> String {
-    match what.starts_with("the ") {
-        true => what.to_owned(),
-        false => format!("the test {}{what}", if what.starts_with("killed") { "was " } else { "" }),
-    }
-}
-
 /// What the kernel reported first of what the test must not bring about.
 fn fatal_event(ending: &Ending) -> Option<&KernelEvent> {
     ending.kernel_log.events().iter().find(|event| ending.fail_on.contains(&event.kind))
@@ -109,7 +74,7 @@ fn first_of(lines: &[impl Display], unlisted: usize) -> Option<String> {
 /// How the body ended, as far as the process' ending agrees with what it reported.
 enum BodyEnd<'a> {
     Returned,
-    ReturnedFailure,
+    ReturnedFailure(Option<u8>),
     Panicked(Thrown<'a>),
     Skipped(&'a str),
     Broken(String),
@@ -125,9 +90,13 @@ fn verdict_of(instance: &Instance, ending: &Ending, panic_aborts: bool) -> Verdi
         (BodyEnd::Skipped(reason), _) => Verdict::Ignored { reason: reason.to_owned() },
         (BodyEnd::Broken(why), _) => failed(Some(why)),
         (BodyEnd::Returned, None) | (BodyEnd::Panicked(_), Some("")) => Verdict::Passed,
-        (BodyEnd::ReturnedFailure | BodyEnd::Panicked(_), None) => failed(None),
+        // On the host a failure looks as libtest's do.
+        (BodyEnd::ReturnedFailure(code), None) if instance.kernel.is_some() => {
+            failed(Some(returned(code, &ending.output)))
+        }
+        (BodyEnd::ReturnedFailure(_) | BodyEnd::Panicked(_), None) => failed(None),
         (BodyEnd::Panicked(thrown), Some(expected)) => panicked_as_expected(&thrown, expected),
-        (BodyEnd::Returned | BodyEnd::ReturnedFailure, Some(_)) => failed(Some(did_not_panic(instance))),
+        (BodyEnd::Returned | BodyEnd::ReturnedFailure(_), Some(_)) => failed(Some(did_not_panic(instance))),
     }
 }
 
@@ -140,7 +109,7 @@ fn body_end(ending: &Ending, panic_aborts: bool) -> BodyEnd<'_> {
     match (&ending.status, reported) {
         (Status::Exited(0), Some(Record::Passed)) => BodyEnd::Returned,
         (Status::Exited(0), Some(Record::Skip { reason })) => BodyEnd::Skipped(reason),
-        (Status::Exited(101), Some(Record::Failed)) => BodyEnd::ReturnedFailure,
+        (Status::Exited(101), Some(Record::Failed(code))) => BodyEnd::ReturnedFailure(*code),
         (Status::Exited(101), Some(Record::Unwound(payload))) => BodyEnd::Panicked(payload.into()),
         (Status::Signaled(libc::SIGABRT), None) if panic_aborts => aborted(ending),
         (_, reported) => BodyEnd::Broken(broken(ending, reported.is_some())),
@@ -238,8 +207,10 @@ mod tests {
         check(PLAIN, zero.clone(), &[], Ok(Some("exited with code 0 before the test returned")));
         check(PLAIN, failure.clone(), &[], Ok(Some("exited with code 101 before the test returned")));
         check(PLAIN, failure.clone(), &[Record::Passed], Ok(Some("exited with code 101 after the test had ended")));
-        check(PLAIN, failure.clone(), &[Record::Failed], Ok(None));
+        check(PLAIN, failure.clone(), &[Record::Failed(Some(7))], Ok(Some("the test returned exit code 7")));
         check(PLAIN, failure, &[hook("x"), thrown("x")], Ok(None));
+        let panicked = "exited with code 101 before the test returned; it had panicked: x";
+        check(PLAIN, Status::Exited(101), &[hook("x")], Ok(Some(panicked)));
         check(PLAIN, zero, &[Record::Skip { reason: "why".into() }], Err("why"));
     }
 
@@ -258,7 +229,7 @@ mod tests {
     fn should_panic_wants_a_panic() {
         let did_not = Ok(Some("test did not panic as expected at tests/it.rs:3"));
         check(PANICS, Status::Exited(0), &[Record::Passed], did_not);
-        check(PANICS_WITH, Status::Exited(101), &[Record::Failed], did_not);
+        check(PANICS_WITH, Status::Exited(101), &[Record::Failed(None)], did_not);
         check(PANICS, Status::Exited(101), &[thrown("any")], Err("passed"));
         check(PANICS_WITH, Status::Exited(101), &[thrown("a boom.")], Err("passed"));
         let other =
@@ -273,7 +244,9 @@ mod tests {
         check(PLAIN, abort.clone(), &[hook("boom")], Ok(None));
         check(PANICS, abort.clone(), &[], Ok(Some("killed by SIGABRT")));
         let unwinding = verdict_of(&instance(PANICS), &ending(abort, &[hook("boom")]), false);
-        assert!(matches!(unwinding, Verdict::Failed { message: Some(text), .. } if text == "killed by SIGABRT"));
+        assert!(
+            matches!(unwinding, Verdict::Failed { message: Some(text), .. } if text == "killed by SIGABRT; it had panicked: boom")
+        );
     }
 
     /// Judges `case`, which did what it should, and what the kernel said, given that warnings fail it.
@@ -316,7 +289,7 @@ mod tests {
     #[test]
     fn what_a_test_changed_is_told_and_fails_nothing() {
         let judged = |case, code, kernel: &str, changes: &[&str]| {
-            let records = [if code == 0 { Record::Passed } else { Record::Failed }];
+            let records = [if code == 0 { Record::Passed } else { Record::Failed(None) }];
             let changes = changes.iter().map(|&change| change.to_owned()).collect();
             let ending = ending(Status::Exited(code), &records);
             judge(&instance(case), Ending { changes, kernel_log: log(kernel), ..ending })

@@ -55,6 +55,19 @@ impl KernelLog {
         }
     }
 
+    /// Finds what went wrong also in what only the `console` of a dead or silent guest has, from the test's start on.
+    pub(crate) fn watch_console(&mut self, console: &str) {
+        let Some(began) = self.began else { return };
+        for (at, text) in console.lines().filter_map(timed) {
+            let record = KernelRecord { level: 0, facility: 0, at, text: text.to_owned() };
+            let known = |kept: &KernelRecord| kept.at == at && kept.text == text;
+            if at >= began && !self.records.iter().any(known) {
+                let event = self.finder.next(&record);
+                event.into_iter().for_each(|event| self.push_event(event));
+            }
+        }
+    }
+
     /// So many records came that nobody has seen.
     pub(crate) fn lost(&mut self, records: u64) {
         self.left_out += usize::try_from(records).unwrap_or(usize::MAX);
@@ -111,14 +124,18 @@ impl KernelLog {
 
     /// A line of the console with its time from the test's start, where both are known.
     pub(crate) fn since_begin(&self, line: &str) -> String {
-        let time = |line: &str| {
-            let (time, text) = line.strip_prefix('[')?.split_once("] ")?;
-            let (seconds, micros) = time.trim_start().split_once('.')?;
-            let at = Duration::from_secs(seconds.parse().ok()?) + Duration::from_micros(micros.parse().ok()?);
-            Some(format!("[{}] {text}", distance(at, self.began?)))
-        };
-        time(line).unwrap_or_else(|| line.to_owned())
+        match (timed(line), self.began) {
+            (Some((at, text)), Some(began)) => format!("[{}] {text}", distance(at, began)),
+            _ => line.to_owned(),
+        }
     }
+}
+
+/// A line of the console: the kernel's time, and what it says.
+fn timed(line: &str) -> Option<(Duration, &str)> {
+    let (time, text) = line.strip_prefix('[')?.split_once("] ")?;
+    let (seconds, micros) = time.trim_start().split_once('.')?;
+    Some((Duration::from_secs(seconds.parse().ok()?) + Duration::from_micros(micros.parse().ok()?), text))
 }
 
 /// From the test's start, six digits behind the point; what was said before that has no time.
@@ -151,6 +168,16 @@ pub(crate) mod tests {
         let records = "6,1,1000000,-;lvh: test t begins\n14,2,2000000,-;lvh: test u begins\n";
         assert_eq!(log(records).lines("").len(), 2);
         assert!(log(records).lines("")[0].starts_with("[    1.000000] "));
+    }
+
+    #[test]
+    fn what_only_the_console_has_counts_from_the_tests_start() {
+        let mut log = log("14,1,2000000,-;lvh: test t begins\n4,2,2500000,-;BUG: a\n");
+        log.watch_console(
+            "[    1.500000] BUG: of another test\n[    2.500000] BUG: a\nBUG: b\n[    3.000000] BUG: c\n",
+        );
+        let lines: Vec<_> = log.events().iter().map(|event| event.line.as_str()).collect();
+        assert_eq!(lines, ["BUG: a", "BUG: c"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!                                                   └─► failure details: what stands around the output of one that failed
 //! ```
 
+mod cause;
 mod ending;
 mod failure_details;
 mod hints;
@@ -15,7 +16,7 @@ mod refusal;
 mod rerun;
 mod shorten;
 
-pub(crate) use ending::{Ending, Ran, Status};
+pub(crate) use ending::{Ending, Keeper, Ran, Status};
 pub(crate) use judge::judge;
 pub(crate) use kernel_log::KernelLog;
 pub(crate) use refusal::Refusal;

@@ -43,7 +43,7 @@ mod tests {
         check(&[at("a.rs:1:2"), at("/rustc/x/core.rs:3:4"), unwound.clone()], Some(("a.rs", 1)));
         check(&[at("/rustc/x/core.rs:3:4"), unwound.clone()], Some(("/rustc/x/core.rs", 3)));
         check(&[at("a.rs:1:2")], Some(("a.rs", 1)));
-        check(&[at("a.rs:1:2"), Record::Failed], None);
+        check(&[at("a.rs:1:2"), Record::Failed(None)], None);
         check(&[at("nonsense"), at("a.rs:x:1"), unwound], None);
     }
 }

@@ -68,11 +68,25 @@ impl Console {
         text.lines().find_map(|line| Some(line[found(line)?..].trim_end().to_owned()))
     }
 
+    /// What lvh-init said last before it ended the guest; not what it says when the channel goes with the machine.
+    pub(crate) fn words_of_init(&self) -> Option<String> {
+        words_of_init(&self.text())
+    }
+
     fn text(&self) -> String {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = kept.iter().copied().collect();
         printable(&String::from_utf8_lossy(&bytes))
     }
+}
+
+/// How lvh-init begins its lines, and what it says when it is not what failed.
+const INIT: &str = "lvh-init: ";
+const LOST: &str = "lost the channel";
+
+fn words_of_init(text: &str) -> Option<String> {
+    let words = text.lines().rev().find_map(|line| line.strip_prefix(INIT))?.trim_end();
+    (!words.starts_with(LOST)).then(|| words.to_owned())
 }
 
 fn tail(text: &str, lines: usize) -> String {
@@ -114,6 +128,14 @@ mod tests {
     fn escapes_of_the_firmware_are_left_out() {
         assert_eq!(printable("\x1bc\x1b[?7l\x1b[2JSeaBIOS\r\nx"), "SeaBIOS\nx");
         assert_eq!(printable("\x1b["), "");
+    }
+
+    #[test]
+    fn lvh_init_has_the_last_word_unless_it_lost_its_host() {
+        let words = "[1.0] x\nlvh-init: failed to load `a`\nlvh-init: no root\n[1.2] reboot: Power down\n";
+        assert_eq!(words_of_init(words).as_deref(), Some("no root"));
+        assert_eq!(words_of_init("lvh-init: a\nlvh-init: lost the channel to the host: b\n"), None);
+        assert_eq!(words_of_init("[1.0] lvh-init: of somebody else\n"), None);
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl Qemu {
         self.child.kill();
     }
 
+    /// Whether something stopped it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.child.is_stopped()
+    }
+
     /// Why there was not enough memory for it, if the kernel killed it for that.
     pub(crate) fn lack_of_memory(&self) -> Option<String> {
         let foreign = !self.killed.load(Ordering::Relaxed);

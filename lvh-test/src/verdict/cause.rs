@@ -1,0 +1,154 @@
+//! Why a test failed, in the words of a failure's first line.
+
+use lvh_core::config::KernelEventKind;
+use lvh_core::vm::KernelEvent;
+
+use super::ending::{Ending, Status};
+use super::failure_details::{kernel_reported, printable};
+use crate::record::Record;
+
+/// What the kernel reported that may be why a test ended as no test should.
+pub(super) fn explanation(ending: &Ending) -> Option<&KernelEvent> {
+    use KernelEventKind::{HungTask, Lockup, Oom, Oops, RcuStall};
+    let explains = |event: &&KernelEvent| {
+        matches!(
+            (event.kind, &ending.status),
+            (Oops, _)
+                | (Oom | Lockup | HungTask | RcuStall, Status::TimedOut(_) | Status::Stuck { .. })
+                | (Oom, Status::Signaled(libc::SIGKILL) | Status::Lost(_))
+        )
+    };
+    ending.kernel_log.events().iter().find(explains)
+}
+
+/// What became of the test's process, and of the kernel.
+pub(super) fn broken(ending: &Ending, body_ended: bool) -> String {
+    let died = ending.records.contains(&Record::Died);
+    let what = if died { "the test's thread died".to_owned() } else { ending.status.describe(body_ended) };
+    match explanation(ending) {
+        Some(event) if event.kind == KernelEventKind::Oops => {
+            format!("{}, and {}", kernel_reported(event), after_it(&what))
+        }
+        Some(event) => format!("{what}: {}", kernel_reported(event)),
+        None if died || body_ended => what,
+        None => format!("{what}{}", told_by_itself(ending)),
+    }
+}
+
+/// What the test and its kernel make known of an end that no event of the kernel explains.
+fn told_by_itself(ending: &Ending) -> String {
+    let panicked = ending.records.iter().rev().find_map(|record| match record {
+        Record::Panic { message, .. } => message.lines().next(),
+        _ => None,
+    });
+    match (&ending.status, panicked) {
+        (Status::Exited(_) | Status::Signaled(libc::SIGABRT), Some(message)) => {
+            format!("; it had panicked: {}", printable(message))
+        }
+        // On the host a failure looks as libtest's do.
+        _ if ending.ran.is_none() => String::new(),
+        (Status::Exited(_) | Status::Signaled(libc::SIGABRT), None) => {
+            last_line(&ending.output).map(|line| format!("; it wrote last: {line}")).unwrap_or_default()
+        }
+        (Status::Signaled(libc::SIGKILL), _) => {
+            ", which a process in the guest sent: the kernel reported no want of memory".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// What a test that returned no success returned: an `Err`, which was printed, or a code of its own.
+pub(super) fn returned(code: Option<u8>, output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    match (text.lines().rev().find_map(|line| line.strip_prefix("Error: ")), code) {
+        (Some(error), _) => format!("the test returned an error: {}", printable(error)),
+        (None, Some(code)) => format!("the test returned exit code {code}"),
+        (None, None) => "the test returned a failure".to_owned(),
+    }
+}
+
+/// The last line that says something.
+fn last_line(output: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(output);
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    Some(printable(line))
+}
+
+/// `what` became of the test, as the second half of a sentence.
+fn after_it(what: &str) -> String {
+    match what.starts_with("the ") {
+        true => what.to_owned(),
+        false => format!("the test {}{what}", if what.starts_with("killed") { "was " } else { "" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Keeper;
+    use crate::verdict::kernel_log::tests::log;
+    use std::time::Duration;
+
+    /// Checks what is said of a test in a VM that ended so, having written `output` and the kernel this.
+    #[track_caller]
+    fn check(status: Status, records: &[Record], output: &str, kernel: &str, expected: &str) {
+        let ending = Ending {
+            status,
+            records: records.to_vec(),
+            output: output.into(),
+            kernel_log: log(kernel),
+            ran: Some(crate::verdict::ending::example()),
+            ..Ending::lost("")
+        };
+        assert_eq!(broken(&ending, false), expected);
+    }
+
+    #[test]
+    fn who_ends_itself_has_said_why() {
+        let (abort, exit) = (Status::Signaled(libc::SIGABRT), "exited with code 1 before the test returned");
+        let overflow = "thread 't' (9) has overflowed its stack\nfatal runtime error: stack overflow, aborting\n\n";
+        let words = "killed by SIGABRT; it wrote last: fatal runtime error: stack overflow, aborting";
+        check(abort.clone(), &[], overflow, "", words);
+        check(abort, &[], "", "", "killed by SIGABRT");
+        check(
+            Status::Exited(1),
+            &[],
+            "error: no\x1b[31m\n",
+            "",
+            &format!("{exit}; it wrote last: error: no\u{fffd}[31m"),
+        );
+        let panic = Record::Panic { message: "a\nb".into(), location: "f.rs:1:2".into() };
+        check(Status::Exited(1), &[panic], "x\n", "", &format!("{exit}; it had panicked: a"));
+    }
+
+    #[test]
+    fn who_sent_sigkill_is_known() {
+        let oom = "Out of memory: Killed process 9 (t)";
+        let words = format!("killed by SIGKILL: the kernel reported that memory ran out ({oom})");
+        check(Status::Signaled(libc::SIGKILL), &[], "", &format!("4,1,1,-;{oom}\n"), &words);
+        let words = "killed by SIGKILL, which a process in the guest sent: the kernel reported no want of memory";
+        check(Status::Signaled(libc::SIGKILL), &[], "x\n", "", words);
+    }
+
+    #[test]
+    fn what_keeps_a_process_alive_is_told() {
+        let stuck = |by| Status::Stuck { limit: Duration::from_secs(2), patience: Duration::from_secs(10), by };
+        let words = "timed out after 2s, and could not be killed within 10s";
+        check(stuck(Keeper::Kernel), &[], "", "", words);
+        let silent = "timed out after 2s, and the guest has not answered lvh for 10s since";
+        check(stuck(Keeper::Guest), &[], "", "", silent);
+        let lockup = "watchdog: BUG: soft lockup - CPU#0 stuck for 3s! [t:9]";
+        let words = format!("{silent}: the kernel reported a lockup ({lockup})");
+        check(stuck(Keeper::Guest), &[], "", &format!("0,1,1,-;{lockup}\n"), &words);
+        let words = "timed out after 2s: its VM stands still, for QEMU is stopped, as by SIGSTOP";
+        check(stuck(Keeper::StoppedQemu), &[], "", "", words);
+    }
+
+    #[test]
+    fn what_was_returned() {
+        let error = "first\nError: Os { code: 2 }\n\nCaused by:\n  x\n";
+        assert_eq!(returned(Some(1), error.as_bytes()), "the test returned an error: Os { code: 2 }");
+        assert_eq!(returned(Some(7), b"Errors\n"), "the test returned exit code 7");
+        assert_eq!(returned(None, b""), "the test returned a failure");
+    }
+}
