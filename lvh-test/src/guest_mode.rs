@@ -5,6 +5,8 @@
 //! own; how the body ended goes to that descriptor, so that nothing the test prints or how it exits can be taken for a
 //! verdict.
 
+mod own_stacks;
+
 use std::any::Any;
 use std::ffi::OsString;
 use std::fs::File;
@@ -169,6 +171,7 @@ impl Reporter {
 
 fn run_case(case: &'static TestCase, reporter: &'static Reporter) -> u8 {
     report_panics(reporter);
+    own_stacks::prepare(case, reporter);
     let thread = match thread::Builder::new().name(case.path()).spawn(move || run_body(case)) {
         Ok(thread) => thread,
         Err(error) => return refuse(&format!("failed to start the test's thread: {error}")),
@@ -185,6 +188,7 @@ fn run_case(case: &'static TestCase, reporter: &'static Reporter) -> u8 {
 /// Runs the body; `None` if it was skipped, which is reported already.
 fn run_body(case: &TestCase) -> Option<Record> {
     let _ = TEST_THREAD.set(thread::current().id());
+    own_stacks::this_is_the_test();
     match panic::catch_unwind(case.run) {
         Ok(true) => Some(Record::Passed),
         Ok(false) => Some(Record::Failed(RETURNED.get().copied())),

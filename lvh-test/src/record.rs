@@ -27,6 +27,15 @@ pub(crate) enum Record {
     Unwound(Payload),
     /// The test's thread is gone, and the body did not end: something killed it alone.
     Died,
+    /// Where one of its threads is, when it was asked.
+    Stack {
+        /// The thread, for people.
+        thread: String,
+        /// Innermost first: a function each, and the place where that is known.
+        frames: Vec<String>,
+    },
+    /// All has been told of where its threads are.
+    Explained,
     /// A line that is none of ours.
     Malformed(String),
 }
@@ -50,6 +59,8 @@ impl Record {
             Self::Failed(None) => &["failed"],
             Self::Failed(Some(code)) => &["failed", &code.to_string()],
             Self::Died => &["died"],
+            Self::Stack { thread, frames } => &["stack", thread, &frames.join("\n")],
+            Self::Explained => &["explained"],
             Self::Unwound(Payload::Text(text)) => &["unwound", "text", text],
             Self::Unwound(Payload::Other(type_id)) => &["unwound", "other", type_id],
             Self::Malformed(line) => &[line],
@@ -75,6 +86,10 @@ impl Record {
             ["failed"] => Self::Failed(None),
             ["failed", code] if code.parse::<u8>().is_ok() => Self::Failed(code.parse().ok()),
             ["died"] => Self::Died,
+            ["stack", thread, frames] => {
+                Self::Stack { thread: thread.into(), frames: frames.lines().map(str::to_owned).collect() }
+            }
+            ["explained"] => Self::Explained,
             ["unwound", "text", text] => Self::Unwound(Payload::Text(text.into())),
             ["unwound", "other", type_id] => Self::Unwound(Payload::Other(type_id.into())),
             _ => Self::Malformed(line.to_owned()),
@@ -83,7 +98,7 @@ impl Record {
 
     /// Whether the record says how the body ended.
     pub(crate) fn is_final(&self) -> bool {
-        !matches!(self, Self::Panic { .. } | Self::Malformed(_))
+        !matches!(self, Self::Panic { .. } | Self::Stack { .. } | Self::Explained | Self::Malformed(_))
     }
 }
 
@@ -124,6 +139,9 @@ mod tests {
         check_round_trip(Record::Failed(None));
         check_round_trip(Record::Failed(Some(7)));
         check_round_trip(Record::Died);
+        check_round_trip(Record::Explained);
+        check_round_trip(Record::Stack { thread: "t".into(), frames: vec!["a at b:1".into(), "c".into()] });
+        check_round_trip(Record::Stack { thread: "t".into(), frames: Vec::new() });
         check_round_trip(Record::Skip { reason: "needs\ttab \\n and \n newline".into() });
         check_round_trip(Record::Panic { message: String::new(), location: "a.rs:1:2".into() });
         check_round_trip(Record::Unwound(Payload::Text("ä\\".into())));

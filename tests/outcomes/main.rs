@@ -12,6 +12,7 @@ mod stuck;
 mod ends {
     use std::io::{self, Write};
     use std::process::{self, Command, ExitCode};
+    use std::sync::{Barrier, Mutex};
     use std::time::Duration;
     use std::{fs, hint, ptr, thread};
 
@@ -76,9 +77,18 @@ mod ends {
     #[lvh::test(timeout = "2s")]
     fn hangs() {
         println!("so far");
-        loop {
-            thread::park();
-        }
+        let (first, second, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+        thread::scope(|scope| {
+            scope.spawn(|| lock_both(&second, &first, &both));
+            lock_both(&first, &second, &both);
+        });
+    }
+
+    /// Two of these with the locks the other way round wait for each other.
+    fn lock_both(one: &Mutex<()>, other: &Mutex<()>, both: &Barrier) {
+        let _one = one.lock().unwrap();
+        both.wait();
+        let _other = other.lock().unwrap();
     }
 
     #[lvh::test(timeout = "2s")]

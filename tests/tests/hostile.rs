@@ -94,10 +94,10 @@ fn check_channel(channel: &str) {
 #[test]
 fn floods() {
     let (report, memory) = run(command().arg("floods::"));
-    let flood = ["): timed out after 5s\n", "more and more\n", " left out: ", "/output.log]\n", "more and more\n"];
+    let flood = ["): timed out after 5s", "more and more\n", " left out: ", "/output.log]\n", "more and more\n"];
     report.check_failed("floods::a_floods_standard_output", &flood);
     assert!(report.block("floods::a_floods_standard_output").lines().count() < 200);
-    let parts = ["): timed out after 5s\n", "kernel log (", "line 0\n", " lines left out: ", " more lines left out: "];
+    let parts = ["): timed out after 5s", "kernel log (", "line 0\n", " lines left out: ", " more lines left out: "];
     report.check_failed("floods::c_floods_the_kernel_log", &parts);
     let foreign = "note: something else wrote to lvh's report pipe: \"xxx";
     report.check_failed("floods::e_floods_the_report", &["): exited with code 0 before the test returned", foreign]);
@@ -125,7 +125,7 @@ fn a_flood_that_nobody_reads() {
     let stdout = &report.finished().stdout;
     // What the test wrote last may be half a line.
     assert!(stdout.contains("test floods::a_floods_standard_output ... FAILED\n"), "{}", report.finished().stderr);
-    assert!(stdout.contains("): timed out after 5s\n"), "{}", report.finished().stderr);
+    assert!(stdout.contains("): timed out after 5s"), "{}", report.finished().stderr);
     traces.check_gone();
 }
 

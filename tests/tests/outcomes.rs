@@ -153,9 +153,20 @@ fn check_killed(test: &str, signal: &str, texts: &[&str]) {
 
 #[test]
 fn time_is_up() {
-    let stack = ["---- where its threads were ----\n", "thread `ends::hangs` (", "): sleeps\n  ", "futex", "so far\n"];
-    ENDS.check_failed("ends::hangs", &[&["): timed out after 2s\n"], &stack[..]].concat());
-    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &["): timed out after 2s\n"]);
+    let place = " at tests/outcomes/main.rs:";
+    let timed_out = format!("): timed out after 2s{place}");
+    // Both wait for a lock; one is called by the other's caller.
+    let lock_both = format!("in_vms::ends::_::lock_both{place}");
+    let own =
+        ["---- where its threads were ----\nthread `ends::hangs` (", &lock_both, "in_vms::ends::_::hangs", "thread `"];
+    let kernel =
+        ["where its threads were in the kernel", "thread `ends::hangs` (", "): sleeps\n  ", "futex", "so far\n"];
+    let hint = "\nhint: `timeout` in the test's attribute";
+    ENDS.check_failed("ends::hangs", &[&[timed_out.as_str()], &own[..], &kernel, &[hint]].concat());
+    let block = ENDS.block("ends::hangs");
+    assert_eq!(block.matches(&lock_both).count(), 2, "{block}");
+    assert!(!block.contains("own_stacks") && !block.contains("guest_mode"), "{block}");
+    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &[&timed_out]);
 }
 
 #[test]

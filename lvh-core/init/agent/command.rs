@@ -20,7 +20,7 @@ use crate::agent::host::Host;
 use crate::agent::pipes::{self, Pipes, feed, pump};
 use crate::agent::stacks;
 use crate::agent::window::Window;
-use crate::guest::protocol::{CORE, CORES, Command, Exit, REPORT_FD, TerminalSize, ToHost};
+use crate::guest::protocol::{CORE, CORES, Command, Exit, REPORT_FD, STACKS_SIGNAL, TerminalSize, ToHost};
 use crate::guest::wire::Bytes;
 use crate::pid1::reaper;
 use crate::sys;
@@ -84,6 +84,15 @@ impl Running {
     pub fn stacks(&self) -> Vec<String> {
         let processes = self.cgroup.processes();
         stacks::of(if processes.is_empty() { vec![self.pid] } else { processes })
+    }
+
+    /// Has the command itself tell where its threads are, if it can: whether it was asked.
+    pub fn ask_for_stacks(&self) -> bool {
+        let asked = stacks::has_handler(self.pid, STACKS_SIGNAL);
+        if asked {
+            sys::send_signal(self.pid, STACKS_SIGNAL);
+        }
+        asked
     }
 
     /// Kills the command and everything it started.

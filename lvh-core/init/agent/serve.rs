@@ -50,7 +50,8 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io:
             }
             ToGuest::Explain { id } => with(&commands, id, |running| {
                 let lines = running.stacks();
-                sender.send(&ToHost::Stacks { id, lines });
+                let asked = running.ask_for_stacks();
+                sender.send(&ToHost::Stacks { id, lines, asked });
             }),
             ToGuest::Consumed { id, bytes } => host.windows.grow(id, bytes),
             ToGuest::Change { dir, path, change } => mirrors.apply(&dir, &path, change),

@@ -17,6 +17,15 @@ pub fn are_known() -> bool {
     Path::new("/proc/self/stack").exists()
 }
 
+/// Whether `process` has a handler for `signal`: one without would die (proc_pid_status(5)).
+pub fn has_handler(process: i32, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    caught
+        .and_then(|caught| u64::from_str_radix(caught.trim(), 16).ok())
+        .is_some_and(|caught| caught >> (signal - 1) & 1 == 1)
+}
+
 /// The threads of `processes` and where each is in the kernel, those alike together.
 pub fn of(mut processes: Vec<i32>) -> Vec<String> {
     processes.sort_unstable();

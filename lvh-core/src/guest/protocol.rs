@@ -38,7 +38,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 15;
+pub const VERSION: u32 = 16;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -64,6 +64,9 @@ pub const STDIN_WINDOW: u32 = 256 << 10;
 
 /// The file descriptor on which a command finds its report pipe.
 pub const REPORT_FD: i32 = 3;
+
+/// The signal that asks a command for its own stacks, where it has a handler for it: the last but two of the real-time signals.
+pub const STACKS_SIGNAL: i32 = 62;
 
 /// Where a command that asks for [`Command::core`] leaves it in the guest. The command's own is [`CORE`], those of its
 /// children have their process ids behind it.
@@ -332,7 +335,7 @@ wire_enum! {
         11 => Refresh {},
         /// Say `Pong`: the host wonders whether the guest is alive.
         12 => Ping { /** Names it in the answer. */ id: u32 },
-        /// Tell where the threads of a command are.
+        /// Tell where the threads of a command are, and ask it by [`STACKS_SIGNAL`].
         13 => Explain { /** The command. */ id: u32 },
         /// Get ready for a snapshot; the first message.
         14 => Prepare { /** What for. */ preparation: Preparation },
@@ -373,7 +376,8 @@ wire_enum! {
         13 => Pong { /** The question. */ id: u32 },
         /// Where the threads of a command are: the kernel's stack of each, those alike once. In one message, at most once for
         /// a command.
-        14 => Stacks { /** The command. */ id: u32, /** For people. */ lines: Vec<String> },
+        14 => Stacks { /** The command. */ id: u32, /** For people. */ lines: Vec<String>,
+                       /** Whether the command was asked too. */ asked: bool },
         /// What was to be prepared is there.
         15 => Prepared {},
     }

@@ -30,7 +30,7 @@ pub use crate::guest::client::command::Command;
 pub use crate::guest::client::process::{Exit, Process, ProcessEvent, Stdin, Stream};
 pub use crate::guest::kernel_log::event::{KernelEvent, KernelEvents};
 pub use crate::guest::kernel_log::record::KernelRecord;
-pub use crate::guest::protocol::{REPORT_FD, TerminalSize};
+pub use crate::guest::protocol::{REPORT_FD, STACKS_SIGNAL, TerminalSize};
 pub use crate::image::DiskFormat;
 pub use info::VmInfo;
 pub(crate) use qemu::accel::{open_kvm, remembered_kvm};

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use lvh_core::HostContext;
 use lvh_core::config::Channel;
-use lvh_core::vm::{Command, Exit, Process, ProcessEvent, REPORT_FD, RootFs, Stream as GuestStream, Vm};
+use lvh_core::vm::{
+    Command, Exit, Hypervisor, Process, ProcessEvent, REPORT_FD, RootFs, Stream as GuestStream, TCG_FACTOR, Vm,
+};
 
 use super::log_dir::LogDir;
 use super::output::Output;
@@ -18,6 +20,13 @@ use crate::verdict::{Ending, Keeper, KernelLog, Ran, Status};
 
 /// How long a killed test may take to be gone; then the guest hangs.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the guest may take to tell where the test's threads are in its kernel.
+const KERNEL_STACKS: Duration = Duration::from_secs(2);
+
+/// How long the test may take to tell where they are in its code; [`TCG_FACTOR`] times that under TCG. It reads its debug
+/// information first.
+const OWN_STACKS: Duration = Duration::from_secs(3);
 
 /// The most that is believed from the report pipe, in bytes.
 const REPORT_LIMIT: usize = 1 << 20;
@@ -70,7 +79,10 @@ pub(super) async fn run(
     let started = Instant::now();
     let mut collected = Collected { path: instance.path.clone(), ..Collected::default() };
     let ended = match vm.spawn(command).await {
-        Ok(mut process) => collected.until_end(&mut process, timeout, live).await,
+        Ok(mut process) => {
+            let factor = if matches!(vm.info().hypervisor, Hypervisor::Tcg { .. }) { TCG_FACTOR } else { 1 };
+            collected.until_end(&mut process, timeout, live, OWN_STACKS * factor).await
+        }
         Err(_closed) => End::GuestGone,
     };
     let core = match &ended {
@@ -113,7 +125,7 @@ pub(super) async fn run(
         output,
         kernel_log: collected.kernel_log,
         changes: collected.changes,
-        stacks: collected.stacks.unwrap_or_default(),
+        stacks: collected.stacks.unwrap_or_default().0,
         fail_on: Vec::new(),
         duration: collected.started.unwrap_or(started).elapsed(),
     };
@@ -179,23 +191,60 @@ struct Collected {
     kernel_log: KernelLog,
     /// See [`Ending::changes`].
     changes: Vec<String>,
-    /// See [`Ending::stacks`]; none before the guest has answered.
-    stacks: Option<Vec<String>>,
+    /// See [`Ending::stacks`], and whether the test was asked too; none before the guest has answered.
+    stacks: Option<(Vec<String>, bool)>,
 }
 
 impl Collected {
-    async fn until_end(&mut self, process: &mut Process, timeout: Duration, live: Option<&TestEvents>) -> End {
+    async fn until_end(
+        &mut self,
+        process: &mut Process,
+        timeout: Duration,
+        live: Option<&TestEvents>,
+        own_stacks: Duration,
+    ) -> End {
         if let Ok(end) = tokio::time::timeout(timeout, self.follow(process, live)).await {
             return end;
         }
         // In this order: what is dead is nowhere.
-        if process.explain().and_then(|()| process.kill()).is_err() {
+        if process.explain().is_err() {
             return End::GuestGone;
         }
-        match tokio::time::timeout(KILL_DEADLINE, self.follow(process, live)).await {
+        let end = match self.until_explained(process, live, own_stacks).await {
+            Some(end) => Ok(end),
+            None if process.kill().is_err() => return End::GuestGone,
+            None => tokio::time::timeout(KILL_DEADLINE, self.follow(process, live)).await,
+        };
+        match end {
             Ok(End::Exited(_)) => End::TimedOut,
             Ok(other) => other,
             Err(_elapsed) => End::Stuck,
+        }
+    }
+
+    /// Takes what comes until guest and test have told where the test's threads are, or have taken too long; its end, if it
+    /// ends meanwhile.
+    async fn until_explained(
+        &mut self,
+        process: &mut Process,
+        live: Option<&TestEvents>,
+        own_stacks: Duration,
+    ) -> Option<End> {
+        let mut deadline = Instant::now() + KERNEL_STACKS;
+        let mut in_kernel = true;
+        loop {
+            match &self.stacks {
+                Some((_, true)) if in_kernel => {
+                    (deadline, in_kernel) = (Instant::now() + own_stacks, false);
+                }
+                Some((_, asked)) if !asked || self.report.ends_with(&Record::Explained.encode()) => return None,
+                _ => {}
+            }
+            match tokio::time::timeout_at(deadline.into(), self.step(process, live)).await {
+                Ok(None) => {}
+                Ok(end) => return end,
+                Err(_elapsed) => return None,
+            }
         }
     }
 
@@ -210,25 +259,33 @@ impl Collected {
 
     async fn follow(&mut self, process: &mut Process, live: Option<&TestEvents>) -> End {
         loop {
-            match process.next().await {
-                Some(ProcessEvent::Started) => self.started = Some(Instant::now()),
-                Some(ProcessEvent::Output(GuestStream::Report, data)) => {
-                    let room = REPORT_LIMIT.saturating_sub(self.report.len());
-                    self.report.extend_from_slice(&data[..data.len().min(room)]);
-                }
-                Some(ProcessEvent::Output(stream, data)) => match live {
-                    Some(test_events) => test_events.wrote(live_stream(stream), data).await,
-                    None => self.output.append(&data),
-                },
-                Some(ProcessEvent::Kernel(record)) => self.kernel_log.push(&self.path, record),
-                Some(ProcessEvent::KernelLost(records)) => self.kernel_log.lost(records),
-                Some(ProcessEvent::Changed(changes)) => self.changes = changes,
-                Some(ProcessEvent::Stacks(lines)) => self.stacks = Some(lines),
-                Some(ProcessEvent::Exited(exit)) => return End::Exited(exit),
-                Some(_) => {}
-                None => return End::GuestGone,
+            if let Some(end) = self.step(process, live).await {
+                return end;
             }
         }
+    }
+
+    /// Takes the next of what happens; its end, if that is it.
+    async fn step(&mut self, process: &mut Process, live: Option<&TestEvents>) -> Option<End> {
+        match process.next().await {
+            Some(ProcessEvent::Started) => self.started = Some(Instant::now()),
+            Some(ProcessEvent::Output(GuestStream::Report, data)) => {
+                let room = REPORT_LIMIT.saturating_sub(self.report.len());
+                self.report.extend_from_slice(&data[..data.len().min(room)]);
+            }
+            Some(ProcessEvent::Output(stream, data)) => match live {
+                Some(test_events) => test_events.wrote(live_stream(stream), data).await,
+                None => self.output.append(&data),
+            },
+            Some(ProcessEvent::Kernel(record)) => self.kernel_log.push(&self.path, record),
+            Some(ProcessEvent::KernelLost(records)) => self.kernel_log.lost(records),
+            Some(ProcessEvent::Changed(changes)) => self.changes = changes,
+            Some(ProcessEvent::Stacks { lines, asked }) => self.stacks = Some((lines, asked)),
+            Some(ProcessEvent::Exited(exit)) => return Some(End::Exited(exit)),
+            Some(_) => {}
+            None => return Some(End::GuestGone),
+        }
+        None
     }
 }
 

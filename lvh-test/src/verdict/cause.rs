@@ -53,8 +53,19 @@ fn told_by_itself(ending: &Ending) -> String {
         (Status::Signaled(libc::SIGKILL), _) => {
             ", which a process in the guest sent: the kernel reported no want of memory".to_owned()
         }
+        (Status::TimedOut(_), _) => place(ending).map(|place| format!(" at {}", printable(place))).unwrap_or_default(),
         _ => String::new(),
     }
+}
+
+/// Where the test was, in a file of its workspace: its own thread has told first.
+fn place(ending: &Ending) -> Option<&str> {
+    let stack = ending.records.iter().find_map(|record| match record {
+        Record::Stack { frames, .. } => Some(frames),
+        _ => None,
+    });
+    let places = stack?.iter().filter_map(|frame| Some(frame.rsplit_once(" at ")?.1));
+    places.into_iter().find(|place| !place.starts_with('/'))
 }
 
 /// What a test that returned no success returned: an `Err`, which was printed, or a code of its own.
@@ -142,6 +153,19 @@ mod tests {
         check(stuck(Keeper::Guest), &[], "", &format!("0,1,1,-;{lockup}\n"), &words);
         let words = "timed out after 2s: its VM stands still, for QEMU is stopped, as by SIGSTOP";
         check(stuck(Keeper::StoppedQemu), &[], "", "", words);
+    }
+
+    #[test]
+    fn who_takes_too_long_is_somewhere() {
+        let stack = |frames: &[&str]| Record::Stack {
+            thread: "t".into(),
+            frames: frames.iter().map(|&frame| frame.to_owned()).collect(),
+        };
+        let timed_out = || Status::TimedOut(Duration::from_secs(2));
+        let records = [stack(&["futex", "x::y at /r/x.rs:1", "t::f at tests/t.rs:9"]), stack(&["o at tests/o.rs:1"])];
+        check(timed_out(), &records, "", "", "timed out after 2s at tests/t.rs:9");
+        check(timed_out(), &[stack(&["futex"])], "", "", "timed out after 2s");
+        check(timed_out(), &[], "", "", "timed out after 2s");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) struct Ending {
     pub(crate) fail_on: Vec<KernelEventKind>,
     /// What of its VM the test changed for others, a line each in the guest's words.
     pub(crate) changes: Vec<String>,
-    /// Where its threads were when its time was up, in the guest's words.
+    /// Where its threads were in the kernel when its time was up, in the guest's words.
     pub(crate) stacks: Vec<String>,
     /// The console's last words, where the guest died.
     pub(crate) console: String,

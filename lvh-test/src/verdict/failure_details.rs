@@ -26,11 +26,28 @@ pub(super) fn failure_head(instance: &Instance, ending: &Ending, cause: &str, to
     if let Some(test) = &ending.same_as {
         let _ = writeln!(text, "note: the same kept `{test}` from running, which tells more of it");
     }
+    text.push_str(&section("where its threads were", &shorten(own_stacks(&ending.records), 0, 0, None)));
     let stacks = ending.stacks.iter().map(|line| printable(line)).collect();
-    text.push_str(&section("where its threads were", &shorten(stacks, 0, 0, None)));
+    text.push_str(&section("where its threads were in the kernel", &shorten(stacks, 0, 0, None)));
     text.push_str(&kernel_section(ending));
     text.push_str(&console_section(ending));
     text
+}
+
+/// Where the test's threads were in their own code, those alike together.
+fn own_stacks(records: &[Record]) -> Vec<String> {
+    let mut groups: Vec<(&[String], Vec<&str>)> = Vec::new();
+    for record in records {
+        let Record::Stack { thread, frames } = record else { continue };
+        match groups.iter_mut().find(|(known, _)| known == frames) {
+            Some((_, threads)) => threads.push(thread),
+            None => groups.push((frames, vec![thread])),
+        }
+    }
+    let lines = groups.into_iter().flat_map(|(frames, threads)| {
+        std::iter::once(threads.join(", ")).chain(frames.iter().map(|frame| format!("  {frame}")))
+    });
+    lines.map(|line| printable(&line)).collect()
 }
 
 /// What helps, below the output. Whole lines; on the host nothing but what spoiled the report.
@@ -229,10 +246,13 @@ mod tests {
 
     #[test]
     fn where_it_hung_comes_before_the_kernels_words() {
+        let stack = |thread: &str, frame: &str| Record::Stack { thread: thread.into(), frames: vec![frame.into()] };
+        let records = vec![stack("thread `t` (9)", "f at a.rs:1"), stack("b", "g"), stack("c", "g"), Record::Explained];
+        let own = "\n---- where its threads were ----\nthread `t` (9)\n  f at a.rs:1\nb, c\n  g\n";
+        assert_eq!(head(&Ending { records, ..ending() }), own);
         let stacks = vec!["thread `t` (9): sleeps".to_owned(), "  f+0x1/0x2".to_owned()];
         let text = head(&Ending { stacks, kernel_log: log("4,1,1000000,-;x\n"), ..ending() });
-        let first =
-            "\n---- where its threads were ----\nthread `t` (9): sleeps\n  f+0x1/0x2\n\n---- kernel log (1 line)";
+        let first = "\n---- where its threads were in the kernel ----\nthread `t` (9): sleeps\n  f+0x1/0x2\n\n---- kernel log (1 line)";
         assert!(text.starts_with(first), "{text}");
     }
 

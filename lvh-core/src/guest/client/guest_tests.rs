@@ -117,9 +117,9 @@ async fn stacks_are_asked_for_and_told_once() {
     let id = fake.asked().await;
     process.explain().unwrap();
     assert_eq!(fake.hear().await, ToGuest::Explain { id });
-    let stacks = || ToHost::Stacks { id, lines: vec!["a".to_owned()] };
+    let stacks = || ToHost::Stacks { id, lines: vec!["a".to_owned()], asked: true };
     fake.say(stacks()).await;
-    assert_eq!(process.next().await, Some(ProcessEvent::Stacks(vec!["a".to_owned()])));
+    assert_eq!(process.next().await, Some(ProcessEvent::Stacks { lines: vec!["a".to_owned()], asked: true }));
     fake.say(stacks()).await;
     assert_eq!(guest.closed().await, "the channel broke: malformed message: stacks a second time");
 }

@@ -53,8 +53,13 @@ pub enum ProcessEvent {
     KernelLost(u64),
     /// It read this much of its standard input.
     Taken(u32),
-    /// Where its threads were, a line each: what [`Process::explain`] asked for.
-    Stacks(Vec<String>),
+    /// What [`Process::explain`] asked for.
+    Stacks {
+        /// Where its threads were in the kernel, a line each.
+        lines: Vec<String>,
+        /// Whether it was asked itself: it has a handler for [`STACKS_SIGNAL`](crate::vm::STACKS_SIGNAL).
+        asked: bool,
+    },
     /// What of the machine it changed, a line each; only where it was asked for, and then before its end.
     Changed(Vec<String>),
     /// It ended; nothing more will come.
@@ -265,7 +270,7 @@ impl ProcessEvent {
             Self::Output(stream, data) => Some(ToHost::Output { id, stream: stream.into(), data: Bytes(data) }),
             Self::Taken(bytes) => Some(ToHost::Taken { id, bytes }),
             Self::Exited(exit) => Some(ToHost::Exited { id, exit: exit.into() }),
-            Self::Kernel(_) | Self::KernelLost(_) | Self::Stacks(_) | Self::Changed(_) => None,
+            Self::Kernel(_) | Self::KernelLost(_) | Self::Stacks { .. } | Self::Changed(_) => None,
         }
     }
 }

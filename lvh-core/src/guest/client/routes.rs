@@ -76,11 +76,11 @@ impl ToProcess {
     }
 
     /// As with [`Self::start`].
-    fn explain(&mut self, lines: Vec<String>) -> io::Result<()> {
+    fn explain(&mut self, lines: Vec<String>, asked: bool) -> io::Result<()> {
         if std::mem::replace(&mut self.explained, true) {
             return Err(malformed("stacks a second time"));
         }
-        self.tell(ProcessEvent::Stacks(lines));
+        self.tell(ProcessEvent::Stacks { lines, asked });
         Ok(())
     }
 
@@ -169,8 +169,8 @@ impl Routes {
             ToHost::Changed { id, changes } => {
                 self.processes.get_mut(&id).map_or(Ok(()), |process| process.change(changes))?;
             }
-            ToHost::Stacks { id, lines } => {
-                self.processes.get_mut(&id).map_or(Ok(()), |process| process.explain(lines))?;
+            ToHost::Stacks { id, lines, asked } => {
+                self.processes.get_mut(&id).map_or(Ok(()), |process| process.explain(lines, asked))?;
             }
             ToHost::Exited { id, exit } => {
                 if let Some(process) = self.processes.remove(&id) {
