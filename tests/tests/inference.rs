@@ -151,8 +151,8 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("PartialOrd", &["str", "String", "&'static str", "&'static String", "[u8]", "&'static [u8]", "&'static mut [u8]"]),
     // winnow
     ("AsRef", &["[u8]", "&'static [u8]", "&'static mut [u8]"]),
-    // From itself, which nobody converts from: winnow, hybrid-array (of sha2), nix, tokio, uuid.
-    ("From", &["&'static [u8]", "&'static [u8; 4]", "Duration", "Instant", "SystemTime"]),
+    // From itself, which nobody converts from: winnow, hybrid-array (of sha2), nix, tokio.
+    ("From", &["&'static [u8]", "&'static [u8; 4]", "Duration", "Instant"]),
 ];
 
 const IMPORTS: &str = "
