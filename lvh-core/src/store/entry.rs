@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::{Cache, Key, Lock, Pins, Staging, manifest};
+use super::{Cache, Key, Lock, Pins, Staging, manifest, unwritable};
 use crate::{Error, ErrorKind, Result};
 
 /// The data directory's store; cheap to clone, safe to use from many threads and processes at once.
@@ -353,7 +353,7 @@ impl Store {
 }
 
 fn make_dir(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).map_err(|e| Error::path("create", dir, e))
+    fs::create_dir_all(dir).map_err(|e| unwritable("create", dir, e))
 }
 
 /// Gives the finished directory `temp` its name, once its bytes are on the disk.

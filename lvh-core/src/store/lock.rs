@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::unwritable;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest that one process waits for another's work: a kernel build on a slow machine.
@@ -118,7 +119,7 @@ fn at_once(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockErr
 fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    options.open(path).map_err(|e| Error::path("open the lock file", path, e))
+    options.open(path).map_err(|e| unwritable("open the lock file", path, e))
 }
 
 fn stuck(path: &Path) -> Error {

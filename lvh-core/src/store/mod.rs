@@ -9,6 +9,11 @@
 //!   tmp/<name>/       work in progress, locked by its owner; leftovers of killed processes are swept
 //! ```
 
+use std::io;
+use std::path::Path;
+
+use crate::Error;
+
 mod cache;
 mod entry;
 mod gc;
@@ -26,3 +31,9 @@ pub use key::Key;
 pub use lock::Lock;
 pub use pins::{Named, Pin, Pins};
 pub use staging::Staging;
+
+/// Why something of the data directory cannot be written.
+fn unwritable(verb: &str, path: &Path, error: io::Error) -> Error {
+    Error::path(verb, path, error)
+        .with_hint("lvh writes to its data directory; `LVH_DATA_DIR`, or `data-dir` in `lvh.toml`, names another")
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use super::lock::Lock;
+use super::unwritable;
 use crate::{Error, Result};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -30,7 +31,7 @@ impl Staging {
             fs::create_dir(dir.join("entry"))?;
             fs::create_dir(dir.join("scratch"))
         };
-        make().map_err(|e| Error::path("create", &dir, e))?;
+        make().map_err(|e| unwritable("create", &dir, e))?;
         let alive = File::open(&dir).map_err(|e| Error::path("open", &dir, e))?;
         alive.lock().map_err(|e| Error::path("lock", &dir, e))?;
         Ok(Self { dir, _alive: alive })
