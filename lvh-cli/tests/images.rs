@@ -285,7 +285,7 @@ fn check_full_disk(site: &Built) {
     let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(err.contains("error: images errors:slow: ") && err.contains("No space left on device"), "{err}");
-    assert_eq!(out, ".base.qcow2.lock\n.slow.lock\nbase.qcow2\n", "{err}");
+    assert_eq!(out, ".base.qcow2.digest\n.base.qcow2.lock\n.slow.lock\nbase.qcow2\n", "{err}");
 }
 
 /// Waits until the command of the slow image runs, or does not.

@@ -44,7 +44,7 @@ fn a_process_that_ends_before_its_test_fails() {
     check("exits_with_zero", "FAILED", &[block]);
     check("exits_with_three", "FAILED", &["note: exited with code 3 before the test returned"]);
     check("segfaults", "FAILED", &["---- segfaults stdout ----\nnote: killed by SIGSEGV\n"]);
-    check("aborts", "FAILED", &["note: killed by SIGABRT\n"]);
+    check("aborts", "FAILED", &["note: killed by SIGABRT; it had panicked: "]);
     check("hangs", "FAILED", &["---- hangs stdout ----\nso far\nnote: timed out after 300ms\n"]);
 }
 

@@ -118,14 +118,15 @@ impl Args {
         let config = Config::for_process(&here)?;
         let (dir, shown_only) = (Path::new(&self.dir), self.qemu_cmd_print);
         let image = image::Wanted { dir, arch, pull: self.pull_image, shown_only, config: &config }.find(image)?;
+        let needs_loader = self.kernel.as_ref().is_none_or(|kernel| kernel.is_empty()) && arch == Arch::X86_64;
+        if needs_loader && !shown_only && has_boot_sector(&image.path) == Some(false) {
+            return Err(no_boot_loader(&image.path).into());
+        }
         let hypervisor = self.hypervisor(arch, &config)?;
         let modules = given(self.kernel_modules);
         let wanted = Wanted { arch, device, append: self.append, modules, shown_only };
         let Boot { kernel, modules } = match self.kernel.filter(|kernel| !kernel.is_empty()) {
             Some(name) => wanted.find(&name, &config)?,
-            None if !shown_only && arch == Arch::X86_64 && has_boot_sector(&image.path) == Some(false) => {
-                return Err(no_boot_loader(&image.path).into());
-            }
             None => Boot { kernel: None, modules: wanted.modules },
         };
         Ok(RunConfig {

@@ -188,7 +188,7 @@ impl Device {
             *fd = 0;
         }
         match &mut device {
-            Self::NineP { path, .. } => path.clear(),
+            Self::NineP { path, .. } | Self::Scratch { path } => path.clear(),
             Self::VhostVsock { cid } => *cid = 0,
             Self::Disk { writes, .. } => *writes = Writes::Lost,
             _ => {}
