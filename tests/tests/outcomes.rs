@@ -156,7 +156,7 @@ fn time_is_up() {
     let place = " at tests/outcomes/main.rs:";
     let timed_out = format!("): timed out after 2s{place}");
     // Both wait for a lock; one is called by the other's caller.
-    let lock_both = format!("in_vms::ends::_::lock_both{place}");
+    let lock_both = format!("in_vms::ends::lock_both{place}");
     let own =
         ["---- where its threads were ----\nthread `ends::hangs` (", &lock_both, "in_vms::ends::_::hangs", "thread `"];
     let kernel =
