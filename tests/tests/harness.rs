@@ -79,7 +79,11 @@ fn a_terminal_shows_what_runs() {
 
 #[test]
 fn an_abort_is_no_panic() {
-    check("aborts_while_panicking", "FAILED", &["note: killed by SIGABRT; it had panicked: panic in a destructor during cleanup\n"]);
+    check(
+        "aborts_while_panicking",
+        "FAILED",
+        &["note: killed by SIGABRT; it had panicked: panic in a destructor during cleanup\n"],
+    );
 }
 
 #[test]

@@ -5,8 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process;
 
 use super::calls::{self, BpfKind};
-use super::settings::first_words;
-use super::state::Facts;
+use super::facts::{Facts, first_words};
 use crate::pid1::reaper;
 
 /// Block devices that somebody sets up; others come with their module.

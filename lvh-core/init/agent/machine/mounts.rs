@@ -1,7 +1,7 @@
 //! What is mounted where.
 
 use super::calls;
-use super::state::Facts;
+use super::facts::Facts;
 
 /// The kernel mounts this by itself when somebody looks there.
 const AUTOMATIC: &str = "/sys/kernel/debug/tracing";

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use super::facts::Facts;
 use super::netlink::{Message, NETLINK_NETFILTER, NETLINK_ROUTE, dump};
-use super::state::Facts;
 
 /// Every network namespace has one of each from the moment when its module is there, and none can be removed.
 const OF_MODULES: [&str; 9] =

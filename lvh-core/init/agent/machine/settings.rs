@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::{fs, process};
 
 use super::calls;
-use super::state::Facts;
+use super::facts::{Facts, first_words};
 
 /// Below `/proc/sys`. Not what the kernel itself changes, nor `kernel.core_pattern`, which is set before each command.
 const SYSCTLS: &[&str] = &[
@@ -116,13 +116,4 @@ pub fn trace_events() -> Facts {
 fn lines(file: &str) -> Facts {
     let text = calls::read(file).unwrap_or_default();
     text.lines().map(|line| (line.to_owned(), String::new())).collect()
-}
-
-/// The first word of each line, but for those of a heading.
-pub fn first_words(file: &str, heading: usize) -> Facts {
-    let text = calls::read(file).unwrap_or_default();
-    text.lines()
-        .skip(heading)
-        .filter_map(|line| Some((line.split_whitespace().next()?.to_owned(), String::new())))
-        .collect()
 }

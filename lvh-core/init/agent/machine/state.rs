@@ -1,18 +1,15 @@
 //! The state of the machine, and how it differs from an earlier one.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::facts::Facts;
 use super::mounts::{mountinfo, mounts};
 use super::netlink::Listener;
 use super::room::Room;
 use super::{leftovers, network, settings};
 use crate::lock;
-
-/// The names of what a part of the machine holds, and how each is.
-pub type Facts = BTreeMap<String, String>;
 
 /// How long the kernel may take to clear away what an ended command had: it ends network namespaces, BPF links and
 /// processes in its own time.
