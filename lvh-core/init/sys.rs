@@ -42,7 +42,6 @@ unsafe extern "C" {
         flags: c_ulong,
         data: *const c_void,
     ) -> c_int;
-    fn umount2(target: *const c_char, flags: c_int) -> c_int;
     fn mknod(path: *const c_char, mode: c_uint, device: u64) -> c_int;
     fn chroot(path: *const c_char) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
@@ -96,15 +95,6 @@ pub fn mount_at(source: &Path, target: &Path, fstype: &str, flags: c_ulong, data
     // SAFETY: four NUL-terminated strings that outlive the call.
     check(unsafe { mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast()) })?;
     Ok(())
-}
-
-/// Detaches a mount and all below it; what still uses it keeps it.
-pub fn detach(target: &Path) {
-    const MNT_DETACH: c_int = 2;
-    if let Ok(target) = c_path(target) {
-        // SAFETY: a NUL-terminated string that outlives the call.
-        unsafe { umount2(target.as_ptr(), MNT_DETACH) };
-    }
 }
 
 /// mknod(2): `mode` holds the kind too.

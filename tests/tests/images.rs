@@ -80,6 +80,26 @@ fn an_image_that_cannot_be_had_says_why() {
     check("./text", 125, "failed to mount `ext4 disk lvh-root`");
 }
 
+/// A C library that says it is made for Linux 99, which its `.note.ABI-tag` does (Linux Standard Base, "Note Section").
+#[test]
+fn an_image_made_for_newer_kernels_says_so() {
+    let dir = empty_directory(scratch(), "images-newer");
+    let library = libraries(Path::new("/bin/sh")).into_iter().find(|path| path.ends_with("libc.so.6")).unwrap();
+    let mut bytes = fs::read(&library).unwrap();
+    let tag = b"\x04\0\0\0\x10\0\0\0\x01\0\0\0GNU\0\0\0\0\0";
+    let at = bytes.windows(tag.len()).position(|window| window == tag).expect("glibc has one") + tag.len();
+    bytes[at..at + 4].copy_from_slice(&99_u32.to_le_bytes());
+    fs::write(dir.join("libc.so.6"), bytes).unwrap();
+    let disk = busybox_disk(&dir, "disk", &[(dir.join("libc.so.6"), library)]);
+    let project = Project::new(scratch(), "images-beside-newer", "default-kernels = ['6.12']\n");
+    // The second resumes.
+    for _ in 0..2 {
+        let Finished { code, stderr, .. } = exec(&project, &["--image", disk.to_str().unwrap(), "ls"]);
+        let told = stderr.matches(": the image's C library is made for Linux 99.").count();
+        assert_eq!((code, told), (Some(0), 1), "{stderr}");
+    }
+}
+
 /// The files of the host that a program of the host needs: its loader and libraries.
 fn libraries(program: &Path) -> Vec<PathBuf> {
     let listed = Command::new("ldd").arg(program).output().unwrap().stdout;

@@ -59,8 +59,8 @@ pub fn early() -> io::Result<()> {
     early.try_for_each(|mount| attach(mount, Path::new("/"))).map_err(io::Error::other)
 }
 
-/// Mounts the whole table; what optional parts could not be had, a line each. Files that the initramfs has in `/tmp` and the
-/// like are not hidden: they are in memory as it is.
+/// Mounts what of the table the kernel has; what optional parts could not be had, a line each. Files that the initramfs has in
+/// `/tmp` and the like are not hidden: they are in memory as it is.
 pub fn fixed() -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
     // Asking for another has the kernel look for a program that loads it, and there is none yet.
@@ -69,11 +69,7 @@ pub fn fixed() -> io::Result<Vec<String>> {
     let holds_files = |mount: &Fixed| {
         mount.fstype == "tmpfs" && fs::read_dir(mount.target).is_ok_and(|mut files| files.next().is_some())
     };
-    for mount in FIXED.iter().filter(|mount| !holds_files(mount)) {
-        if !mount.required && !is_known(mount) {
-            warnings.push(format!("no {} at {}: the kernel does not have it", mount.fstype, mount.target));
-            continue;
-        }
+    for mount in FIXED.iter().filter(|mount| (mount.required || is_known(mount)) && !holds_files(mount)) {
         match attach(mount, Path::new("/")) {
             Err(error) if mount.required => return Err(context(error, Path::new(mount.target))),
             Err(error) => warnings.push(format!("no {} at {}: {error}", mount.fstype, mount.target)),

@@ -17,6 +17,7 @@ use crate::pid1::layer::{self, Layers};
 use crate::pid1::modules::once_there;
 use crate::pid1::mounts::{self, context};
 use crate::pid1::network;
+use crate::pid1::old_kernel;
 use crate::pid1::rest;
 use crate::pid1::systemd;
 use crate::sys::{self, MS_BIND, MS_MOVE, MS_RDONLY};
@@ -47,9 +48,10 @@ impl Prepared {
     /// Does what needs no word of the host: with a root of its own, up to its first process.
     pub fn make(preparation: Preparation) -> Result<Self, Failure> {
         let warnings = fixed(&preparation.hostname).map_err(of_rootfs)?;
-        let prepared = Self { preparation, stage: Stage::open().map_err(of_rootfs)?, warnings };
+        let mut prepared = Self { preparation, stage: Stage::open().map_err(of_rootfs)?, warnings };
         if !matches!(prepared.preparation.root, Root::Share { .. }) {
             prepared.enter(&[])?;
+            prepared.warnings.extend(old_kernel::complaints(prepared.preparation.systemd_within > 0));
         }
         Ok(prepared)
     }

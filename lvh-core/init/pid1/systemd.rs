@@ -41,6 +41,11 @@ pub fn wait_until_up(limit: Duration) -> Result<(), Failure> {
     }
 }
 
+/// Whether it counts the kernel as too old: one of the reasons for which it calls a machine tainted (org.freedesktop.systemd1(5)).
+pub fn finds_kernel_old() -> bool {
+    explained(&["show", "--property=Tainted", "--value"]).split(':').any(|taint| taint == "old-kernel")
+}
+
 /// What `systemctl` says, as long as it does so in time.
 fn said(arguments: &[&str], limit: Duration) -> io::Result<String> {
     let mut systemctl = Command::new("systemctl");

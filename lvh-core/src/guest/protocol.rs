@@ -348,7 +348,7 @@ wire_enum! {
         /// The channel is up.
         0 => Hello { /** [`VERSION`]. */ version: u32, /** `uname -r`. */ release: String },
         /// The rootfs is built.
-        1 => Ready { /** What could not be had, a line each. */ warnings: Vec<String> },
+        1 => Ready { /** What could not be had, and what the root says of an old kernel, a line each. */ warnings: Vec<String> },
         /// What was to be prepared, or the rootfs, is not there.
         2 => Failed { /** Why. */ failure: Failure },
         /// A command runs.

@@ -4,8 +4,8 @@ use std::io;
 
 use super::diagnosis::Cause;
 use crate::error::{Error, ErrorKind};
-use crate::kernel::Kernel;
 use crate::machine::with_hint;
+use crate::vm::VmSpec;
 
 /// What one try at booting ended in.
 pub(crate) enum Failure {
@@ -37,14 +37,15 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// The same for the user, who asked for `kernel`.
-    pub(crate) fn into_error(self, kernel: &Kernel) -> Error {
-        let kernel = format!("kernel `{}` ({})", kernel.name, kernel.release);
+    /// The same for the user, who asked for `spec`.
+    pub(crate) fn into_error(self, spec: &VmSpec) -> Error {
+        let image = spec.image.as_ref().map(|image| format!(" with image {image}")).unwrap_or_default();
+        let guest = format!("kernel `{}` ({}){image}", spec.kernel.name, spec.kernel.release);
         match self {
-            Self::Accelerator(why) => Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {why}"))
+            Self::Accelerator(why) => Error::new(ErrorKind::Boot, format!("{guest} did not boot: {why}"))
                 .with_hint("set LVH_ACCEL=auto to fall back to TCG"),
             Self::Boot { cause, on, output } => {
-                let error = Error::new(ErrorKind::Boot, format!("{kernel} did not boot: {cause} ({on})"));
+                let error = Error::new(ErrorKind::Boot, format!("{guest} did not boot: {cause} ({on})"));
                 cause.hint().into_iter().fold(error.with_output(output), Error::with_hint)
             }
             Self::Host(error) => error,
@@ -55,11 +56,34 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
+    use crate::image::{DiskFormat, Image};
+    use crate::kernel::Kernel;
+    use crate::store::Key;
+
+    fn spec() -> VmSpec {
+        VmSpec::new(Kernel::example(), &Config::default())
+    }
 
     /// Checks what the user is told.
     #[track_caller]
     fn check(failure: Failure, expected: &str) {
-        assert_eq!(failure.into_error(&Kernel::example()).report(), expected);
+        assert_eq!(failure.into_error(&spec()).report(), expected);
+    }
+
+    #[test]
+    fn an_image_is_named() {
+        let image = Image {
+            name: "base".into(),
+            path: "/b".into(),
+            format: DiskFormat::Raw,
+            digest: Key::of(["a disk"]),
+            in_use: Vec::new(),
+        };
+        let failure = Failure::Accelerator("KVM does not work".into());
+        let report = failure.into_error(&spec().image(&image)).report();
+        let expected = format!("kernel `k` (6.1) with image {} did not boot: ", image.label());
+        assert!(report.starts_with(&expected), "{report}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct VmInfo {
     pub hypervisor: Hypervisor,
     /// How it is connected to the host, and why not better.
     pub transport: Transport,
-    /// What optional parts of its rootfs the guest could not have.
+    /// What optional parts of its rootfs the guest could not have, and what an image says of a kernel that is too old for it.
     pub warnings: Vec<String>,
     /// It was not booted, but resumed from a snapshot.
     pub resumed: bool,

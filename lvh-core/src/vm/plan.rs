@@ -38,6 +38,7 @@ impl Vm {
         let mut vm = plan.boot(&subject, events).await?;
         vm.slot = Some(slot);
         let (info, result) = (vm.info(), vm.info().to_string());
+        info.warnings.iter().for_each(|warning| events.note(format!("{subject}: {warning}")));
         events.send(match info.resumed && info.snapshot_after.is_none() {
             true => Event::Resumed { subject, result },
             false => Event::Done { subject, result },
@@ -108,7 +109,7 @@ impl<'a> Plan<'a> {
                     events.note(accel::slow(&why));
                     broken = Some(why);
                 }
-                Err(failure) => return Err(failure.into_error(&self.spec.kernel)),
+                Err(failure) => return Err(failure.into_error(self.spec)),
             }
         }
     }

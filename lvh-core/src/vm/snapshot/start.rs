@@ -89,7 +89,7 @@ pub(crate) async fn resume(
     store.take_notes().into_iter().for_each(|note| events.note(note));
     let snapshot = match found {
         Err(failure) if is_of_the_store(&failure) => {
-            let why = failure.into_error(&attempt.spec.kernel);
+            let why = failure.into_error(attempt.spec);
             events.note(format!("no snapshot can be made for the next start: {why}"));
             None
         }
@@ -103,7 +103,7 @@ pub(crate) async fn resume(
         }
         Err(failure) if is_of_the_machine(&failure) => Err(failure),
         Err(failure) => {
-            let why = failure.into_error(&attempt.spec.kernel);
+            let why = failure.into_error(attempt.spec);
             events.note(format!("the snapshot does not resume, a new VM is booted: {}", why.report()));
             drop(snapshot);
             store.discard(KIND, &key)?;
