@@ -4,9 +4,9 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 
-use libc::{stat64, statvfs64};
+use rustix::fs::StatVfs;
 
-use super::calls;
+use super::calls::Attributes;
 use super::nodes::Place;
 use super::share::{DirEntry, Entry, Share, State, lookup_name};
 use super::wire::{Answer, CACHE_DIR, Fields, KEEP_CACHE, OUT_HEADER, Request, op};
@@ -48,7 +48,7 @@ impl Share {
                 done
             }
             op::LOOKUP => self.lookup(node, body.name()?).map(|entry| Answer::entry(&entry)),
-            op::GETATTR => self.getattr(node).map(|stat| Answer::attributes(&stat)),
+            op::GETATTR => self.getattr(node).map(|attributes| Answer::attributes(&attributes)),
             op::READLINK => self.read_link(node).map(Answer),
             op::STATFS => self.statfs().map(|space| Answer::space(&space)),
             op::OPEN => self.open(node, body.word()?).map(Answer::opened),
@@ -116,7 +116,7 @@ impl Share {
         match self.find(&mut self.state(), parent, name) {
             // Node 0 lets the guest remember that there is no such name.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(Entry { node: 0, stat: calls::no_attributes() })
+                Ok(Entry { node: 0, attributes: Attributes::default() })
             }
             found => found,
         }
@@ -130,7 +130,7 @@ impl Share {
         }
     }
 
-    pub(super) fn getattr(&self, node: u64) -> io::Result<stat64> {
+    pub(super) fn getattr(&self, node: u64) -> io::Result<Attributes> {
         self.attributes(&mut self.state(), node)
     }
 
@@ -155,7 +155,7 @@ impl Share {
         }
     }
 
-    fn statfs(&self) -> io::Result<statvfs64> {
+    fn statfs(&self) -> io::Result<StatVfs> {
         self.space()
     }
 

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use libc::stat64;
+use rustix::fs::{FileType, OFlags, RawDir, SeekFrom, StatVfs, seek};
 
-use super::calls;
+use super::calls::{self, Attributes};
 use super::exports::FsExports;
 use super::files::Cache;
 use super::names::{self, Hidden};
@@ -48,7 +48,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) node: u64,
-    pub(super) stat: stat64,
+    pub(super) attributes: Attributes,
 }
 
 /// An entry of a directory.
@@ -57,15 +57,14 @@ pub(super) struct DirEntry<'a> {
     pub(super) ino: u64,
     /// Where the next one begins.
     pub(super) offset: u64,
-    /// `DT_REG` and the like.
-    pub(super) kind: u32,
+    pub(super) kind: FileType,
     pub(super) name: &'a [u8],
 }
 
 impl Share {
     pub(super) fn new(FsExports { root, hidden }: &FsExports) -> Result<Self> {
         let top = open_top(root)?;
-        let identity = identity(&calls::stat(top.as_fd()).map_err(|e| Error::io("read a shared directory", e))?);
+        let identity = identity(&Attributes::of(top.as_fd()).map_err(|e| Error::io("read a shared directory", e))?);
         let nodes = Nodes::new(identity, MAX_NODES);
         let state = Mutex::new(State { nodes, cache: Cache::default() });
         Ok(Self { top, hidden: Hidden::new(hidden), device: identity.0, state })
@@ -78,52 +77,52 @@ impl Share {
 
     /// Opens what a node's name leads to now as a reference, where that may be what the guest means. `ESTALE` makes a Linux
     /// guest look the name up again.
-    pub(super) fn open_node(&self, nodes: &mut Nodes, id: u64) -> io::Result<(OwnedFd, stat64)> {
+    pub(super) fn open_node(&self, nodes: &mut Nodes, id: u64) -> io::Result<(OwnedFd, Attributes)> {
         let file = calls::open_path(self.top.as_fd(), &nodes.path(id)?)?;
-        let stat = calls::stat(file.as_fd())?;
-        let (known, found) = (nodes.get(id)?, identity(&stat));
+        let attributes = Attributes::of(file.as_fd())?;
+        let (known, found) = (nodes.get(id)?, identity(&attributes));
         if found != known.identity {
             if !known.is_replaced_by(found) {
                 return Err(io::Error::from_raw_os_error(libc::ESTALE));
             }
             nodes.replace(id, found);
         }
-        Ok((file, stat))
+        Ok((file, attributes))
     }
 
     /// Finds the entry `name` of `parent` and tells the guest of it.
     pub(super) fn find(&self, state: &mut State, parent: u64, name: &CStr) -> io::Result<Entry> {
         let bytes = names::entry_name(name)?;
-        let (place, stat) = match state.nodes.get(parent)?.place {
+        let (place, attributes) = match state.nodes.get(parent)?.place {
             Place::Empty => return Err(io::Error::from_raw_os_error(libc::ENOENT)),
             Place::Top | Place::Beneath => self.find_beneath(&state.nodes, parent, bytes)?,
         };
-        let id = state.nodes.enter(parent, bytes, place, identity(&stat))?;
-        let stat = if place == Place::Empty { empty_directory(id) } else { self.shown(stat) };
-        Ok(Entry { node: id, stat })
+        let id = state.nodes.enter(parent, bytes, place, identity(&attributes))?;
+        let attributes = if place == Place::Empty { empty_directory(id) } else { self.shown(attributes) };
+        Ok(Entry { node: id, attributes })
     }
 
-    fn find_beneath(&self, nodes: &Nodes, parent: u64, name: &[u8]) -> io::Result<(Place, stat64)> {
+    fn find_beneath(&self, nodes: &Nodes, parent: u64, name: &[u8]) -> io::Result<(Place, Attributes)> {
         let path = nodes.path_of(parent, Some(name))?;
         if self.hidden.contains(&path) {
             return Ok((Place::Empty, empty_directory(0)));
         }
         let file = calls::open_path(self.top.as_fd(), &path)?;
-        Ok((Place::Beneath, calls::stat(file.as_fd())?))
+        Ok((Place::Beneath, Attributes::of(file.as_fd())?))
     }
 
     /// The attributes of a node.
-    pub(super) fn attributes(&self, state: &mut State, id: u64) -> io::Result<stat64> {
+    pub(super) fn attributes(&self, state: &mut State, id: u64) -> io::Result<Attributes> {
         let State { nodes, cache } = state;
         let node = nodes.get(id)?;
         if node.place == Place::Empty {
             return Ok(empty_directory(id));
         }
-        let stat = match cache.open_one(id).filter(|_| node.opens > 0) {
-            Some(file) => calls::stat(file.as_fd())?,
+        let attributes = match cache.open_one(id).filter(|_| node.opens > 0) {
+            Some(file) => Attributes::of(file.as_fd())?,
             None => self.open_node(nodes, id)?.1,
         };
-        Ok(self.shown(stat))
+        Ok(self.shown(attributes))
     }
 
     pub(super) fn read_link(&self, id: u64) -> io::Result<Vec<u8>> {
@@ -131,17 +130,17 @@ impl Share {
         calls::readlink(link.as_fd())
     }
 
-    pub(super) fn space(&self) -> io::Result<libc::statvfs64> {
+    pub(super) fn space(&self) -> io::Result<StatVfs> {
         calls::statvfs(self.top.as_fd())
     }
 
     /// Opens a regular file. Anything else is for the guest's own kernel to open, a FIFO or a device for example.
     pub(super) fn open_file(&self, nodes: &mut Nodes, id: u64) -> io::Result<File> {
-        let (file, stat) = self.open_node(nodes, id)?;
-        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        let (file, attributes) = self.open_node(nodes, id)?;
+        if FileType::from_raw_mode(attributes.mode) != FileType::RegularFile {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
-        calls::reopen(file.as_fd(), libc::O_RDONLY)
+        calls::reopen(file.as_fd(), OFlags::empty())
     }
 
     /// Calls `each` for the entries of a directory from `offset` on, until it returns false.
@@ -162,44 +161,35 @@ impl Share {
         &self,
         state: &mut State,
         id: u64,
-        mut offset: u64,
+        offset: u64,
         each: &mut dyn FnMut(&mut State, &DirEntry<'_>) -> bool,
     ) -> io::Result<()> {
         let device = state.nodes.get(id)?.identity.0;
-        let mut buffer = vec![0; 32 * 1024];
-        loop {
-            let filled = self.read_directory(state, id, offset, &mut buffer)?;
-            if filled == 0 {
-                return Ok(());
-            }
-            let mut rest = &buffer[..filled];
-            while let Some((mut entry, length)) = parse_entry(rest) {
-                entry.ino = self.shown_number(device, entry.ino);
-                offset = entry.offset;
-                if !each(state, &entry) {
-                    return Ok(());
-                }
-                rest = &rest[length..];
+        let State { nodes, cache } = state;
+        let directory = cache.get(id, || self.open_directory(nodes, id))?.try_clone()?;
+        seek(&directory, SeekFrom::Start(offset))?;
+        let mut buffer = Vec::with_capacity(32 * 1024);
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let (ino, offset) = (self.shown_number(device, entry.ino()), entry.next_entry_cookie());
+            let entry = DirEntry { ino, offset, kind: entry.file_type(), name: entry.file_name().to_bytes() };
+            if !each(state, &entry) {
+                break;
             }
         }
-    }
-
-    fn read_directory(&self, state: &mut State, id: u64, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let State { nodes, cache } = state;
-        let directory = cache.get(id, || self.open_directory(nodes, id))?;
-        calls::entries(directory, offset, buffer)
+        Ok(())
     }
 
     /// Opens a directory to be listed; this is also where its permissions are checked.
     pub(super) fn open_directory(&self, nodes: &mut Nodes, id: u64) -> io::Result<File> {
         let (directory, _) = self.open_node(nodes, id)?;
-        calls::reopen(directory.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)
+        calls::reopen(directory.as_fd(), OFlags::DIRECTORY)
     }
 
-    /// `stat` as the guest sees it.
-    pub(super) fn shown(&self, mut stat: stat64) -> stat64 {
-        stat.st_ino = self.shown_number(stat.st_dev, stat.st_ino);
-        stat
+    /// The host's attributes as the guest sees them.
+    pub(super) fn shown(&self, attributes: Attributes) -> Attributes {
+        Attributes { ino: self.shown_number(attributes.device, attributes.ino), ..attributes }
     }
 
     /// The guest sees one file system where the host may have several mounted, each with an inode 2: find(1) calls that
@@ -218,28 +208,13 @@ fn open_top(path: &Path) -> Result<OwnedFd> {
     Ok(directory.into())
 }
 
-pub(super) fn identity(stat: &stat64) -> Identity {
-    (stat.st_dev, stat.st_ino, stat.st_mode & libc::S_IFMT)
+pub(super) fn identity(attributes: &Attributes) -> Identity {
+    (attributes.device, attributes.ino, attributes.mode & libc::S_IFMT)
 }
 
 /// The attributes of a directory that is not the host's.
-fn empty_directory(id: u64) -> stat64 {
-    let mut stat = calls::no_attributes();
-    stat.st_ino = id;
-    stat.st_mode = libc::S_IFDIR | 0o555;
-    stat.st_nlink = 2;
-    stat.st_blksize = 4096;
-    stat
-}
-
-/// The first entry of what getdents64(2) wrote, and its length.
-fn parse_entry(bytes: &[u8]) -> Option<(DirEntry<'_>, usize)> {
-    let ino = u64::from_ne_bytes(*bytes.first_chunk()?);
-    let offset = u64::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
-    let length = usize::from(u16::from_ne_bytes(*bytes.get(16..)?.first_chunk()?));
-    let kind = u32::from(*bytes.get(18)?);
-    let name = CStr::from_bytes_until_nul(bytes.get(19..length)?).ok()?.to_bytes();
-    Some((DirEntry { ino, offset, kind, name }, length))
+fn empty_directory(id: u64) -> Attributes {
+    Attributes { ino: id, mode: libc::S_IFDIR | 0o555, links: 2, block_size: 4096, ..Attributes::default() }
 }
 
 /// An entry's name to look it up.

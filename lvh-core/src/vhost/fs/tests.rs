@@ -98,8 +98,8 @@ fn hidden_directories_are_empty_and_always_there() {
     for directory in [proc, hidden] {
         assert_eq!(list(&share, directory), Vec::<String>::new());
         assert_eq!(code(find(&share, directory, "c")), Some(libc::ENOENT));
-        let stat = share.getattr(directory).unwrap();
-        assert_eq!(stat.st_mode, libc::S_IFDIR | 0o555);
+        let attributes = share.getattr(directory).unwrap();
+        assert_eq!(attributes.mode, libc::S_IFDIR | 0o555);
     }
     assert_eq!(list(&share, TOP), ["a"]);
 }
@@ -177,7 +177,7 @@ fn a_name_that_leads_to_another_file_is_that_file() {
     let share = scratch.read_only();
     let (file, directory) = (find(&share, TOP, "f").unwrap(), find(&share, TOP, "d").unwrap());
     replace(&scratch, "f", "newer");
-    assert_eq!(share.getattr(file).unwrap().st_size, 5);
+    assert_eq!(share.getattr(file).unwrap().size, 5);
     assert_eq!((open(&share, file), read(&share, file).as_str()), (None, "newer"));
     close(&share, file);
     assert_eq!(find(&share, TOP, "f").unwrap(), file);
@@ -204,7 +204,7 @@ fn what_is_open_stays_what_it_was_until_it_is_closed() {
     assert_eq!((open(&share, file), open(&share, file)), (None, None));
     replace(&scratch, "f", "newer");
     close(&share, file);
-    assert_eq!(share.getattr(file).unwrap().st_size, 3);
+    assert_eq!(share.getattr(file).unwrap().size, 3);
     assert_eq!((open(&share, file), read(&share, file).as_str()), (None, "old"));
     let other = find(&share, TOP, "f").unwrap();
     assert_eq!(

@@ -4,8 +4,9 @@ use std::ffi::CStr;
 use std::io;
 use std::time::Duration;
 
-use libc::{stat64, statvfs64};
+use rustix::fs::{FileType, StatVfs};
 
+use super::calls::Attributes;
 use super::share::{ATTRIBUTES, DirEntry, Entry, NAMES};
 
 /// The numbers of the requests that a read-only tree answers.
@@ -136,11 +137,11 @@ impl Answer {
         out
     }
 
-    pub(super) fn attributes(stat: &stat64) -> Self {
+    pub(super) fn attributes(attributes: &Attributes) -> Self {
         let mut out = Self::default();
         out.longs([ATTRIBUTES.as_secs()]);
         out.words([ATTRIBUTES.subsec_nanos(), 0]);
-        out.put_attributes(stat);
+        out.put_attributes(attributes);
         out
     }
 
@@ -152,7 +153,7 @@ impl Answer {
         out
     }
 
-    pub(super) fn space(space: &statvfs64) -> Self {
+    pub(super) fn space(space: &StatVfs) -> Self {
         let mut out = Self::default();
         out.longs([space.f_blocks, space.f_bfree, space.f_bavail, space.f_files, space.f_ffree]);
         out.words([space.f_bsize as u32, space.f_namemax as u32, space.f_frsize as u32]);
@@ -170,7 +171,7 @@ impl Answer {
             None => {}
         }
         self.longs([entry.ino, entry.offset]);
-        self.words([entry.name.len() as u32, entry.kind]);
+        self.words([entry.name.len() as u32, kind_of_entry(entry.kind)]);
         self.0.extend(entry.name);
         self.0.resize(self.0.len().next_multiple_of(8), 0);
         let fits = self.0.len() <= room;
@@ -180,20 +181,20 @@ impl Answer {
         fits
     }
 
-    fn put_entry(&mut self, Entry { node, stat }: &Entry) {
+    fn put_entry(&mut self, Entry { node, attributes }: &Entry) {
         let seconds = [NAMES, ATTRIBUTES].map(|time| time.as_secs());
         // Nodes have one generation, since their numbers are never used twice.
         self.longs([*node, 0, seconds[0], seconds[1]]);
         self.words([NAMES, ATTRIBUTES].map(|time: Duration| time.subsec_nanos()));
-        self.put_attributes(stat);
+        self.put_attributes(attributes);
     }
 
-    fn put_attributes(&mut self, stat: &stat64) {
-        self.longs([stat.st_ino, stat.st_size.cast_unsigned(), stat.st_blocks.cast_unsigned()]);
-        self.longs([stat.st_atime, stat.st_mtime, stat.st_ctime].map(i64::cast_unsigned));
-        self.words([stat.st_atime_nsec, stat.st_mtime_nsec, stat.st_ctime_nsec].map(|nanos| nanos as u32));
-        self.words([stat.st_mode, stat.st_nlink as u32, stat.st_uid, stat.st_gid]);
-        self.words([stat.st_rdev as u32, stat.st_blksize as u32, 0]);
+    fn put_attributes(&mut self, attributes: &Attributes) {
+        let Attributes { ino, size, blocks, times, mode, links, uid, gid, rdev, block_size, device: _ } = *attributes;
+        self.longs([ino, size, blocks]);
+        self.longs(times.map(|(seconds, _)| seconds));
+        self.words(times.map(|(_, nanoseconds)| nanoseconds));
+        self.words([mode, links, uid, gid, rdev, block_size, 0]);
     }
 
     fn longs<const N: usize>(&mut self, longs: [u64; N]) {
@@ -207,4 +208,9 @@ impl Answer {
     fn halves<const N: usize>(&mut self, halves: [u16; N]) {
         self.0.extend(halves.map(u16::to_le_bytes).as_flattened());
     }
+}
+
+/// `DT_REG` and the like, which are the upper bits of a mode (include/linux/fs_types.h).
+fn kind_of_entry(kind: FileType) -> u32 {
+    if kind == FileType::Unknown { 0 } else { kind.as_raw_mode() >> 12 }
 }
