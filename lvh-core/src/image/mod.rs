@@ -11,6 +11,7 @@ mod boot_sector;
 pub mod build;
 mod collect;
 pub(crate) mod disk;
+pub(crate) mod ext4;
 mod forest;
 pub mod images_json;
 pub(crate) mod overlay;

@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::qemu::command_line::{GuestMemory, Hypervisor, Invocation};
-use super::qemu::device::Device;
+use super::qemu::device::{Device, Writes};
 use super::root::initramfs::Initramfs;
 use super::root::kit::Kit;
 use super::root::modules_disk::ModulesDisk;
@@ -18,6 +18,7 @@ use super::transport::{channel, share};
 use crate::guest::kernel_log::log_file::LogFile;
 use crate::guest::protocol::Preparation;
 use crate::guest::wire::Bytes;
+use crate::image::DiskFormat;
 
 /// What one try at a running guest is given.
 pub(crate) struct Attempt<'a> {
@@ -63,7 +64,7 @@ impl Attempt<'_> {
         devices.extend(self.spec.network.then_some(Device::Net));
         devices.extend(self.spec.root.device());
         devices.extend(self.modules.map(ModulesDisk::device));
-        devices.extend(self.spec.scratch.clone().map(|path| Device::Scratch { path }));
+        devices.extend(self.spec.scratch.as_deref().map(scratch));
         devices.extend(self.gdb.map(|gdb| Device::Gdb { fd: gdb.as_raw_fd() }));
         devices
     }
@@ -121,4 +122,9 @@ impl Attempt<'_> {
         let Self { transport, hypervisor, .. } = self;
         format!("channel {}, share {}, {}", transport.channel, transport.share, hypervisor.as_str())
     }
+}
+
+/// The disk in the file `path` that is nothing but room.
+fn scratch(path: &Path) -> Device {
+    Device::Disk { name: "scratch", path: path.to_owned(), format: DiskFormat::Raw, writes: Writes::Direct }
 }

@@ -102,13 +102,14 @@ pub(crate) fn launch(attempt: &Attempt<'_>, start: Start<'_>) -> Result<Launched
 /// What the guest writes to its disks before a snapshot belongs to that.
 fn write_where(device: &mut Device, start: Start<'_>) -> crate::Result<()> {
     if let Device::Disk { name, path, writes, .. } = device {
-        *writes = match start {
-            Start::Boot => Writes::Lost,
-            Start::Snapshot(files) => Writes::Kept(files.disk(name)),
-            Start::Resume(files) => Writes::LostOver(files.disk(name)),
-        };
-        if let Writes::Kept(over) = writes {
-            overlay::create(over, path)?;
+        match start {
+            Start::Boot => {}
+            Start::Snapshot(files) => {
+                let over = files.disk(name);
+                overlay::create(&over, path)?;
+                *writes = Writes::Kept(over);
+            }
+            Start::Resume(files) => *writes = Writes::LostOver(files.disk(name)),
         }
     }
     Ok(())

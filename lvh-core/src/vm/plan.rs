@@ -29,7 +29,7 @@ impl Vm {
     /// No QEMU; a transport or a root that cannot be had; a guest that does not come up, with what its console said.
     pub async fn boot(spec: &VmSpec, store: &Store, events: &Events) -> Result<Self> {
         let subject = format!("kernel `{}`", spec.kernel.name);
-        let plan = Plan::make(spec, store);
+        let plan = Plan::make(spec, store, events);
         store.take_notes().into_iter().for_each(|note| events.note(note));
         let plan = plan?;
         plan.tell_of_memory(events);
@@ -61,7 +61,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Reads what host and guest offer and decides.
-    fn make(spec: &'a VmSpec, store: &Store) -> Result<Self> {
+    fn make(spec: &'a VmSpec, store: &Store, events: &Events) -> Result<Self> {
         machine::check_room(spec.memory)?;
         command_line::check_words(&spec.kernel_args)?;
         let drivers = Drivers::of(&spec.kernel)?;
@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
         let remembered = Remembered::open(&store.state(accel::STATE)?);
         let accelerators = accel::candidates(spec.accel, &remembered)?;
         let kit = Kit::prepare(spec, store)?;
-        let modules = ModulesDisk::prepare(spec, store)?;
+        let modules = ModulesDisk::prepare(spec, store, events)?;
         let initramfs = Initramfs::prepare(spec, &drivers, &transport, kit.as_ref(), store)?;
         Ok(Self { spec, transport, initramfs, kit, modules, accelerators, remembered, store: store.clone() })
     }

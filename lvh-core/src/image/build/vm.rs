@@ -12,6 +12,7 @@ use super::namespace::Namespace;
 use super::place::{DEADLINE, Job};
 use super::places::text;
 use super::request::Stop;
+use crate::image::ext4;
 use crate::process::{Tool, call_failure, ended};
 use crate::vm::{Command, Exit, Process, ProcessEvent, Stdin, Stream, TCG_FACTOR, Vm, VmSpec};
 use crate::{Config, Error, ErrorKind, Events, Result, kernel};
@@ -48,7 +49,7 @@ impl BuildVm {
         events: &Events,
     ) -> Result<Self> {
         let scratch = work.join(SCRATCH);
-        make_scratch(&scratch, bytes)?;
+        ext4::make(&scratch, bytes, None)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::io("start a runtime", error))?;
         let booting = until_stopped(stop, booted(scratch.clone(), data_dir, events));
@@ -94,14 +95,6 @@ impl BuildVm {
         unpack.stop_on(stop.flag()).run()?;
         fs::remove_file(&archive).map_err(|error| Error::path("remove", &archive, error))
     }
-}
-
-/// Makes the file of the disk, with an empty file system.
-fn make_scratch(path: &Path, bytes: u64) -> Result<()> {
-    let file = File::create(path).and_then(|file| file.set_len(bytes));
-    file.map_err(|error| Error::path("create", path, error))?;
-    let options = ["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1,root_owner=0:0"];
-    Tool::new("mke2fs", "e2fsprogs")?.args(options).args([path]).run().map(drop)
 }
 
 async fn booted(scratch: PathBuf, data_dir: &Path, events: &Events) -> Result<Vm> {

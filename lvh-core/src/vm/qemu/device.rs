@@ -11,7 +11,7 @@ pub(crate) const VSOCK_PORT: u32 = 1024;
 /// The name of the virtio-serial port that lvh-init looks for.
 const PORT_NAME: &str = "lvh";
 
-/// Where what a guest writes to a disk goes: never to the disk's own file.
+/// Where what a guest writes to a disk goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Writes {
     /// To a file of QEMU's own, which has no name.
@@ -20,6 +20,8 @@ pub(crate) enum Writes {
     Kept(PathBuf),
     /// To a file without a name over this one, which a snapshot holds.
     LostOver(PathBuf),
+    /// To the disk itself, which is of no use to anybody when the VM is gone.
+    Direct,
 }
 
 /// The serial number by which lvh-init finds the disk of that name.
@@ -52,8 +54,6 @@ pub(crate) enum Device {
     Net,
     /// A disk.
     Disk { name: &'static str, path: PathBuf, format: DiskFormat, writes: Writes },
-    /// A disk in a file that is of no use to anybody when the VM is gone.
-    Scratch { path: PathBuf },
 }
 
 impl Device {
@@ -99,14 +99,6 @@ impl Device {
                 pair("-device", format!("virtio-blk-pci,drive={name},serial={}", serial(name))),
             ]
             .concat(),
-            Self::Scratch { path } => {
-                let file = format!("file.driver=file,file.filename={},format=raw", escape(&path.to_string_lossy()));
-                [
-                    pair("-drive", format!("if=none,id=scratch,{file},cache=unsafe")),
-                    pair("-device", "virtio-blk-pci,drive=scratch"),
-                ]
-                .concat()
-            }
         }
     }
 
@@ -145,7 +137,7 @@ impl Device {
             | Self::VirtioSerial { fd }
             | Self::Serial { fd, .. }
             | Self::Virtiofs { fd, .. } => Some(fd),
-            Self::VhostVsock { .. } | Self::NineP { .. } | Self::Net | Self::Disk { .. } | Self::Scratch { .. } => None,
+            Self::VhostVsock { .. } | Self::NineP { .. } | Self::Net | Self::Disk { .. } => None,
         }
     }
 
@@ -156,15 +148,13 @@ impl Device {
             Self::Console { .. } | Self::Qmp { .. } | Self::VirtioSerial { .. } | Self::NineP { .. } => true,
             // On an image's root it is up, and nothing is under way. QEMU brings the state of its network.
             Self::Net => true,
-            // What was written to it is in a file of the snapshot's.
-            Self::Disk { .. } => true,
+            // What was written to it is in a file of the snapshot's, or in its own, which is another each time.
+            Self::Disk { writes, .. } => *writes != Writes::Direct,
             // QEMU brings the queues, and resets all connections: the guest comes again
             // (hw/virtio/vhost-vsock-common.c, vhost_vsock_common_post_load).
             Self::VhostVsock { .. } => true,
             // Part of their state is in our process, and QEMU calls them unmigratable.
             Self::VhostUserVsock { .. } | Self::Virtiofs { .. } => false,
-            // Each is another file.
-            Self::Scratch { .. } => false,
             // Not tried: it is taken where there is no virtio, and then there is no 9p either.
             Self::Serial { .. } => false,
             // The guest waits for its debugger before its first instruction.
@@ -188,7 +178,7 @@ impl Device {
             *fd = 0;
         }
         match &mut device {
-            Self::NineP { path, .. } | Self::Scratch { path } => path.clear(),
+            Self::NineP { path, .. } => path.clear(),
             Self::VhostVsock { cid } => *cid = 0,
             Self::Disk { writes, .. } => *writes = Writes::Lost,
             _ => {}
@@ -214,6 +204,7 @@ fn drive(path: &Path, format: DiskFormat, writes: &Writes) -> String {
         // It is of use only when all of it is there: nobody waits for the host's disk.
         Writes::Kept(top) => format!("{},cache=unsafe", over(top)),
         Writes::LostOver(top) => format!("{},snapshot=on", over(top)),
+        Writes::Direct => format!("{},format={format},cache=unsafe", file("", path)),
     }
 }
 

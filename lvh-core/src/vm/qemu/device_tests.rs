@@ -100,8 +100,9 @@ fn cases() -> Vec<Case> {
             None,
         ),
         case(
-            Device::Scratch { path: "/a,b".into() },
-            "-drive if=none,id=scratch,file.driver=file,file.filename=/a,,b,format=raw,cache=unsafe -device virtio-blk-pci,drive=scratch",
+            disk(Writes::Direct),
+            "-drive if=none,id=root,file.driver=file,file.filename=d,,e,format=raw,cache=unsafe \
+             -device virtio-blk-pci,drive=root,serial=lvh-root",
             None,
         ),
         case(Device::Net, "-netdev user,id=net,ipv6=off -device virtio-net-pci,netdev=net,romfile=", None),

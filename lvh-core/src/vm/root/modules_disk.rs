@@ -1,15 +1,16 @@
 //! The kernel's modules on a disk, for an image's own init: it may load some before anything of the host's is mounted, and a
 //! program that has a file of a share open keeps QEMU from taking a snapshot.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::rootfs::on_the_wire;
 use crate::error::{Error, Result};
+use crate::event::Events;
 use crate::guest::protocol::DiskMount;
 use crate::image::DiskFormat;
-use crate::process::Tool;
+use crate::image::ext4::{self, BLOCK};
 use crate::store::{Entry, Key, Store};
 use crate::vm::qemu::device::{Device, Writes};
 use crate::vm::spec::VmSpec;
@@ -22,8 +23,6 @@ const LAYOUT: &str = "1";
 /// How many there are: each takes some hundred megabytes.
 const LIMIT: usize = 4;
 
-/// The file system's block, in bytes.
-const BLOCK: u64 = 4096;
 /// What the file system has room for beside the modules, in bytes: its tables, and what a guest adds.
 const ROOM: u64 = 32 << 20;
 
@@ -40,10 +39,15 @@ impl ModulesDisk {
     ///
     /// # Errors
     /// There is no `mke2fs`; the modules cannot be read, or the store cannot be written.
-    pub(crate) fn prepare(spec: &VmSpec, store: &Store) -> Result<Option<Self>> {
+    pub(crate) fn prepare(spec: &VmSpec, store: &Store, events: &Events) -> Result<Option<Self>> {
         let Some(tree) = spec.modules_on_disk() else { return Ok(None) };
         let key = Key::of([LAYOUT, &spec.kernel.key]);
-        let entry = store.populate(KIND, &key, &|| {}, |staging| make(tree, &file_in(&staging.entry())))?;
+        let subject = format!("kernel `{}`", spec.kernel.name);
+        let waiting = || events.step(&subject, "waiting for another process that makes a disk of its modules");
+        let entry = store.populate(KIND, &key, &waiting, |staging| {
+            events.step(&subject, "making a disk of its modules");
+            make(tree, &file_in(&staging.entry()))
+        })?;
         store.prune(KIND, LIMIT)?;
         Ok(Some(Self { entry, target: spec.kernel.modules_in_guest() }))
     }
@@ -64,12 +68,7 @@ fn file_in(entry: &Path) -> PathBuf {
 
 /// Makes the file `disk` of what is in `tree`.
 fn make(tree: &Path, disk: &Path) -> Result<()> {
-    let size = (size_of(tree)? + ROOM) * 11 / 10;
-    File::create_new(disk).and_then(|file| file.set_len(size)).map_err(|error| Error::path("write", disk, error))?;
-    let block = BLOCK.to_string();
-    let features = ["-O", "^has_journal,^resize_inode", "-m", "0", "-b", &block, "-E", "root_owner=0:0"];
-    let mke2fs = Tool::new("mke2fs", "e2fsprogs")?.args(["-q", "-F", "-t", "ext4"]).args(features);
-    mke2fs.args([Path::new("-d"), tree, disk]).run().map(drop)
+    ext4::make(disk, (size_of(tree)? + ROOM) * 11 / 10, Some(tree))
 }
 
 /// What the files below `dir` take, in whole blocks.
@@ -97,10 +96,11 @@ mod tests {
         fs::write(tree.join("kernel/fs/a.ko"), vec![1; 3 << 20]).unwrap();
         let kernel = Kernel { modules: Some(tree), ..Kernel::example() };
         let spec = VmSpec::new(kernel, &Config::default());
+        let events = Events::silent();
         let image = || spec.clone().root(RootFs::Disk { path: "/d".into(), format: DiskFormat::Raw });
-        assert!(ModulesDisk::prepare(&spec.clone().systemd(), &store).unwrap().is_none());
-        assert!(ModulesDisk::prepare(&image(), &store).unwrap().is_none());
-        let disk = ModulesDisk::prepare(&image().systemd(), &store).unwrap().unwrap();
+        assert!(ModulesDisk::prepare(&spec.clone().systemd(), &store, &events).unwrap().is_none());
+        assert!(ModulesDisk::prepare(&image(), &store, &events).unwrap().is_none());
+        let disk = ModulesDisk::prepare(&image().systemd(), &store, &events).unwrap().unwrap();
         let file = file_in(disk.entry.path());
         let shown = std::process::Command::new(crate::process::find("debugfs").unwrap())
             .args(["-R", "cat kernel/fs/a.ko"])
