@@ -8,9 +8,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
 
 use lvh_core::{Config, Events, Kernel, kernel};
-use lvh_tests::{Finished, Project, Report, TestTarget};
+use lvh_tests::{Finished, Project, Report, TestTarget, Trace, Traces, cargo};
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 
@@ -157,4 +159,23 @@ fn two_runs_share_a_new_data_directory() {
     assert!(told.iter().all(|&times| times <= 1), "{told:?}");
     let halves = fs::read_dir(machine.project.dir.join("data/store/tmp")).unwrap().flatten();
     assert_eq!(halves.filter(|entry| entry.path().is_dir()).count(), 0);
+}
+
+/// nextest starts a process for each test, and as many at a time as it is told.
+#[test]
+fn one_vm_at_a_time_where_no_more_are_allowed() {
+    let filter = "test(/^(ends::passes|ends::panics_as_expected|deaths::a_passes)/)";
+    let mut nextest = cargo();
+    nextest.args(["nextest", "run", "--offline", "--color=never", "--test=in_vms", "--test-threads=3", "-E", filter]);
+    let traces = Traces::mark(nextest.env("LVH_KERNELS", "6.12").env("LVH_VMS", "1"));
+    let run = thread::spawn(move || Finished::of(&mut nextest));
+    let is_qemu = |trace: &Trace| trace.command_line.starts_with("qemu-system-x86_64 ");
+    let mut most = 0;
+    while !run.is_finished() {
+        most = most.max(traces.processes().into_iter().filter(is_qemu).count());
+        thread::sleep(Duration::from_millis(5));
+    }
+    let Finished { code, stderr, .. } = run.join().unwrap();
+    assert!(stderr.contains("3 tests run: 3 passed"), "{stderr}");
+    assert_eq!((code, most), (Some(0), 1), "{stderr}");
 }
