@@ -76,6 +76,15 @@ impl Error {
         self
     }
 
+    /// Names what it is about, such as ``kernel `6.12` ``, where its message does not yet.
+    #[must_use]
+    pub(crate) fn about(mut self, subject: &str) -> Self {
+        if !self.message.contains(subject) {
+            self.message = format!("{subject}: {}", self.message);
+        }
+        self
+    }
+
     /// What part of the work failed.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -110,7 +110,7 @@ impl Transfer<'_> {
 
     fn curl(&self) -> Result<()> {
         let headers = self.path.with_extension("headers");
-        let mut curl = Tool::new("curl", "curl")?;
+        let mut curl = Tool::new("curl", "curl")?.called("curl");
         curl = curl.args(["--fail", "--location", "--silent", "--show-error", "--globoff", "--disable"]);
         // Never another protocol than these, wherever a server leads.
         curl = curl.args(["--proto", "=http,https", "--proto-redir", "=http,https", "--max-redirs", "20"]);

@@ -104,7 +104,7 @@ impl Making<'_> {
         let Request { suite, mirror, .. } = self.request;
         self.step(&format!("installing packages of `{suite}`"));
         let made = root::bootstrap(self.image, suite, mirror.as_deref(), chroot);
-        made.map_err(|error| failed(&format!("failed to install packages of the suite `{suite}`"), error))?;
+        made.map_err(|error| not_installed(&format!("failed to install packages of the suite `{suite}`"), error))?;
         if self.image.bootable.unwrap_or(cfg!(target_arch = "x86_64")) {
             let name = &self.image.name;
             self.events
@@ -125,7 +125,7 @@ impl Making<'_> {
         self.step("installing packages");
         let packages: Vec<&str> = self.image.packages.iter().map(String::as_str).collect();
         let installed = chroot.script("apt-get install", include_str!("packages.sh"), &packages);
-        installed.map_err(|error| failed("failed to install packages", error))?;
+        installed.map_err(|error| not_installed("failed to install packages", error))?;
         chroot.script("removing what is private", include_str!("private.sh"), &[""])
     }
 
@@ -158,6 +158,15 @@ impl Making<'_> {
 
     fn subject(&self) -> String {
         format!("image `{}`", self.image.name)
+    }
+}
+
+/// With the package that apt did not find, where that is why.
+fn not_installed(what: &str, error: Error) -> Error {
+    let said = error.output().unwrap_or_default();
+    match said.lines().find_map(|line| line.strip_prefix("E: Unable to locate package ")) {
+        Some(package) => failed(&format!("{what}: there is no package `{package}`"), error),
+        None => failed(what, error),
     }
 }
 

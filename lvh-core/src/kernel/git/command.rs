@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::process::Tool;
 use crate::store::Lock;
-use crate::{Event, Events, Result};
+use crate::{Error, Event, Events, Result};
 
 /// Variables with which git's own hooks, and shells within them, point at another repository.
 const FOREIGN: &[&str] = &[
@@ -37,14 +37,14 @@ pub(super) struct Git<'g> {
 impl Git<'_> {
     /// Runs `git ARGS`, and returns what it prints.
     pub(super) fn run(&self, args: &[&str]) -> Result<String> {
-        Ok(self.tool(args)?.run()?.trim_end().to_owned())
+        Ok(self.tool(args)?.run().map_err(in_its_words)?.trim_end().to_owned())
     }
 
     /// As [`Git::run`], for what takes its time: tells how far it is.
     pub(super) fn run_long(&self, step: &str, args: &[&str]) -> Result<String> {
         self.events.step(self.subject, step);
         let mut last = None;
-        self.tool(args)?.run_watching(&mut |stderr| {
+        let said = self.tool(args)?.run_watching(&mut |stderr| {
             let progress = progress_of(&stderr());
             if progress == last {
                 return;
@@ -53,7 +53,8 @@ impl Git<'_> {
             let Some((detail, done, total)) = progress else { return };
             let (subject, step) = (self.subject.to_owned(), step.to_owned());
             self.events.send(Event::Count { subject, step, done, total: Some(total), detail });
-        })
+        });
+        said.map_err(in_its_words)
     }
 
     /// Whether `git ARGS` ends with success.
@@ -71,8 +72,18 @@ impl Git<'_> {
         if std::env::var_os("SSH_ASKPASS_REQUIRE").is_none() {
             tool = tool.var("SSH_ASKPASS", "");
         }
-        let tool = tool.deadline(DEADLINE).cleans_up(GRACE);
+        let called = format!("git {}", args.first().unwrap_or(&""));
+        let tool = tool.called(&called).deadline(DEADLINE).cleans_up(GRACE);
         Ok(self.locks.iter().fold(tool, Tool::inherit))
+    }
+}
+
+/// With git's reason first.
+fn in_its_words(error: Error) -> Error {
+    let said = error.output().unwrap_or_default();
+    match said.lines().find_map(|line| line.strip_prefix("fatal: ")) {
+        Some(why) => Error::new(error.kind(), why).with_source(error),
+        None => error,
     }
 }
 
@@ -88,6 +99,15 @@ fn progress_of(stderr: &str) -> Option<(String, u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_begins_with_gits_reason() {
+        let git = Git { dir: Path::new("/"), locks: &[], subject: "kernel `k`", events: &Events::silent() };
+        let report = git.run(&["ls-remote", "/nowhere/linux"]).unwrap_err().report();
+        let expected =
+            "'/nowhere/linux' does not appear to be a git repository: `git ls-remote` ended with exit code 128\n";
+        assert!(report.starts_with(expected), "{report}");
+    }
 
     #[test]
     fn the_last_progress_counts() {
