@@ -281,7 +281,12 @@ fn names_that_no_registry_knows() {
     site.check("exec --kernel 9.8 -- true", 125, "", &format!("{unknown}{unreachable}"));
     // What is misspelt is asked of nobody.
     site.check("exec --kernel 6.1x2 -- true", 2, "", "\n\nhint: did you mean `6.12`?\n");
-    site.check("exec --kernel oci:a:b:c -- true", 2, "", "error: kernel `oci:a:b:c`: `a:b:c` is no reference of an image");
+    site.check(
+        "exec --kernel oci:a:b:c -- true",
+        2,
+        "",
+        "error: kernel `oci:a:b:c`: `a:b:c` is no reference of an image",
+    );
 
     let store = |program: &str| Store::open(site.path("data")).unwrap().with_fetcher(program);
     let source = Config::default().kernel("9.8").unwrap();

@@ -161,11 +161,11 @@ impl Making<'_> {
     }
 }
 
-/// With the package that apt did not find, where that is why.
+/// With apt's reason first.
 fn not_installed(what: &str, error: Error) -> Error {
     let said = error.output().unwrap_or_default();
-    match said.lines().find_map(|line| line.strip_prefix("E: Unable to locate package ")) {
-        Some(package) => failed(&format!("{what}: there is no package `{package}`"), error),
+    match said.lines().find_map(|line| line.strip_prefix("E: ")) {
+        Some(why) => failed(&format!("{what}: {why}"), error),
         None => failed(what, error),
     }
 }
