@@ -1,4 +1,4 @@
-//! lvh under KVM: each test runs in a guest that has `/dev/kvm`, and starts guests of its own there. `tests/kvm.rs` runs
+//! lvh under KVM: each test runs in a guest that has `/dev/kvm`, and starts guests of its own there. `tests/long/kvm.rs` runs
 //! them, in one VM.
 //!
 //! QEMU's TCG emulates a processor of AMD's with SVM and nested paging (`-cpu max`), on which `kvm_amd` works. What runs

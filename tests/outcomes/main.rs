@@ -1,4 +1,4 @@
-//! Tests that end in every way there is, in VMs. `tests/outcomes.rs` runs them.
+//! Tests that end in every way there is, in VMs. `tests/long/outcomes.rs` runs them.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what the harness makes of that is the point")]
 

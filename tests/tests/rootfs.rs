@@ -1,6 +1,6 @@
 //! What a test finds around itself in the guest, on every kernel of `lvh.toml`.
 //!
-//! What can only be told from outside is in `tests/transports.rs`.
+//! What can only be told from outside is in `tests/long/transports.rs`.
 
 use std::collections::HashSet;
 use std::ffi::CString;

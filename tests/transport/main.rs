@@ -1,4 +1,4 @@
-//! What a test finds on each channel and share. `tests/transports.rs` runs it, on the host, and compares.
+//! What a test finds on each channel and share. `tests/long/transports.rs` runs it, on the host, and compares.
 
 #![expect(clippy::print_stdout, reason = "the driver reads it")]
 
@@ -189,7 +189,7 @@ fn programs_run_from_scratch() {
     assert!(String::from_utf8(output.stdout).unwrap().contains("programs_run_from_scratch"), "{}", output.status);
 }
 
-/// `tests/warm.rs` looks at how its VM starts.
+/// `tests/long/warm.rs` looks at how its VM starts.
 #[lvh::test(fresh_boot)]
 fn boots_afresh() {}
 
