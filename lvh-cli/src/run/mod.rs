@@ -21,6 +21,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let since = Instant::now();
     let (print_only, verbose) = (args.qemu_cmd_print, args.verbose);
     let config = args.resolve()?;
+    if !print_only {
+        run::check(&config)?;
+    }
     let (program, words) = (run::program(config.arch), run::arguments(&config));
     if print_only || verbose {
         let mut line = run::for_a_shell(program, &words);

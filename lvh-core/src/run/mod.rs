@@ -4,12 +4,14 @@
 //! lvh-init that talks to us: at most it leads to the disk. Nobody watches it: the caller becomes QEMU. What the two share is what the host can do.
 
 mod accelerator;
+mod check;
 mod command_line;
 mod config;
 mod initramfs;
 mod port;
 
 pub use accelerator::accelerator;
+pub use check::check;
 pub use command_line::{arguments, for_a_shell, program};
 pub use config::{BootKernel, Image, RootDevice, RunConfig};
 pub use initramfs::Initramfs;

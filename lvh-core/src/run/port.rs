@@ -19,6 +19,12 @@ pub struct Port {
     protocol: &'static str,
 }
 
+impl Port {
+    pub(super) fn is_udp(&self) -> bool {
+        self.protocol == "udp"
+    }
+}
+
 impl FromStr for Port {
     type Err = Error;
 
