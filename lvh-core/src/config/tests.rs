@@ -156,12 +156,13 @@ fn errors_name_the_line_and_what_was_expected() {
     check("[vm]\n\ncpus = 0", "lvh.toml:3: `cpus` in [vm] is `0` (expected a whole number from 1 to 255)");
     check("[vm]\ncpus = -1", "lvh.toml:2: `cpus` in [vm] is `-1` (expected a whole number from 1 to 255)");
     check("[vm]\nmemory = 512", "lvh.toml:2: `memory` in [vm] is a number (expected a string)");
-    for memory in ["512", "1.5G", "0M", "1T", "", "99999999999999999999G", "5000000G"] {
+    for memory in ["512", "1.5G", "1T", "", "99999999999999999999G", "5000000G"] {
         check(
             &format!("[vm]\nmemory = '{memory}'"),
             &format!("lvh.toml:2: `memory` in [vm] is `{memory}` (expected a size such as `512M` or `1G`)"),
         );
     }
+    check("[vm]\nmemory = '63M'", "lvh.toml:2: `memory` in [vm] is `63M` (expected at least `64M`)");
     check(
         "[vm]\nboot-timeout = '60'",
         "lvh.toml:2: `boot-timeout` in [vm] is `60` (expected a duration such as `500ms`, `60s` or `2m`)",

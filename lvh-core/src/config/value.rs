@@ -149,7 +149,7 @@ pub(in crate::config) fn alternatives(names: &[&str]) -> String {
 }
 
 /// Less no kernel boots with, in MiB.
-const MIN_MEMORY_MIB: u64 = 64;
+const MIN_MEMORY_MIB: u32 = 64;
 
 /// An amount of guest memory, in whole MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -179,10 +179,11 @@ impl FromStr for Memory {
             Some((number, "G")) => number.checked_mul(1024),
             _ => None,
         };
-        mib.filter(|mib| *mib >= MIN_MEMORY_MIB)
-            .and_then(|mib| u32::try_from(mib).ok())
-            .map(Self::from_mib)
-            .ok_or_else(|| Expected("a size such as `512M` or `1G`".to_owned()))
+        match mib.map(u32::try_from) {
+            Some(Ok(mib)) if mib < MIN_MEMORY_MIB => Err(Expected(format!("at least `{MIN_MEMORY_MIB}M`"))),
+            Some(Ok(mib)) => Ok(Self::from_mib(mib)),
+            _ => Err(Expected("a size such as `512M` or `1G`".to_owned())),
+        }
     }
 }
 
