@@ -76,11 +76,12 @@ impl Error {
         self
     }
 
-    /// Names what it is about, such as ``kernel `6.12` ``, where its message does not yet.
+    /// Says that it is about the `kind` called `name`, such as a kernel, where its message does not have that name yet.
     #[must_use]
-    pub(crate) fn about(mut self, subject: &str) -> Self {
-        if !self.message.contains(subject) {
-            self.message = format!("{subject}: {}", self.message);
+    pub(crate) fn about(mut self, kind: &str, name: &str) -> Self {
+        let name = format!("`{name}`");
+        if !self.message.contains(&name) {
+            self.message = format!("{kind} {name}: {}", self.message);
         }
         self
     }

@@ -48,7 +48,9 @@ fn examine(config: &Config, name: &str, source: &KernelSource) -> lvh_core::Resu
 
 /// A kernel that is not to be had, or is none.
 fn refuse(name: &str, error: &Error) -> String {
-    format!("kernel `{name}`: {}\n\nlvh cannot boot this kernel\n", error.report())
+    let (subject, report) = (format!("kernel `{name}`: "), error.report());
+    // Most errors say that themselves.
+    format!("{subject}{}\n\nlvh cannot boot this kernel\n", report.strip_prefix(&subject).unwrap_or(&report))
 }
 
 fn describe(kernel: &Kernel, source: &KernelSource, report: &KernelReport) -> String {

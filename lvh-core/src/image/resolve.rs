@@ -40,7 +40,7 @@ pub fn update_blocking(name: &str, source: &ImageSource, store: &Store, events: 
 }
 
 fn run(name: &str, source: &ImageSource, store: &Store, events: &Events, newest: bool) -> Result<Image> {
-    found(name, source, store, events, newest).map_err(|error| error.about(&format!("image `{name}`")))
+    found(name, source, store, events, newest).map_err(|error| error.about("image", name))
 }
 
 fn found(name: &str, source: &ImageSource, store: &Store, events: &Events, newest: bool) -> Result<Image> {

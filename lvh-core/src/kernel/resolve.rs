@@ -70,7 +70,7 @@ fn run(name: &str, source: &KernelSource, store: &Store, events: &Events, newest
         KernelSource::Host => local::running().and_then(|found| resolver.local(found)),
     };
     store.take_notes().into_iter().for_each(|note| events.note(note));
-    let kernel = kernel.map_err(|error| error.about(&subject))?;
+    let kernel = kernel.map_err(|error| error.about("kernel", name))?;
     if worked.load(Ordering::Relaxed) {
         events.send(Event::Done { subject, result: kernel.release.to_string() });
     }
