@@ -50,7 +50,7 @@ pub(crate) struct VmArgs {
     /// Say nothing of the VM unless something fails
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// Tell of every VM, also of one that goes on from a snapshot
+    /// Tell of every VM, also of one that goes on from a snapshot, and where the time of its start went
     #[arg(long, short, conflicts_with = "quiet")]
     verbose: bool,
 }

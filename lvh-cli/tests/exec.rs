@@ -99,7 +99,8 @@ fn what_is_not_new_is_not_told() {
     said(&[]);
     assert_eq!(said(&[]), "");
     let told = said(&["--verbose"]);
-    assert!(told.contains(" ready in ") && told.contains(", warm)\n") && told.lines().count() == 1, "{told}");
+    assert!(told.contains(" ready in ") && told.contains(", warm)\n") && told.lines().count() == 2, "{told}");
+    assert!(told.contains(" started in ") && told.contains(" ms, root "), "{told}");
 }
 
 #[test]

@@ -53,6 +53,13 @@ pub enum Event {
         /// Such as `6.12.117+deb13-amd64 ready in 0.4 s (tcg, virtio-serial, 9p, warm)`.
         result: String,
     },
+    /// Where the time of a VM's start went: news only to who asks for it, as [`Event::Resumed`].
+    Times {
+        /// Such as ``kernel `6.12` ``.
+        subject: String,
+        /// Such as `started in 361 ms: QEMU 46 ms, guest 90 ms, agent 112 ms, root 113 ms`.
+        times: String,
+    },
     /// One line the user should see once, such as why KVM is not used.
     Note(String),
 }
@@ -67,14 +74,14 @@ impl Events {
         Self(Arc::new(sink))
     }
 
-    /// These without [`Event::Resumed`], unless `verbose`.
+    /// These without [`Event::Resumed`] and [`Event::Times`], unless `verbose`.
     #[must_use]
     pub fn with_news_only(self, verbose: bool) -> Self {
         if verbose {
             return self;
         }
         Self::new(move |event| {
-            if !matches!(event, Event::Resumed { .. }) {
+            if !matches!(event, Event::Resumed { .. } | Event::Times { .. }) {
                 self.send(event);
             }
         })

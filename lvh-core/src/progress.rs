@@ -70,7 +70,9 @@ impl Progress {
                 let line = count_line(subject, step, *done, *total, detail);
                 self.progress(subject, step, line, PLAIN_COUNT_INTERVAL, now)
             }
-            Event::Done { subject, result } | Event::Resumed { subject, result } => self.done(subject, result),
+            Event::Done { subject, result: line }
+            | Event::Resumed { subject, result: line }
+            | Event::Times { subject, times: line } => self.done(subject, line),
             Event::Note(line) => self.note(line),
         }
     }

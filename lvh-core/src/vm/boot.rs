@@ -13,7 +13,7 @@ use super::attempt::Attempt;
 use super::diagnosis::Cause;
 use super::failure::Failure;
 use super::host_changes::{HostChanges, Watch};
-use super::info::VmInfo;
+use super::info::{StartTimes, VmInfo};
 use super::launch::{Launched, Machine, Start, launch};
 use super::pulse;
 use super::qemu::command_line::Hypervisor;
@@ -26,7 +26,7 @@ use super::transport::channel::Link;
 use super::transport::share::Shares;
 use crate::config::{Channel, Share};
 use crate::guest::client::guest::Guest;
-use crate::guest::client::handshake::Handshake;
+use crate::guest::client::handshake::{Handshake, Ready};
 use crate::guest::kernel_log::log_file::{self, LogFile};
 use crate::guest::mirror::{Budget, Mirror};
 use crate::guest::protocol::Setup;
@@ -63,7 +63,7 @@ impl Attempt<'_> {
         let Launched { machine, link, since, .. } = &mut launched;
         let work = async {
             let handshake = self.prepared(link, &hello, *since, &mut kernel_log, false).await?;
-            finish(handshake, setup, kernel_log, watch, *since).await
+            finish(handshake, setup, kernel_log, watch).await
         };
         let ready = machine.watch(self.boot_deadline(), &hello, work).await;
         self.finish(launched, ready, mirrors).await
@@ -95,16 +95,18 @@ impl Attempt<'_> {
         let (kernel_log, hello) = (self.log(log_file::KERNEL)?, Cell::new(true));
         let (mirrors, watch) = (self.mirrors()?, self.begin_watch());
         let setup = self.setup(&launched.shares, &mirrors)?;
-        let Launched { machine, link, state, since, .. } = &mut launched;
+        let Launched { machine, link, state, .. } = &mut launched;
         let state = state.expect("what resumes has a state");
         let work = async {
             migration::load(&machine.monitor, state).await?;
-            let handshake = match self.transport.channel {
+            let up = Instant::now();
+            let mut handshake = match self.transport.channel {
                 // QEMU resets the connections of a guest that resumes; lvh-init connects again, and says hello again.
                 Channel::VhostVsock => begin(link, &hello).await?,
                 _ => Handshake::resumed(connected(link).await?, release.clone()),
             };
-            finish(handshake, setup, kernel_log, watch, *since).await
+            handshake.up = up;
+            finish(handshake, setup, kernel_log, watch).await
         };
         let late =
             |_elapsed| io::Error::other(format!("timed out after {RESUME_DEADLINE:?} waiting for the resumed guest"));
@@ -177,6 +179,7 @@ impl Attempt<'_> {
 
     fn vm(&self, launched: Launched, guest: Guest, greeting: Greeting, mirrors: Vec<Mirror>) -> Vm {
         let Launched { machine: Machine { qemu, monitor, console }, link, shares, state, since } = launched;
+        let (machine_made, ready) = (*monitor.greeted.get().unwrap_or(&since), Instant::now());
         // Whoever debugs a kernel stops it, and may want to look at one that died.
         if let Some(pulse) = guest.pulse().filter(|_| self.gdb.is_none()) {
             tokio::spawn(pulse::watch(console.clone(), pulse));
@@ -192,8 +195,8 @@ impl Attempt<'_> {
             warnings: greeting.warnings,
             resumed: state.is_some(),
             snapshot_after: None,
-            prepared_after: greeting.prepared_after,
-            ready_after: since.elapsed(),
+            ready_after: ready.saturating_duration_since(since),
+            times: StartTimes::between([since, machine_made, greeting.up, greeting.answered, ready]),
         };
         Vm {
             guest,
@@ -252,7 +255,10 @@ fn crashed(machine: &Machine) -> bool {
 /// What a guest told while it came up.
 struct Greeting {
     release: String,
-    prepared_after: Duration,
+    /// When the guest had booted or resumed.
+    up: Instant,
+    /// When lvh-init was prepared and began with the root.
+    answered: Instant,
     warnings: Vec<String>,
     host_changes: Option<HostChanges>,
 }
@@ -275,10 +281,9 @@ async fn finish(
     setup: Setup,
     kernel_log: Option<LogFile>,
     watch: Option<Watch>,
-    since: Instant,
 ) -> io::Result<(Guest, Greeting)> {
-    let (release, prepared_after) = (handshake.release.to_string(), since.elapsed());
-    let (guest, warnings) = handshake.finish(setup, kernel_log).await?;
+    let (release, up) = (handshake.release.to_string(), handshake.up);
+    let Ready { guest, warnings, answered } = handshake.finish(setup, kernel_log).await?;
     let host_changes = watch.map(|watch| HostChanges::tell(&guest, watch)).transpose()?;
-    Ok((guest, Greeting { release, prepared_after, warnings, host_changes }))
+    Ok((guest, Greeting { release, up, answered, warnings, host_changes }))
 }

@@ -1,7 +1,7 @@
 //! What a VM turned out to be.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::vm::qemu::command_line::Hypervisor;
 use crate::vm::transport::candidates::Transport;
@@ -30,10 +30,40 @@ pub struct VmInfo {
     pub resumed: bool,
     /// How long it took to take that snapshot, where this start did.
     pub snapshot_after: Option<Duration>,
-    /// From QEMU's start until the guest was prepared, as a snapshot holds it.
-    pub prepared_after: Duration,
     /// From QEMU's start until the guest was ready.
     pub ready_after: Duration,
+    /// What of that was whose.
+    pub times: StartTimes,
+}
+
+/// Where the time from QEMU's start until a guest was ready went: one part follows the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartTimes {
+    /// QEMU, until it had made the machine.
+    pub qemu: Duration,
+    /// The guest, until it had its state from a snapshot, or had booted and lvh-init said hello.
+    pub guest: Duration,
+    /// lvh-init, until it was prepared, and asked for the clock.
+    pub agent: Duration,
+    /// The root that commands see, until it was there.
+    pub root: Duration,
+}
+
+impl StartTimes {
+    /// From the moments at which the parts began, and the end.
+    pub(crate) fn between(moments: [Instant; 5]) -> Self {
+        let part = |index: usize| moments[index + 1].saturating_duration_since(moments[index]);
+        Self { qemu: part(0), guest: part(1), agent: part(2), root: part(3) }
+    }
+}
+
+impl fmt::Display for StartTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { qemu, guest, agent, root } = *self;
+        let [all, qemu, guest, agent, root] =
+            [qemu + guest + agent + root, qemu, guest, agent, root].map(|part| part.as_millis());
+        write!(f, "started in {all} ms: QEMU {qemu} ms, guest {guest} ms, agent {agent} ms, root {root} ms")
+    }
 }
 
 impl fmt::Display for VmInfo {
@@ -59,5 +89,19 @@ impl VmInfo {
         let image = self.image.as_ref().map(|image| format!(", image {image}")).unwrap_or_default();
         let (channel, share) = (transport.channel, transport.share);
         format!("{release} ({kernel}, {}, {channel}, {share}{image})", hypervisor.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_between_moments() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let times = StartTimes::between([0, 46, 136, 248, 361].map(|after| start + ms(after)));
+        assert_eq!(times, StartTimes { qemu: ms(46), guest: ms(90), agent: ms(112), root: ms(113) });
+        let words = "started in 361 ms: QEMU 46 ms, guest 90 ms, agent 112 ms, root 113 ms";
+        assert_eq!(times.to_string(), words);
     }
 }

@@ -6,7 +6,6 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::attempt::{Attempt, Ends};
@@ -148,7 +147,7 @@ impl Machine {
 
     /// How far the boot got.
     fn progress(&self, hello: bool) -> Progress {
-        match (hello, self.monitor.greeted.load(Ordering::Relaxed)) {
+        match (hello, self.monitor.greeted.get().is_some()) {
             _ if self.qemu.is_stopped() => Progress::Stopped,
             (true, _) => Progress::Hello,
             (false, false) => Progress::Nothing,

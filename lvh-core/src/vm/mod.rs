@@ -32,7 +32,7 @@ pub use crate::guest::kernel_log::event::{KernelEvent, KernelEvents};
 pub use crate::guest::kernel_log::record::KernelRecord;
 pub use crate::guest::protocol::{REPORT_FD, STACKS_SIGNAL, TerminalSize};
 pub use crate::image::DiskFormat;
-pub use info::VmInfo;
+pub use info::{StartTimes, VmInfo};
 pub(crate) use qemu::accel::{open_kvm, remembered_kvm};
 pub use qemu::command_line::Hypervisor;
 pub(crate) use qemu::kvm;

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use super::attempt::Attempt;
 use super::failure::Failure;
+use super::info::VmInfo;
 use super::qemu::accel::{self, Choice, KvmState, Remembered};
 use super::qemu::command_line::{self, Hypervisor};
 use super::qemu::gdb;
@@ -37,14 +38,20 @@ impl Vm {
         let slot = Slot::take(machine::need_of_vm(spec.memory), room, &subject, events).await;
         let mut vm = plan.boot(&subject, events).await?;
         vm.slot = Some(slot);
-        let (info, result) = (vm.info(), vm.info().to_string());
-        info.warnings.iter().for_each(|warning| events.note(format!("{subject}: {warning}")));
-        events.send(match info.resumed && info.snapshot_after.is_none() {
-            true => Event::Resumed { subject, result },
-            false => Event::Done { subject, result },
-        });
+        tell(vm.info(), subject, events);
         Ok(vm)
     }
+}
+
+/// Tells what a VM turned out to be.
+fn tell(info: &VmInfo, subject: String, events: &Events) {
+    let (result, times) = (info.to_string(), info.times.to_string());
+    info.warnings.iter().for_each(|warning| events.note(format!("{subject}: {warning}")));
+    events.send(match info.resumed && info.snapshot_after.is_none() {
+        true => Event::Resumed { subject: subject.clone(), result },
+        false => Event::Done { subject: subject.clone(), result },
+    });
+    events.send(Event::Times { subject, times });
 }
 
 /// All that a boot needs.

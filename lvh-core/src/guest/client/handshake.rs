@@ -1,7 +1,7 @@
 //! From a channel that is open to a guest that is ready.
 
 use std::io;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,6 +21,18 @@ pub(crate) struct Handshake {
     writer: OwnedWriteHalf,
     /// `uname -r`.
     pub(crate) release: KernelRelease,
+    /// When it said hello, or had its state from a snapshot.
+    pub(crate) up: Instant,
+}
+
+/// A guest that is ready.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) guest: Guest,
+    /// What optional parts of its rootfs it could not have.
+    pub(crate) warnings: Vec<String>,
+    /// When it had read what its rootfs is to be.
+    pub(crate) answered: Instant,
 }
 
 /// What a guest could not be, and why.
@@ -38,7 +50,7 @@ impl Handshake {
         skip_preamble(&mut reader).await?;
         match receive(&mut reader, MAX_ANSWER).await? {
             Some(ToHost::Hello { version: VERSION, release }) => {
-                Ok(Self { reader, writer, release: KernelRelease::new(release) })
+                Ok(Self { reader, writer, release: KernelRelease::new(release), up: Instant::now() })
             }
             Some(ToHost::Hello { version, .. }) => {
                 Err(io::Error::other(format!("lvh-init speaks version {version}, this program {VERSION}")))
@@ -71,30 +83,28 @@ impl Handshake {
     /// A guest that was prepared before its snapshot was taken, and waits since.
     pub(crate) fn resumed(stream: UnixStream, release: KernelRelease) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { reader, writer, release }
+        Self { reader, writer, release, up: Instant::now() }
     }
 
-    /// Has the guest build its rootfs; also gives what optional parts it could not have. All that its kernel says, from
-    /// its first line on, goes to `kernel_log`.
+    /// Has the guest build its rootfs. All that its kernel says, from its first line on, goes to `kernel_log`.
     ///
     /// # Errors
     /// Those of the channel; [`Refused`], what the guest could not build.
-    pub(crate) async fn finish(
-        mut self,
-        setup: Setup,
-        mut kernel_log: Option<LogFile>,
-    ) -> io::Result<(Guest, Vec<String>)> {
+    pub(crate) async fn finish(mut self, setup: Setup, mut kernel_log: Option<LogFile>) -> io::Result<Ready> {
+        let mut answered = None;
         send(&mut self.writer, &protocol::encode(&ToGuest::Setup { setup })).await?;
         loop {
             match receive(&mut self.reader, MAX_ANSWER).await? {
                 Some(ToHost::Clock {}) => {
+                    answered.get_or_insert_with(Instant::now);
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                     let answer = ToGuest::Clock { ns: now.as_nanos() as u64 };
                     send(&mut self.writer, &protocol::encode(&answer)).await?;
                 }
                 Some(ToHost::Kernel { records }) => append(&mut kernel_log, &records),
                 Some(ToHost::Ready { warnings }) => {
-                    return Ok((Guest::serve(self.reader, self.writer, kernel_log), warnings));
+                    let answered = answered.unwrap_or_else(Instant::now);
+                    return Ok(Ready { guest: Guest::serve(self.reader, self.writer, kernel_log), warnings, answered });
                 }
                 Some(ToHost::Failed { failure }) => return Err(io::Error::other(Refused(failure))),
                 Some(_) => return Err(malformed("neither Ready nor Failed after Setup")),

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -25,8 +25,8 @@ pub(crate) enum Stop {
 pub(crate) struct Monitor {
     /// The first reason why the machine stopped.
     pub(crate) stop: watch::Receiver<Option<Stop>>,
-    /// It has said anything at all, as QEMU does when it has made the machine.
-    pub(crate) greeted: Arc<AtomicBool>,
+    /// When it first said anything at all, as QEMU does when it has made the machine.
+    pub(crate) greeted: Arc<OnceLock<Instant>>,
     /// How a migration goes, in QEMU's word.
     migration: watch::Receiver<String>,
     questions: mpsc::Sender<Question>,
@@ -42,7 +42,7 @@ struct Question {
 /// What the reading task tells.
 struct Told {
     stop: watch::Sender<Option<Stop>>,
-    greeted: Arc<AtomicBool>,
+    greeted: Arc<OnceLock<Instant>>,
     migration: watch::Sender<String>,
 }
 
@@ -124,7 +124,7 @@ async fn read(socket: UnixStream, told: &Told, mut asked: mpsc::Receiver<Questio
 
 impl Told {
     fn hear(&self, message: &Value) {
-        self.greeted.store(true, Ordering::Relaxed);
+        self.greeted.get_or_init(Instant::now);
         if message.str_at(&["event"]) == Some("MIGRATION") {
             self.migration.send_replace(message.str_at(&["data", "status"]).unwrap_or_default().to_owned());
         }
