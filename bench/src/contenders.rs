@@ -19,8 +19,8 @@ pub(crate) struct Contender {
     pub(crate) recipe: Result<Recipe, String>,
 }
 
-/// The names, in the order of the report. `first-build` and `icount` are measured once a run, not once a round.
-pub(crate) const NAMES: [(&str, &str); 16] = [
+/// The names, in the order of the report.
+pub(crate) const NAMES: [(&str, &str); 17] = [
     (FLOOR, "floor: PVH, lvh's kernel words, init powers off"),
     ("floor-plain", "floor: bzImage, no words"),
     (EXEC, "lvh exec uname: as lvh chooses, warm"),
@@ -31,13 +31,17 @@ pub(crate) const NAMES: [(&str, &str); 16] = [
     (ONE, "cargo test: 1 test, warm"),
     (ONE_COLD, "cargo test: 1 test, cold"),
     (TEN, "cargo test: 10 tests, one VM"),
-    ("nextest-ten", "cargo nextest: 10 tests, ten VMs"),
+    (NEXTEST, "cargo nextest: 10 tests, ten VMs"),
     (VNG, "virtme-ng uname: virtiofs"),
     ("vng-9p", "virtme-ng uname: 9p"),
     (VMTEST, "vmtest uname: 9p"),
     (FIRST_BUILD, "first build of examples/hello"),
     (ICOUNT, "guest instructions to lvh-init"),
+    (STARTS, "where starts spend their time"),
 ];
+
+/// Those that are no row of the table.
+const APART: [&str; 3] = [FIRST_BUILD, ICOUNT, STARTS];
 
 /// How the line of the floor's init begins.
 pub(crate) const FLOOR_SAYS: &str = "floor-init: cycles=";
@@ -46,6 +50,7 @@ pub(crate) const FLOOR: &str = "floor";
 pub(crate) const EXEC: &str = "exec";
 pub(crate) const ONE: &str = "test-one";
 pub(crate) const TEN: &str = "test-ten";
+pub(crate) const NEXTEST: &str = "nextest-ten";
 /// Cold: the VM boots. Warm, as lvh does by itself: it goes on from one that was booted before.
 pub(crate) const EXEC_COLD: &str = "exec-cold";
 pub(crate) const ONE_COLD: &str = "test-one-cold";
@@ -53,10 +58,11 @@ pub(crate) const VNG: &str = "vng";
 pub(crate) const VMTEST: &str = "vmtest";
 pub(crate) const FIRST_BUILD: &str = "first-build";
 pub(crate) const ICOUNT: &str = "icount";
+pub(crate) const STARTS: &str = "starts";
 
 /// The wanted ones of those that run once a round.
 pub(crate) fn wanted(bench: &Bench, only: &[String]) -> Vec<Contender> {
-    let rounds = NAMES.iter().filter(|(name, _)| ![FIRST_BUILD, ICOUNT].contains(name));
+    let rounds = NAMES.iter().filter(|(name, _)| !APART.contains(name));
     let wanted = rounds.filter(|(name, _)| is_wanted(name, only));
     wanted.map(|&(name, what)| Contender { name, what, recipe: recipe(bench, name) }).collect()
 }
@@ -66,7 +72,8 @@ pub(crate) fn is_wanted(name: &str, only: &[String]) -> bool {
     only.is_empty() || only.iter().any(|wanted| wanted == name)
 }
 
-fn recipe(bench: &Bench, name: &str) -> Result<Recipe, String> {
+/// How the contender of that name is run.
+pub(crate) fn recipe(bench: &Bench, name: &str) -> Result<Recipe, String> {
     match name {
         FLOOR => bare(bench, bench.kernel.vmlinux.as_deref().ok_or("the kernel has no PVH entry")?, Words::Lvh),
         "floor-plain" => bare(bench, &bench.kernel.image, Words::Plain),
@@ -78,7 +85,7 @@ fn recipe(bench: &Bench, name: &str) -> Result<Recipe, String> {
         ONE => Ok(one(bench)),
         ONE_COLD => Ok(one(bench).cold()),
         TEN => Ok(cargo(bench, &["test"], &[], "ok. 10 passed")),
-        "nextest-ten" => {
+        NEXTEST => {
             find("cargo-nextest").ok_or("cargo-nextest is not installed: run tests/setup")?;
             Ok(cargo(bench, &["nextest", "run"], &[], "10 passed"))
         }

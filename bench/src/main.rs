@@ -1,9 +1,12 @@
 //! `bench/run`: what lvh costs, beside the bare kernel and its peers, on one kernel and in turns.
 
 mod bench;
+mod chart;
+mod compiler;
 mod contenders;
 mod first_build;
 mod floor;
+mod goals;
 mod guest;
 mod icount;
 mod machine;
@@ -13,6 +16,7 @@ mod recipe;
 mod report;
 mod series;
 mod shim;
+mod starts;
 mod statistics;
 mod table;
 mod terminal;
@@ -25,7 +29,7 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
 use crate::bench::Bench;
-use crate::contenders::{FIRST_BUILD, ICOUNT, NAMES, is_wanted};
+use crate::contenders::{FIRST_BUILD, ICOUNT, NAMES, STARTS, is_wanted};
 use crate::first_build::FirstBuild;
 use crate::machine::Machine;
 use crate::report::Report;
@@ -43,6 +47,9 @@ struct Args {
     /// Write everything to FILE, each sample included
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write pictures of where starts spend their time to DIR
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
     /// How often each contender runs
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -58,6 +65,9 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
+    if let Some(log) = std::env::var_os(compiler::LOG) {
+        compiler::stand_in(&log);
+    }
     let args = Args::parse();
     let bench = Bench::prepare(&args.kernel)?;
     let mut machine = Machine::look(&bench);
@@ -65,14 +75,23 @@ fn main() -> anyhow::Result<()> {
     let counts = if wanted(ICOUNT) { icount::count_all(&bench) } else { Vec::new() };
     let first_build = wanted(FIRST_BUILD).then(|| build_first(&bench));
     let series = measure_rounds(&bench, &args);
+    let starts = if wanted(STARTS) { starts::measure(&bench, args.rounds) } else { Vec::new() };
     machine.finish();
-    let report = Report { machine, series, first_build, counts };
+    let report = Report { machine, series, starts, first_build, counts };
+    write_files(&report, &args)?;
+    Ok(output(&report.text())?)
+}
+
+fn write_files(report: &Report, args: &Args) -> anyhow::Result<()> {
     if let Some(json) = &args.json {
         let file = args.from.join(json);
         fs::write(&file, format!("{:#}\n", report.to_json()))
             .with_context(|| format!("failed to write `{}`", file.display()))?;
     }
-    Ok(output(&report.text())?)
+    match &args.pictures {
+        Some(dir) if !report.starts.is_empty() => chart::write(&report.starts, &args.from.join(dir)),
+        _ => Ok(()),
+    }
 }
 
 fn build_first(bench: &Bench) -> Result<FirstBuild, String> {
