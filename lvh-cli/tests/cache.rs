@@ -13,6 +13,9 @@ mod proxy;
 #[path = "../../lvh-core/tests/quick/mod.rs"]
 mod quick;
 
+#[path = "../../lvh-core/tests/quick/packaged.rs"]
+mod packaged;
+
 #[path = "cache/images.rs"]
 mod images;
 

@@ -104,6 +104,28 @@ pub fn cargo() -> Command {
     command
 }
 
+/// The program that `cargo nextest` is.
+///
+/// # Panics
+/// If it is not installed.
+pub fn nextest() -> PathBuf {
+    let home = cargo_home();
+    let path = env::var_os("PATH").expect("there is a PATH");
+    let mut places = env::split_paths(&path).chain([home.join("bin")]).map(|dir| dir.join("cargo-nextest"));
+    let found = places.find(|program| program.is_file());
+    let found = found.expect("cargo-nextest is installed (cargo install --locked cargo-nextest)");
+    found.canonicalize().expect("it was just there")
+}
+
+/// Where cargo keeps what is its own.
+///
+/// # Panics
+/// If there is no `HOME`.
+pub fn cargo_home() -> PathBuf {
+    let default = || Path::new(&env::var_os("HOME").expect("there is a HOME")).join(".cargo");
+    env::var_os("CARGO_HOME").map_or_else(default, PathBuf::from)
+}
+
 /// What fails on purpose belongs in no report of the surrounding run.
 fn without_reports(command: &mut Command) {
     for variable in ["LVH_JUNIT", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"] {

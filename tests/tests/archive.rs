@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use lvh_core::Config;
-use lvh_tests::{Finished, cargo, empty_directory, lvh};
+use lvh_tests::{Finished, cargo, empty_directory, lvh, nextest};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -53,16 +53,6 @@ impl Drop for Machine {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-/// The program that `cargo nextest` is.
-fn nextest() -> PathBuf {
-    let home = env::var_os("CARGO_HOME")
-        .map_or_else(|| Path::new(&env::var_os("HOME").unwrap()).join(".cargo"), PathBuf::from);
-    let path = env::var_os("PATH").unwrap();
-    let mut places = env::split_paths(&path).chain([home.join("bin")]).map(|dir| dir.join("cargo-nextest"));
-    let found = places.find(|program| program.is_file());
-    found.expect("cargo-nextest is installed (cargo install --locked cargo-nextest)").canonicalize().unwrap()
 }
 
 /// The jobs that `lvh ci workflow github` prints.

@@ -7,31 +7,7 @@ use std::process::Command;
 
 use lvh_core::{Config, Events, Kernel};
 
-use super::{Team, quick, run};
-
-const MAKEFILE: &str = "\
-O ?= .
-defconfig:
-\t@cp config $(O)/.config
-allnoconfig olddefconfig modules:
-bzImage Image.gz:
-\t@mkdir -p $(O)/arch/x86/boot $(O)/arch/arm64/boot $(O)/include/config
-\t@echo '  CC      init/main.o'
-\t@cat image version | tee $(O)/arch/x86/boot/bzImage $(O)/arch/arm64/boot/Image $(O)/arch/arm64/boot/Image.gz > $(O)/vmlinux
-\t@cp release $(O)/include/config/kernel.release
-modules_install:
-\t@mkdir -p $(INSTALL_MOD_PATH)/lib/modules/$$(cat release)
-\t@cp modules.builtin $(INSTALL_MOD_PATH)/lib/modules/$$(cat release)
-tar-pkg:
-\t@mkdir -p $(O)/tar-install/boot $(O)/tar-install/lib/modules/$$(cat release)
-\t@cp $(O)/vmlinux $(O)/tar-install/boot/vmlinuz-$$(cat release)
-\t@cp config $(O)/tar-install/boot/config-$$(cat release)
-\t@cp modules.builtin $(O)/tar-install/lib/modules/$$(cat release)
-\t@touch $(O)/linux-$$(cat release)-x.tar
-";
-/// Options for which a kernel's build needs programs.
-const COSTLY: [&str; 6] =
-    ["DEBUG_INFO_BTF", "SYSTEM_TRUSTED_KEYRING", "MODULE_SIG", "IKHEADERS", "KERNEL_", "UNWINDER_ORC"];
+use super::{Team, packaged, run};
 
 struct Site {
     team: Team,
@@ -58,18 +34,7 @@ impl Site {
     }
 
     fn write_source(&self) {
-        let dir = self.path("debian");
-        let write = |name: &str, bytes: &[u8]| quick::write(&dir.join(name), bytes);
-        let config = fs::read_to_string(self.kernel.config.as_ref().unwrap()).unwrap();
-        let cheap = |line: &&str| !COSTLY.iter().any(|option| line.contains(option));
-        write("config", config.lines().filter(cheap).collect::<Vec<_>>().join("\n").as_bytes());
-        write("image", &fs::read(&self.kernel.image).unwrap());
-        let builtin = self.kernel.modules.as_ref().unwrap().join("modules.builtin");
-        write("modules.builtin", &fs::read(builtin).unwrap());
-        write("release", self.kernel.release.as_str().as_bytes());
-        for (name, text) in [("Makefile", MAKEFILE), ("Kconfig", "config A\n\tbool \"A\"\n"), ("Kbuild", "")] {
-            write(name, text.as_bytes());
-        }
+        packaged::write_packaged_source(&self.path("debian"), &self.kernel);
         self.git(&["init", "-q", "-b", "master"]);
         self.commit("one");
     }

@@ -27,36 +27,42 @@ pub(crate) enum Flavour {
 pub(crate) struct Registry {
     child: Child,
     dir: TempDir,
+    host: String,
     port: u16,
 }
 
 impl Registry {
     pub(crate) fn start(flavour: &Flavour) -> Self {
-        // Between our look for a free port and its use somebody else may take it.
-        (0..5).find_map(|_| Self::try_start(flavour)).expect("docker-registry listens")
+        Self::start_at("127.0.0.1", flavour)
     }
 
-    fn try_start(flavour: &Flavour) -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    /// At an address of this machine.
+    pub(crate) fn start_at(host: &str, flavour: &Flavour) -> Self {
+        // Between our look for a free port and its use somebody else may take it.
+        (0..5).find_map(|_| Self::try_start(host, flavour)).expect("docker-registry listens")
+    }
+
+    fn try_start(host: &str, flavour: &Flavour) -> Option<Self> {
+        let port = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.yml");
-        fs::write(&file, config(flavour, dir.path(), port)).unwrap();
+        fs::write(&file, config(flavour, dir.path(), host, port)).unwrap();
         let child = Command::new("docker-registry")
             .arg("serve")
             .arg(&file)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(fs::File::create(dir.path().join("access")).unwrap())
             .stderr(fs::File::create(dir.path().join("log")).unwrap())
             .spawn()
             .expect("docker-registry is installed (tests/setup)");
-        let mut registry = Self { child, dir, port };
+        let mut registry = Self { child, dir, host: host.to_owned(), port };
         registry.listens().then_some(registry)
     }
 
     fn listens(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(60) {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            if TcpStream::connect((self.host.as_str(), self.port)).is_ok() {
                 return true;
             }
             if self.child.try_wait().unwrap().is_some() {
@@ -68,7 +74,7 @@ impl Registry {
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     pub(crate) fn name(&self, image: &str) -> String {
@@ -78,6 +84,12 @@ impl Registry {
     /// The certificate of a [`Flavour::Tls`].
     pub(crate) fn certificate(&self) -> PathBuf {
         self.dir.path().join("cert.pem")
+    }
+
+    /// A line for each request, in the Combined Log Format of Apache's httpd.
+    #[allow(dead_code, reason = "tests of other packages read it")]
+    pub(crate) fn access_log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("access")).unwrap()
     }
 
     /// Files below the registry's storage.
@@ -93,9 +105,9 @@ impl Drop for Registry {
     }
 }
 
-fn config(flavour: &Flavour, dir: &Path, port: u16) -> String {
+fn config(flavour: &Flavour, dir: &Path, host: &str, port: u16) -> String {
     let dir_text = dir.display();
-    let mut http = format!("http:\n  addr: 127.0.0.1:{port}\n");
+    let mut http = format!("http:\n  addr: {host}:{port}\n");
     let mut auth = String::new();
     match flavour {
         Flavour::Open => {}
