@@ -64,7 +64,7 @@ struct Reference {
 type Shard = (String, String);
 
 #[test]
-#[ignore = "runs 120 tests in VMs four times, as root, which takes a quarter of an hour"]
+#[ignore = "runs 120 tests in VMs four times, as root, which takes a quarter of an hour without KVM"]
 fn four_machines_find_what_one_finds() {
     let reference = Reference::new();
     for by in ["time", "kernel"] {
