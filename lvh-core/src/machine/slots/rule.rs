@@ -6,6 +6,8 @@
 //! 3. Where none of those in front came or went for [`PATIENCE`], the first in the line goes on all the same, for what runs is stuck
 //!    or waits itself; the second after twice that, and so on. Only memory that is not there stops them.
 //!
+//! One that is larger than the machine makes no claim: it would wait until nothing else runs, and keep all who came later.
+//!
 //! By 1, nobody overtakes and no more run than fit. By 3, nobody waits for ever, neither for a process that was stopped, nor when
 //! several have VMs and each wants another.
 

@@ -25,13 +25,18 @@ const TOLD_AFTER: Duration = Duration::from_secs(3);
 /// Room on the machine for one VM: until this is dropped, or the process is gone.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// None where the operating system does not let processes know of each other: then nobody waits.
+    /// None where the operating system does not let processes know of each other, and for a VM that the machine never has room
+    /// for: then nobody waits.
     _claim: Option<UnixDatagram>,
 }
 
 impl Slot {
-    /// Waits until there is room for a VM that takes `mib` of memory in all.
+    /// Waits until there is room for a VM that takes `mib` of memory in all. One that takes more than there ever is waits for nobody
+    /// and keeps nobody: QEMU says what becomes of it.
     pub(crate) async fn take(mib: u64, room: Room, subject: &str, events: &Events) -> Self {
+        if room.memory_mib > 0 && mib > room.memory_mib {
+            return Self { _claim: None };
+        }
         Self { _claim: take(mib, room, subject, events).await.ok() }
     }
 }
@@ -162,3 +167,15 @@ pub async fn room_is_wanted() {
 
 /// Who waits for longer than this found no room, in nanoseconds.
 const LATE: u64 = 50_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Other VMs may run or wait meanwhile.
+    #[tokio::test]
+    async fn what_never_fits_keeps_nobody() {
+        let room = Room { vms: 1, memory_mib: 1000 };
+        assert!(Slot::take(1001, room, "kernel `k`", &Events::silent()).await._claim.is_none());
+    }
+}
