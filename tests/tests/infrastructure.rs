@@ -52,7 +52,7 @@ fn what_keeps_all_tests_from_running_is_told_once() {
         "garbage",
         garbage,
         &[],
-        "lvh is not set up right: `",
+        "lvh is not set up right: kernel `./garbage`: `",
         &["/garbage` is no kernel that lvh knows"],
     );
     let missing = "this machine lacks something: `qemu-system-";
