@@ -10,7 +10,7 @@ use super::ending::{Ending, Ran};
 use super::hints;
 use super::kernel_log::KernelLog;
 use super::rerun::rerun_command;
-use super::shorten::shorten;
+use super::shorten::{shorten, shorten_around};
 use crate::job::Instance;
 use crate::record::Record;
 use crate::test_binary::moved;
@@ -113,7 +113,8 @@ fn kernel_section(ending: &Ending) -> String {
     let count = log.len() + repeated + left_out;
     let file = log_file(ending, "kernel.log");
     let lines = if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
-    section(&format!("kernel log ({lines})"), &shorten(log, repeated, left_out, file.as_deref()))
+    let causes = ending.kernel_log.first_of_each_kind();
+    section(&format!("kernel log ({lines})"), &shorten_around(log, &causes, repeated, left_out, file.as_deref()))
 }
 
 fn console_section(ending: &Ending) -> String {

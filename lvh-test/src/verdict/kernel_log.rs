@@ -94,6 +94,13 @@ impl KernelLog {
         &self.events
     }
 
+    /// What the kernel said of the first event of each kind.
+    pub(crate) fn first_of_each_kind(&self) -> Vec<&str> {
+        let is_first =
+            |(index, event): &(usize, &KernelEvent)| self.events[..*index].iter().all(|e| e.kind != event.kind);
+        self.events.iter().enumerate().filter(is_first).map(|(_, event)| event.line.trim_end()).collect()
+    }
+
     /// How many events there were beyond what is kept.
     pub(crate) fn more_events(&self) -> usize {
         self.more_events

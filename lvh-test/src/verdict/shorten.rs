@@ -25,7 +25,18 @@ const REGISTERS: &[&str] = &[
 
 /// `lines` without registers, and without what is in the middle of very many. `repeated` ones and `more` of them are not there.
 /// Where something is left out it says so, and names the `file` that has it.
-pub(super) fn shorten(mut lines: Vec<String>, repeated: usize, more: usize, file: Option<&str>) -> Vec<String> {
+pub(super) fn shorten(lines: Vec<String>, repeated: usize, more: usize, file: Option<&str>) -> Vec<String> {
+    shorten_around(lines, &[], repeated, more, file)
+}
+
+/// As [`shorten`]; lines that say one of `causes` stay, wherever they are.
+pub(super) fn shorten_around(
+    mut lines: Vec<String>,
+    causes: &[&str],
+    repeated: usize,
+    more: usize,
+    file: Option<&str>,
+) -> Vec<String> {
     let all = lines.len();
     let mut seen: Vec<String> = Vec::new();
     lines.retain(|line| {
@@ -38,8 +49,11 @@ pub(super) fn shorten(mut lines: Vec<String>, repeated: usize, more: usize, file
     let registers = all - lines.len();
     let place = file.map(|file| format!(": {file}")).unwrap_or_default();
     if lines.len() > FIRST + LAST {
-        let cut = lines.len() - FIRST - LAST;
-        lines.splice(FIRST..FIRST + cut, [format!("[lvh: {cut} lines left out{place}]")]);
+        let middle = lines.len() - FIRST - LAST;
+        let is_cause = |line: &String| causes.contains(&without_time(line).trim_end());
+        let kept: Vec<String> = lines[FIRST..FIRST + middle].iter().filter(|line| is_cause(line)).cloned().collect();
+        let note = format!("[lvh: {} lines left out{place}]", middle - kept.len());
+        lines.splice(FIRST..FIRST + middle, [note].into_iter().chain(kept));
     }
     let kinds = ["lines of registers and the like", "lines that tell it again", "more lines"];
     for (count, what) in [registers, repeated, more].into_iter().zip(kinds) {
@@ -57,7 +71,7 @@ fn without_time(line: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::shorten;
+    use super::{shorten, shorten_around};
 
     #[track_caller]
     fn check(lines: &[&str], more: usize, expected: &[&str]) {
@@ -87,6 +101,15 @@ mod tests {
         assert_eq!(short[50..52], ["[lvh: 35 lines left out]", "line 85"]);
         let notes = ["line 99", "[lvh: 3 lines that tell it again left out]", "[lvh: 7 more lines left out]"];
         assert_eq!(short[65..], notes);
+    }
+
+    #[test]
+    fn what_it_is_about_stays_in_the_middle_of_a_flood() {
+        let mut lines: Vec<String> = (0..100).map(|number| format!("[+0.1] line {number}")).collect();
+        lines[60] = "[+0.2] watchdog: BUG".to_owned();
+        let short = shorten_around(lines, &["watchdog: BUG", "line 3"], 0, 0, None);
+        let middle = ["[+0.1] line 49", "[lvh: 34 lines left out]", "[+0.2] watchdog: BUG", "[+0.1] line 85"];
+        assert_eq!(short[49..53], middle);
     }
 
     #[test]
