@@ -36,8 +36,9 @@ const BAR: f64 = 24.0;
 /// The least width that a number fits in.
 const NUMBER: f64 = 26.0;
 
-/// Writes the picture for light and for dark pages to `dir`.
+/// Writes the picture for light and for dark pages to `dir`, which is made.
 pub(crate) fn write(starts: &[Start], dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("failed to create `{}`", dir.display()))?;
     for ground in &GROUNDS {
         let file = dir.join(ground.file);
         fs::write(&file, svg(starts, ground)).with_context(|| format!("failed to write `{}`", file.display()))?;

@@ -78,8 +78,9 @@ fn main() -> anyhow::Result<()> {
     let starts = if wanted(STARTS) { starts::measure(&bench, args.rounds) } else { Vec::new() };
     machine.finish();
     let report = Report { machine, series, starts, first_build, counts };
-    write_files(&report, &args)?;
-    Ok(output(&report.text())?)
+    // What was measured is on the terminal, whatever becomes of the files.
+    output(&report.text())?;
+    write_files(&report, &args)
 }
 
 fn write_files(report: &Report, args: &Args) -> anyhow::Result<()> {
