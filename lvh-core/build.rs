@@ -81,7 +81,8 @@ fn has_std(target: &str) -> bool {
 fn compile(target: &str, flags: &[&str], out: &Path) -> Output {
     let mut command = rustc();
     command.args(["--edition", "2024", "--crate-name", "lvh_init", "--target", target]);
-    command.args(["-Copt-level=s", "-Cpanic=abort", "-Cstrip=symbols"]).args(flags);
+    // Optimising across the parts of it would take a third longer, and makes nothing faster.
+    command.args(["-Copt-level=s", "-Clto=off", "-Cpanic=abort", "-Cstrip=symbols"]).args(flags);
     run(command.arg("-o").arg(out).arg("init/main.rs"))
 }
 

@@ -28,9 +28,11 @@ pub fn run() -> io::Result<()> {
     modules::load_all(Path::new("/lvh/channel"))?;
     let mut host = Host::greet(channel_name()?)?;
     let ToGuest::Prepare { preparation } = host.receive()? else { return Err(io::Error::other("no Prepare")) };
-    match prepare(preparation) {
-        Ok(prepared) => set_up(host, prepared),
-        Err(failure) => fail(host, failure),
+    let prepared = prepare(preparation);
+    let log = Log::open(!host.name.starts_with("tty:"))?;
+    match prepared {
+        Ok(prepared) => set_up(host, &log, prepared),
+        Err(failure) => fail(host, &log, failure),
     }
 }
 
@@ -41,7 +43,7 @@ fn prepare(preparation: Preparation) -> Result<Prepared, Failure> {
 }
 
 /// Builds the rootfs, and serves.
-fn set_up(mut host: Host, prepared: Prepared) -> io::Result<()> {
+fn set_up(mut host: Host, log: &Log, prepared: Prepared) -> io::Result<()> {
     host.sender.send(&ToHost::Prepared {});
     // A snapshot is taken meanwhile: the guest then goes on any number of times.
     let ToGuest::Setup { setup } = host.receive()? else { return Err(io::Error::other("no Setup")) };
@@ -49,18 +51,18 @@ fn set_up(mut host: Host, prepared: Prepared) -> io::Result<()> {
     let clock = Clock::ask(&mut host.channel, &host.sender)?.set().map_err(|error| format!("clock not set: {error}"));
     match prepared.build(&setup) {
         Ok((warnings, layers)) => {
-            let log = host.follow_kernel()?;
+            log.follow(&host.sender);
             host.sender.send(&ToHost::Ready { warnings: clock.err().into_iter().chain(warnings).collect() });
-            serve::run(host.channel, &host.sender, &log, layers)
+            serve::run(host.channel, &host.sender, log, layers)
         }
-        Err(failure) => fail(host, failure),
+        Err(failure) => fail(host, log, failure),
     }
 }
 
 /// Tells why there will be no guest. Power-off would drop what the device has not passed on: the host ends the VM when it has
 /// read this.
-fn fail(mut host: Host, failure: Failure) -> io::Result<()> {
-    host.follow_kernel()?;
+fn fail(mut host: Host, log: &Log, failure: Failure) -> io::Result<()> {
+    log.follow(&host.sender);
     host.sender.send(&ToHost::Failed { failure });
     host.receive().map(drop)
 }
@@ -94,10 +96,6 @@ impl Host {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    fn follow_kernel(&self) -> io::Result<Log> {
-        kernel_log::follow(&self.sender, !self.name.starts_with("tty:"))
     }
 }
 

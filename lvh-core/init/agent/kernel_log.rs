@@ -20,49 +20,61 @@ pub fn announce() {
     }
 }
 
-/// Our place in the kernel log.
+/// The kernel log, as far as we have come in it.
 #[derive(Clone)]
-pub struct Log(Arc<Mutex<File>>);
+pub struct Log(Arc<Mutex<Reader>>);
 
-/// Sends every record of the kernel log: those of the boot at once (where the channel is `fast`: a serial line takes
-/// two seconds for them), the others as they come.
-pub fn follow(sender: &Sender, fast: bool) -> io::Result<Log> {
-    let mut file = OpenOptions::new().read(true).custom_flags(sys::O_NONBLOCK).open("/dev/kmsg")?;
-    if !fast {
-        file.seek(SeekFrom::End(0))?;
-    }
-    let fd = file.as_raw_fd();
-    let log = Log(Arc::new(Mutex::new(file)));
-    log.pass_on(sender);
-    let (follower, sender) = (log.clone(), sender.clone());
-    std::thread::spawn(move || {
-        sys::run_first();
-        while sys::wait_readable(fd).is_ok() {
-            follower.pass_on(&sender);
-        }
-    });
-    Ok(log)
+struct Reader {
+    file: File,
+    /// Records that the host has not got yet, in messages of their largest size.
+    messages: Vec<Vec<u8>>,
 }
 
 impl Log {
+    /// Opens the log, and reads what the boot has left there: one record takes one call, a thousand in all, which a snapshot
+    /// then has behind it. Without those of the boot where the channel is not `fast`: a serial line takes two seconds for them.
+    pub fn open(fast: bool) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).custom_flags(sys::O_NONBLOCK).open("/dev/kmsg")?;
+        if !fast {
+            file.seek(SeekFrom::End(0))?;
+        }
+        let mut reader = Reader { file, messages: Vec::new() };
+        reader.read();
+        Ok(Self(Arc::new(Mutex::new(reader))))
+    }
+
+    /// Sends every record: those that there are at once, the others as they come.
+    pub fn follow(&self, sender: &Sender) {
+        self.pass_on(sender);
+        let (fd, log, sender) = (lock(&self.0).file.as_raw_fd(), self.clone(), sender.clone());
+        std::thread::spawn(move || {
+            sys::run_first();
+            while sys::wait_readable(fd).is_ok() {
+                log.pass_on(&sender);
+            }
+        });
+    }
+
     /// Sends what the kernel has said since the last call. A command's end is reported after this, so that the host
     /// knows which lines fell into its time.
     pub fn pass_on(&self, sender: &Sender) {
-        let mut file = lock(&self.0);
-        let mut records = Vec::new();
-        while let Some(record) = next(&mut file) {
-            if records.len() + record.len() > MAX_CHUNK {
-                send(sender, &mut records);
-            }
-            records.extend_from_slice(&record);
+        let mut reader = lock(&self.0);
+        reader.read();
+        for records in reader.messages.drain(..) {
+            sender.send(&ToHost::Kernel { records: Bytes(records) });
         }
-        send(sender, &mut records);
     }
 }
 
-fn send(sender: &Sender, records: &mut Vec<u8>) {
-    if !records.is_empty() {
-        sender.send(&ToHost::Kernel { records: Bytes(std::mem::take(records)) });
+impl Reader {
+    /// Reads what the kernel has said since the last call.
+    fn read(&mut self) {
+        while let Some(record) = next(&mut self.file) {
+            match self.messages.last_mut() {
+                Some(message) if message.len() + record.len() <= MAX_CHUNK => message.extend_from_slice(&record),
+                _ => self.messages.push(record),
+            }
+        }
     }
 }
 

@@ -113,11 +113,20 @@ fn make_directories(root: &Path) -> io::Result<()> {
 fn attach(mount: &Fixed, root: &Path) -> io::Result<()> {
     let target = root.join(&mount.target[1..]);
     make_dir(&target)?;
-    match sys::mount_at(Path::new(mount.fstype), &target, mount.fstype, mount.flags, mount.data) {
+    let data = if mount.fstype == "cgroup2" { cgroup_options() } else { mount.data };
+    match sys::mount_at(Path::new(mount.fstype), &target, mount.fstype, mount.flags, data) {
         // It is mounted there already: by us before, or by a kernel that mounts /dev itself.
         Err(error) if error.raw_os_error() == Some(sys::EBUSY) => Ok(()),
         result => result,
     }
+}
+
+/// With this option (since 6.0) a process that is put into a cgroup, as each command is, waits for no grace period of RCU.
+fn cgroup_options() -> &'static str {
+    const OPTION: &str = "favordynmods";
+    // A kernel that does not know it would say so in its log.
+    let known = fs::read_to_string("/sys/kernel/cgroup/features").unwrap_or_default();
+    if known.lines().any(|feature| feature == OPTION) { OPTION } else { "" }
 }
 
 /// Makes a directory, and lets the ones that exist be: sysfs and proc cannot be written to.

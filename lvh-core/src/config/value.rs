@@ -5,9 +5,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// Why a text is not a value of its type: it says what would be. `Display` is ``expected `auto` or `kvm` ``.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected {0}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected(pub(crate) String);
+
+impl std::error::Error for Expected {}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}", self.0)
+    }
+}
 
 impl Expected {
     /// Only these would be.

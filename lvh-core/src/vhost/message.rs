@@ -1,11 +1,11 @@
 //! What QEMU says to a device: the messages of vhost-user (QEMU's `docs/interop/vhost-user.rst`), with their descriptors.
 
 use std::io::{self, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use super::memory::{MAX_REGIONS, Place, invalid};
 
@@ -123,15 +123,17 @@ fn until_the_end(read: io::Result<()>) -> io::Result<bool> {
 
 /// Reads some bytes, and the descriptors that come with the first of them.
 fn receive_with_files(socket: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_REGIONS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = match recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-        Err(rustix::io::Errno::CONNRESET) => return Ok((0, Vec::new())),
+    let mut control = nix::cmsg_space!([RawFd; MAX_REGIONS]);
+    let (mut bytes, flags) = ([IoSliceMut::new(bytes)], MsgFlags::MSG_CMSG_CLOEXEC);
+    let received = match recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut control), flags) {
+        Err(Errno::ECONNRESET) => return Ok((0, Vec::new())),
         received => received?,
     };
-    let files = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(files) => Some(files),
+    let files = received.cmsgs()?.filter_map(|message| match message {
+        ControlMessageOwned::ScmRights(files) => Some(files),
         _ => None,
     });
-    Ok((received.bytes, files.flatten().collect()))
+    // SAFETY: the kernel has just made these descriptors for us, and nobody else knows of them.
+    let files = files.flatten().map(|file| unsafe { OwnedFd::from_raw_fd(file) }).collect();
+    Ok((received.bytes, files))
 }

@@ -1,5 +1,6 @@
 //! From a channel that is open to a guest that is ready.
 
+use std::fmt;
 use std::io;
 use std::time::{Instant, SystemTime};
 
@@ -36,9 +37,16 @@ pub(crate) struct Ready {
 }
 
 /// What a guest could not be, and why.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.message)]
+#[derive(Debug)]
 pub(crate) struct Refused(pub(crate) Failure);
+
+impl std::error::Error for Refused {}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
 
 impl Handshake {
     /// Waits for the guest's hello.
