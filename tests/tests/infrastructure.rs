@@ -134,7 +134,7 @@ fn a_qemu_that_does_not_start_is_told_in_its_own_words() {
     let start = "the VM did not start: kernel `6.12` (6.12.";
     let words = "#!/bin/sh\n[ \"$1\" = --version ] && exec echo QEMU emulator version 4.2.1\necho 'qemu: no such luck' >&2\nexit 1\n";
     let old = "did not boot: QEMU ended (exit status: 1); it is version 4.2, which is too old";
-    let parts = [old, "\nqemu: no such luck\n", "\nhint: lvh needs QEMU 5.1 or newer"];
+    let parts = [old, "\nqemu: no such luck\n", "\nhint: lvh needs QEMU 5.2 or newer"];
     check_instead_of_qemu("qemu-exits", words, start, &parts);
     let dies = "#!/bin/sh\nkill -SEGV $$\n";
     check_instead_of_qemu("qemu-crashes", dies, start, &["did not boot: QEMU crashed (signal: 11 (SIGSEGV)"]);

@@ -62,7 +62,7 @@ fn own_devices(facts: &Facts, qemu: &Qemu) -> [Check; 2] {
         true => {
             let found = format!("{} has no device `{device}`", qemu.path.display());
             let full = install(facts.family, Thing::Qemu, facts.arch);
-            Check::lack(name, State::Missing, found, cost, format!("{full} (5.1 or newer), or set {variable}"))
+            Check::lack(name, State::Missing, found, cost, format!("{full} (5.2 or newer), or set {variable}"))
         }
     };
     let no_vsock = "VMs of kernels that have vsock do not start";
@@ -317,7 +317,7 @@ mod tests {
         check(
             |facts| facts.qemu.as_mut().unwrap().lacks.push("vhost-user-fs-pci"),
             "Missing virtiofs: /usr/bin/qemu-system-x86_64 has no device `vhost-user-fs-pci` | sudo apt install \
-             qemu-system-x86 (5.1 or newer), or set LVH_SHARE=9p",
+             qemu-system-x86 (5.2 or newer), or set LVH_SHARE=9p",
         );
         let elsewhere = "set `LVH_DATA_DIR`, or `data-dir` in `lvh.toml`, to a directory";
         check(

@@ -162,7 +162,7 @@ impl Cause {
             Self::OomKilled(_) => {
                 Some("`memory` of [vm] in lvh.toml, or of the test, asks for less; or raise the limit")
             }
-            Self::OldQemu(..) => Some("lvh needs QEMU 5.1 or newer: `lvh doctor` tells how to install it"),
+            Self::OldQemu(..) => Some("lvh needs QEMU 5.2 or newer: `lvh doctor` tells how to install it"),
             Self::NoThreads(_) => {
                 Some("`ulimit -u` and `pids.max` of control groups bound threads: `lvh doctor` shows them")
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::process::Tool;
 
 /// The oldest that can run lvh's VMs.
-pub(crate) const OLDEST: (u32, u32) = (5, 1);
+pub(crate) const OLDEST: (u32, u32) = (5, 2);
 
 /// How long it may take to tell its version or its devices.
 const DEADLINE: Duration = Duration::from_secs(10);
