@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lvh_core::{Config, Events, image};
+use lvh_core::{Config, Events, image, kernel};
 use server::{Flavour, Registry};
 use tempfile::TempDir;
 
@@ -61,6 +61,22 @@ const IMAGES: &str = r#"[
 /// Gives a file a capability, CAP_NET_RAW (linux/capability.h), by setxattr: the image has no setcap.
 const CAPABLE: &str = "perl -e 'my $v = pack(q(V5), 0x02000001, 0x2000, 0, 0, 0); my ($f, $n) = (q(/capable), q(security.capability)); open F, q(>), $f; close F; syscall(188, $f, $n, $v, 20, 0) == 0 or die $!'";
 
+/// As the Go tool has it in its images.
+const EXTLINUX: &str = "
+default linux
+timeout 0
+
+label linux
+kernel /vmlinuz
+append initrd=initrd.img root=/dev/vda rw console=ttyS0
+";
+/// The init of an initial RAM disk.
+const INIT: &str = "#!/busybox sh
+/busybox mount -t proc none /proc
+echo initrd: $(/busybox cat /proc/cmdline)
+/busybox poweroff -f
+";
+
 fn images() -> String {
     IMAGES.replace("CAPABLE", CAPABLE)
 }
@@ -94,17 +110,24 @@ fn a_vm_makes_the_same_image() {
     let same = r#"{"name": "same", "parent": "tiny", "image_size": "48M", "actions": [
         {"type": "copy-in", "op": {"LocalPath": "copied", "RemoteDir": "/opt"}},
         {"type": "run-command", "op": {"Cmd": "set -e; echo $(id -u)x > /ran; echo \"$(sh /opt/copied/link) a  b\" >> /ran; chown 7:8 /ran"}},
-        {"type": "append-line", "op": {"File": "/ran", "Line": "$HOME 'second'"}}]}"#;
+        {"type": "append-line", "op": {"File": "/ran", "Line": "$HOME 'second'"}},
+        {"type": "run-command", "op": {"Cmd": "sed -i 's/ttyS0/& of=mine/' /extlinux.conf"}}]}"#;
     let bad = r#"{"name": "bad", "parent": "tiny", "image_size": "48M", "actions": [
         {"type": "run-command", "op": {"Cmd": "uname -r; cat /etc/resolv.conf; echo x > /proc/sys/kernel/hostname && date -s '2020-01-01 00:00:00' && false"}}]}"#;
-    fs::write(site.path("D/images.json"), format!("[{same}, {bad}]")).unwrap();
+    fs::write(site.path("D/images.json"), format!("[{same}, {bad}, {{\"name\": \"boots\"}}]")).unwrap();
     site.make_tiny();
+    check_no_grub(&site);
     site.check(&["-i", "same"], "image:same       cachedImageUsed:false cachedImageDeleted:\n");
     let image = site.path("D/images/same");
     let before = fs::read(&image).unwrap();
     assert_eq!(site.debugfs(&image, "cat /ran"), "0x\nscript a  b\n$HOME 'second'\n");
+    check_boots(
+        &site,
+        "same",
+        "initrd: BOOT_IMAGE=///vmlinuz initrd=initrd.img root=/dev/vda rw console=ttyS0 of=mine",
+    );
 
-    let lvh = site.command(&["--force-rebuild"]);
+    let lvh = site.command(&["--force-rebuild", "-i", "same", "-i", "bad"]);
     let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "sh", "-c", forbid, "sh"]).arg(lvh.get_program()).args(lvh.get_args());
@@ -121,6 +144,44 @@ fn a_vm_makes_the_same_image() {
     assert!(fs::read(&image).unwrap() == before, "{said}");
     assert_eq!(fs::read_dir(site.path("D/images-failed")).unwrap().count(), 1);
     assert!(!site.path("D/images/.same.build").exists() && !site.path("D/images/.bad.build").exists());
+}
+
+/// An image that is to boot by itself needs GRUB, which is told before anything is done.
+fn check_no_grub(site: &Built) {
+    let without = "mkdir bin && ln -s /usr/bin/* bin && rm bin/grub-mkimage && PATH=$PWD/bin exec \"$@\"";
+    let lvh = site.command(&["-i", "boots"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", without, "sh"]).arg(lvh.get_program()).args(lvh.get_args());
+    let output = command.current_dir(site.dir.path()).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected =
+        "error: images errors:boots: `grub-mkimage` was not found in PATH\n\nhint: apt install grub-common\n";
+    assert!(said.ends_with(expected) && !said.contains("installing packages"), "{said}");
+}
+
+/// A PC's firmware starts the boot loader of an image, and that its kernel.
+fn check_boots(site: &Built, image: &str, expected: &str) {
+    let mut command = Command::new("timeout");
+    command.args(["300", env!("CARGO_BIN_EXE_lvh"), "run", "--dir", "D", "--mem", "1G", "--image", image]);
+    let output = command.current_dir(site.dir.path()).stdin(Stdio::null()).output().unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success() && out.contains(expected), "{out}{err}");
+}
+
+/// An image from packages boots by itself, with the kernel that it brings.
+#[test]
+#[ignore = "installs Debian's kernel, which takes minutes"]
+fn a_whole_image_boots() {
+    let site = Built::new();
+    let whole = r#"[{"name": "whole.qcow2", "variant": "minbase", "actions": [
+        {"type": "upload", "op": {"File": "init", "Dest": "/sbin/init"}},
+        {"type": "run-command", "op": {"Cmd": "chmod 755 /sbin/init"}}]}]"#;
+    let init =
+        "#!/bin/sh\nmount -t proc none /proc\necho up on $(uname -s)\necho o > /proc/sysrq-trigger\nread forever\n";
+    fs::write(site.path("D/images.json"), whole).unwrap();
+    fs::write(site.path("D/init"), init).unwrap();
+    site.check(&[], "image:whole.qcow2 cachedImageUsed:false cachedImageDeleted:\n");
+    check_boots(&site, "whole.qcow2", "up on Linux");
 }
 
 /// Its parent stays, it does not; disk and log are kept.
@@ -336,11 +397,23 @@ impl Built {
         site
     }
 
-    /// An image called `tiny` that was not made by lvh: busybox, and what says that it is a package.
+    /// An image called `tiny` that was not made by lvh: busybox, what says that it is a package, a kernel, and what that is to be booted
+    /// with.
     fn make_tiny(&self) {
+        let config = Config::discover(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let (source, store) = (config.kernel("6.12").unwrap(), config.store().unwrap());
+        let kernel = kernel::resolve_blocking("6.12", &source, &store, &Events::silent()).unwrap();
+        for (name, text) in [("tiny/extlinux.conf", EXTLINUX), ("initrd/init", INIT)] {
+            let path = self.path(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        fs::copy(&kernel.image, self.path("tiny/vmlinuz")).unwrap();
         let make = "set -e; mkdir -p tiny/bin tiny/etc tiny/opt tiny/proc tiny/dev tiny/run D/images; cp \"$(command -v busybox)\" tiny/bin/busybox
             for applet in $(busybox --list); do [ $applet = busybox ] || ln -s busybox tiny/bin/$applet; done
             rm -f tiny/bin/dpkg*; printf '#!/bin/sh\\necho busybox 1\\n' > tiny/bin/dpkg-query; chmod 755 tiny/bin/dpkg-query
+            mkdir initrd/proc; cp tiny/bin/busybox initrd; chmod 755 initrd/init
+            (cd initrd && find . | busybox cpio -o -H newc) > tiny/initrd.img
             chown -R 0:0 tiny 2> /dev/null || true; PATH=$PATH:/usr/sbin:/sbin mke2fs -q -t ext4 -d tiny D/images/tiny 48M";
         assert!(Command::new("sh").args(["-c", make]).current_dir(self.dir.path()).status().unwrap().success());
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::chroot::Chroot;
+use super::loader::Loader;
 use super::parent::convert;
 use super::place::Job;
 use super::places::text;
@@ -18,6 +19,7 @@ const TIMES: &str = include_str!("times.sh");
 /// Makes the disk of an image of its tree: a file in the directory where it is made.
 pub(super) fn make(image: &ImageEntry, parent: Option<&Path>, inputs: &Key, chroot: &Chroot<'_>) -> Result<PathBuf> {
     let (tree, raw) = (chroot.tree(), chroot.space().join("disk.raw"));
+    let loader = Loader::put(chroot)?;
     let time = time(&tree, chroot)?;
     let bytes = bytes(image, parent)?.to_string();
     let words = ["sh", "-c", DISK, "disk.sh", text(&tree)?, text(&raw)?, &bytes, &uuid(inputs), &time];
@@ -26,6 +28,7 @@ pub(super) fn make(image: &ImageEntry, parent: Option<&Path>, inputs: &Key, chro
         _ => error,
     })?;
     chroot.fetch("disk.raw")?;
+    loader.map_or(Ok(()), |loader| loader.connect(&raw, chroot))?;
     if !is_qcow2(&image.name) {
         return Ok(raw);
     }

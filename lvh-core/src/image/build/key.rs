@@ -10,7 +10,7 @@ use crate::store::Key;
 use crate::{Arch, Error, Result};
 
 /// To be raised when images are made in another way.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 
 /// What an image is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::product::Product;
 use super::record::Record;
 use super::request::Request;
 use super::vm::BuildVm;
-use super::{disk, parent, perform, root};
+use super::{disk, loader, parent, perform, root};
 use crate::image::images_json::{ImageEntry, is_qcow2};
 use crate::machine::local_time;
 use crate::store::{Key, Lock};
@@ -73,6 +73,9 @@ impl Making<'_> {
         if self.parent.is_none() {
             namespace::need("mmdebstrap", "mmdebstrap")?;
         }
+        if loader::is_wanted(self.image, self.parent.map(Places::image).as_deref()) {
+            loader::check_tools()?;
+        }
         let is_qcow2 = is_qcow2(&self.image.name) || self.parent.is_some_and(|parent| is_qcow2(&parent.name));
         if is_qcow2 { namespace::need("qemu-img", "qemu-utils") } else { Ok(()) }
     }
@@ -105,12 +108,7 @@ impl Making<'_> {
         self.step(&format!("installing packages of `{suite}`"));
         let made = root::bootstrap(self.image, suite, mirror.as_deref(), chroot);
         made.map_err(|error| not_installed(&format!("failed to install packages of the suite `{suite}`"), error))?;
-        if self.image.bootable.unwrap_or(cfg!(target_arch = "x86_64")) {
-            let name = &self.image.name;
-            self.events
-                .note(format!("image `{name}` has a kernel, but no boot loader: `lvh run` needs `--kernel` for it"));
-        }
-        Ok(())
+        if loader::is_wanted(self.image, None) { loader::configure(chroot) } else { Ok(()) }
     }
 
     fn start_from_parent(&self, parent: &Places, chroot: &Chroot<'_>) -> Result<()> {

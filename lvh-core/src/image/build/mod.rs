@@ -4,7 +4,7 @@
 //!   request ─► forest ─► fresh? ──yes──► the file stays
 //!                          │ no
 //!                          ▼
-//!   mmdebstrap, or the parent's disk ─► tree ─► packages, actions ─► ext4 ─► raw or qcow2 ─► images/NAME
+//!   mmdebstrap, or the parent's disk ─► tree ─► packages, actions ─► boot loader, ext4 ─► raw or qcow2 ─► images/NAME
 //!          all in a user namespace (`namespace.rs`) or a VM (`vm.rs`), in images/.NAME.build/space
 //! ```
 
@@ -14,6 +14,7 @@ mod disk;
 mod foreign;
 mod fresh;
 mod key;
+mod loader;
 mod log;
 mod make;
 mod namespace;
