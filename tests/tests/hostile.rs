@@ -96,7 +96,10 @@ fn floods() {
     let (report, memory) = run(command().arg("floods::"));
     let flood = ["): timed out after 5s", "more and more\n", " left out: ", "/output.log]\n", "more and more\n"];
     report.check_failed("floods::a_floods_standard_output", &flood);
-    assert!(report.block("floods::a_floods_standard_output").lines().count() < 200);
+    let block = report.block("floods::a_floods_standard_output");
+    // Before that, its stacks are as long as where it happened to be.
+    let (_, output) = block.split_once("---- output ----\n").expect("a flood is output");
+    assert!(output.lines().count() < 170, "{block}");
     let parts = ["): timed out after 5s", "kernel log (", "line 0\n", " lines left out: ", " more lines left out: "];
     report.check_failed("floods::c_floods_the_kernel_log", &parts);
     let foreign = "note: something else wrote to lvh's report pipe: \"xxx";
