@@ -56,7 +56,7 @@ impl Running {
         let (pid, exit) = reaper::watch(|| spawn(command, &cgroup, &mut pipes))?;
         sender.send(&ToHost::Started { id });
         let window = windows.open(id);
-        let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, sender, &window)).collect();
+        let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, host, &window)).collect();
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
         let supervisor =
             Supervisor { id, cgroup: cgroup.clone(), pid, pumps, window, host: host.clone(), changes: command.changes };

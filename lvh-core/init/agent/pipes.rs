@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::agent::channel::Sender;
+use crate::agent::host::Host;
 use crate::agent::window::Window;
 use crate::guest::protocol::{Command, MAX_CHUNK, Stream, TerminalSize, ToHost};
 use crate::guest::wire::Bytes;
@@ -86,15 +87,16 @@ fn pipe() -> io::Result<(File, OwnedFd)> {
 }
 
 /// Sends everything that comes out of `pipe`, at once where the window has room: a command's last words before it takes the
-/// machine down are those that matter.
-pub fn pump(id: u32, stream: Stream, mut pipe: File, sender: &Sender, window: &Arc<Window>) -> JoinHandle<()> {
-    let (sender, window) = (sender.clone(), Arc::clone(window));
+/// machine down are those that matter. What the kernel said before them goes first: it wakes its own readers only at its next tick.
+pub fn pump(id: u32, stream: Stream, mut pipe: File, host: &Host, window: &Arc<Window>) -> JoinHandle<()> {
+    let (sender, log, window) = (host.sender.clone(), host.log.clone(), Arc::clone(window));
     thread::spawn(move || {
         sys::run_first();
         let mut chunk = vec![0; MAX_CHUNK];
         while let Ok(len @ 1..) = pipe.read(&mut chunk) {
             let output = ToHost::Output { id, stream: stream.clone(), data: Bytes(chunk[..len].to_vec()) };
             window.take(output.cost());
+            log.pass_on(&sender);
             sender.send(&output);
         }
     })
