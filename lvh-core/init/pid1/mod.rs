@@ -4,7 +4,6 @@
 pub mod devices;
 pub mod disk;
 pub mod handover;
-pub mod kit;
 pub mod layer;
 mod libraries;
 pub mod modules;

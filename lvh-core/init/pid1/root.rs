@@ -9,11 +9,13 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::guest::protocol::{Disk, Failure, FileMount, FileSource, Part, Preparation, Root, Setup, Share};
+use crate::guest::protocol::{
+    Disk, Failure, FileMount, FileSource, KIT_LIBRARIES, KIT_NEEDS, Kit, Part, Preparation, Root, Setup, Share,
+};
 use crate::guest::wire::Bytes;
 use crate::pid1::handover;
-use crate::pid1::kit;
 use crate::pid1::layer::{self, Layers};
+use crate::pid1::libraries::Library;
 use crate::pid1::modules::once_there;
 use crate::pid1::mounts::{self, context};
 use crate::pid1::network;
@@ -109,7 +111,7 @@ impl Prepared {
             stage.attach(mount, root, &mut layers).map_err(|error| context(error, as_path(&mount.target)))?;
         }
         if let Some(kit) = &setup.kit {
-            kit::unpack(kit, stage.source_of(&kit.source))
+            unpack(kit, stage.source_of(&kit.source))
                 .map_err(|error| context(error, Path::new("programs of the host")))?;
         }
         Ok(layers)
@@ -262,7 +264,30 @@ fn link_to(path: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
+/// Lets the copies of the host's programs in the directory `dir` take the places of those, unless the root has all that they need.
+fn unpack(kit: &Kit, dir: PathBuf) -> io::Result<()> {
+    match fs::read_to_string(dir.join(KIT_NEEDS)) {
+        Ok(needs) if needs.lines().all(has) => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    mounts::make_dir(Path::new(KIT_LIBRARIES))?;
+    bind(&dir.join("lib"), Path::new(KIT_LIBRARIES))?;
+    kit.programs.iter().try_for_each(|(copy, program)| bind(&dir.join(as_path(copy)), as_path(program)))
+}
+
+/// Whether the root has what a line names: a loader by its path, or a library with its versions.
+fn has(line: &str) -> bool {
+    let mut words = line.split(' ').filter(|word| !word.is_empty());
+    let Some(name) = words.next() else { return true };
+    if name.starts_with('/') {
+        return Path::new(name).exists();
+    }
+    let versions: Vec<&str> = words.collect();
+    Library::find(name).is_some_and(|library| versions.is_empty() || library.offers(&versions).unwrap_or(false))
+}
+
+fn bind(source: &Path, target: &Path) -> io::Result<()> {
     if source.is_dir() {
         mounts::make_dir(target)?;
     } else {
