@@ -356,7 +356,8 @@ fn make_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(|e| unwritable("create", dir, e))
 }
 
-/// Gives the finished directory `temp` its name, once its bytes are on the disk.
+/// Gives the finished directory `temp` its name, once its bytes are on the disk. Who shares the data directory without our locks,
+/// such as the host of a VM that has it under an overlay, may have been first: one is as good as the other.
 fn publish(temp: &Path, path: &Path) -> Result<()> {
     let parent = path.parent().expect("an entry lies in the directory of its kind");
     make_dir(parent)?;
@@ -364,7 +365,10 @@ fn publish(temp: &Path, path: &Path) -> Result<()> {
         // Times are what they will be only once everything is written.
         sync_tree(temp)?;
         manifest::write(temp)?;
-        fs::rename(temp, path)?;
+        match fs::rename(temp, path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            renamed => renamed?,
+        }
         File::open(parent)?.sync_all()
     };
     sync_and_rename().map_err(|e| Error::path("store", path, e))

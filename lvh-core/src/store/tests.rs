@@ -62,6 +62,20 @@ fn many_threads_make_it_once() {
 }
 
 #[test]
+fn somebody_without_our_locks_may_be_first() {
+    let scratch = Scratch::new();
+    let key = Key::of(["it"]);
+    let theirs = scratch.0.path().join("store/kind").join(key.as_str());
+    let make = |staging: &Staging| {
+        fs::create_dir_all(&theirs).unwrap();
+        ["one", "two", "three"].iter().for_each(|part| fs::write(theirs.join(part), part).unwrap());
+        write_slowly(staging)
+    };
+    assert_complete(&scratch.store().populate("kind", &key, &|| {}, make).unwrap());
+    assert_eq!(scratch.staged(), 0);
+}
+
+#[test]
 fn a_failure_leaves_nothing_and_the_next_one_succeeds() {
     let scratch = Scratch::new();
     let (store, key) = (scratch.store(), Key::of(["it"]));
