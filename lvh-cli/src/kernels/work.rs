@@ -24,7 +24,7 @@ pub(super) fn configure(
     events: &Events,
 ) -> Result<()> {
     let spec = file.build_spec(kernel, arch)?;
-    let checkouts = fetched(data_dir, kernel, events)?;
+    let checkouts = fetched(data_dir, kernel, || build::check_for_configuring(&spec), events)?;
     let configured = build::configure(&checkouts, &kernel.name, &spec, events)?;
     warn(&kernel.name, &configured.outcomes, events);
     Ok(())
@@ -54,7 +54,7 @@ pub(super) fn build(
     // Also where the tree is there.
     kernel.git_url(data_dir)?;
     let spec = file.build_spec(kernel, arch)?;
-    let checkouts = fetched(data_dir, kernel, events)?;
+    let checkouts = fetched(data_dir, kernel, || build::check_tools(&spec), events)?;
     let built = build::build(&checkouts, &kernel.name, &spec, Products::Packages, events)?;
     warn(&kernel.name, &built.outcomes.unwrap_or_default(), events);
     Ok(())
@@ -76,9 +76,16 @@ fn checkouts(data_dir: &Path) -> Result<(Checkouts, PathBuf)> {
     Ok((Checkouts::new(&data_dir), data_dir))
 }
 
-fn fetched(data_dir: &Path, kernel: &KernelEntry, events: &Events) -> Result<Checkouts> {
+/// The trees, that of the kernel among them. It is fetched only where `check` finds that something can be made of it.
+fn fetched(
+    data_dir: &Path,
+    kernel: &KernelEntry,
+    check: impl FnOnce() -> Result<()>,
+    events: &Events,
+) -> Result<Checkouts> {
     let (checkouts, _) = checkouts(data_dir)?;
     if !kernel.tree(data_dir)?.exists() {
+        check()?;
         fetch(data_dir, kernel, LocalWork::Keep, events)?;
     }
     Ok(checkouts)

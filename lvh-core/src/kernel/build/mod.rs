@@ -31,3 +31,4 @@ pub use configure::{Configured, configure, configure_in_place};
 pub use kernel_build::{Built, Products, build};
 pub(in crate::kernel) use site::{Site, was_built_in_place};
 pub use spec::BuildSpec;
+pub use tools::{check_for_configuring, check_tools};

@@ -17,24 +17,27 @@ struct Need {
     there: bool,
 }
 
-/// What make needs to work on a configuration, and `pahole` where BTF is asked for: a kernel would come out without.
-pub(super) fn check_for_configuring(spec: &BuildSpec) -> Result<()> {
-    let mut needs = compilers(spec);
-    needs.extend([program("make", "make"), program("flex", "flex"), program("bison", "bison")]);
-    needs.push(header("stdio.h", "libc6-dev"));
-    if wants_btf(&spec.options) {
-        needs.push(program("pahole", "dwarves"));
-    }
-    refuse(needs, Family::of_machine(Path::new("/")))
+/// Looks for what [`build`](super::build) needs whatever the configuration turns out to be: before a source is fetched, which takes long.
+///
+/// # Errors
+/// Programs and headers that are missing, all at once; the hint names the packages that bring them.
+pub fn check_tools(spec: &BuildSpec) -> Result<()> {
+    refuse(for_configuring(spec).into_iter().chain(for_building(spec)).collect(), Family::of_machine(Path::new("/")))
+}
+
+/// As [`check_tools`], for [`configure`](super::configure).
+///
+/// # Errors
+/// As [`check_tools`].
+pub fn check_for_configuring(spec: &BuildSpec) -> Result<()> {
+    refuse(for_configuring(spec), Family::of_machine(Path::new("/")))
 }
 
 /// What the build of a kernel with `config` needs beside.
 pub(super) fn check_for_building(spec: &BuildSpec, config: &KernelConfig) -> Result<()> {
     let mut needs = compilers(spec);
-    needs.extend([program("make", "make"), program("bc", "bc"), program("ld", "binutils"), program("tar", "tar")]);
-    if spec.arch == Arch::X86_64 {
-        needs.push(header("gelf.h", "libelf-dev"));
-    }
+    needs.push(program("make", "make"));
+    needs.extend(for_building(spec));
     // certs/extract-cert and scripts/sign-file.
     if ["SYSTEM_TRUSTED_KEYRING", "MODULE_SIG_FORMAT"].iter().any(|option| config.is_on(option)) {
         needs.push(header("openssl/opensslv.h", "libssl-dev"));
@@ -52,6 +55,25 @@ pub(super) fn check_for_building(spec: &BuildSpec, config: &KernelConfig) -> Res
         with_program.iter().filter(|(option, ..)| config.is_on(option)).map(|(_, name, from)| program(name, from)),
     );
     refuse(needs, Family::of_machine(Path::new("/")))
+}
+
+/// Among it `pahole` where BTF is asked for: a kernel would come out without.
+fn for_configuring(spec: &BuildSpec) -> Vec<Need> {
+    let mut needs = compilers(spec);
+    needs.extend([program("make", "make"), program("flex", "flex"), program("bison", "bison")]);
+    needs.push(header("stdio.h", "libc6-dev"));
+    if wants_btf(&spec.options) {
+        needs.push(program("pahole", "dwarves"));
+    }
+    needs
+}
+
+fn for_building(spec: &BuildSpec) -> Vec<Need> {
+    let mut needs = vec![program("bc", "bc"), program("ld", "binutils"), program("tar", "tar")];
+    if spec.arch == Arch::X86_64 {
+        needs.push(header("gelf.h", "libelf-dev"));
+    }
+    needs
 }
 
 /// The first line of what the compiler says of itself.
