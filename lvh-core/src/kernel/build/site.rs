@@ -57,7 +57,7 @@ impl<'s> Site<'s> {
     /// Takes from the source tree what make would stumble over or take for its own.
     pub(super) fn clear_tree(&self) -> Result<()> {
         standing::take_config(self.tree(), &self.config())?;
-        standing::hide(self.tree(), self.target)?;
+        standing::hide(self.tree())?;
         if !was_built_in_place(self.tree(), self.spec.arch) {
             return Ok(());
         }

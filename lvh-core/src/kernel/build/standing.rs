@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use super::target::Target;
 use crate::{Error, Result};
 
-/// Removes them.
-pub(super) fn hide(tree: &Path, target: Target) -> Result<()> {
-    let files = target.standing().iter().map(|(file, _)| *file).chain(["vmlinux"]);
+/// Removes them, also those of a build for another architecture: who looks for a kernel here would take that for the last one.
+pub(super) fn hide(tree: &Path) -> Result<()> {
+    let files = Target::ALL.iter().flat_map(|target| target.standing()).map(|(file, _)| *file).chain(["vmlinux"]);
     files.into_iter().try_for_each(|file| remove_file(&tree.join(file)))
 }
 
@@ -109,9 +109,9 @@ mod tests {
         let all = ["arch/x86_64/boot/bzImage", "arch/x86/boot/bzImage", "vmlinux", ".config"];
         assert!(all.iter().all(|file| tree.join(file).is_file()));
         take_config(&tree, &out.join(".config")).unwrap();
-        hide(&tree, target).unwrap();
+        hide(&tree).unwrap();
         assert!(!all.iter().any(|file| tree.join(file).exists()));
-        hide(&tree, target).unwrap();
+        hide(&tree).unwrap();
     }
 
     #[test]

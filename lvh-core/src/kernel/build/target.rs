@@ -9,6 +9,9 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// All that can be built for.
+    pub(super) const ALL: [Self; 2] = [Self { arch: Arch::X86_64 }, Self { arch: Arch::Aarch64 }];
+
     pub(super) fn of(arch: Arch) -> Self {
         Self { arch }
     }
