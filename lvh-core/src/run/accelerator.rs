@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::config::Accel;
-use crate::vm::qemu::accel::{KvmState, NO_KVM_HINT, Remembered, STATE, for_cpus, open_kvm, slow};
+use crate::vm::qemu::accel::{
+    FOREIGN_HINT, KvmState, NO_KVM_HINT, Remembered, STATE, for_cpus, foreign, open_kvm, slow,
+};
 use crate::vm::{Hypervisor, kvm};
 use crate::{Arch, Error, ErrorKind, Result, Store};
 
@@ -22,13 +24,13 @@ pub fn accelerator(
     if accel == Accel::Tcg {
         return Ok((tcg(), None));
     }
-    let usable = match arch == Arch::HOST {
-        true => usable_kvm(data_dir),
-        false => Err(format!("KVM runs no guests of {arch} here")),
+    let (usable, hint) = match arch == Arch::HOST {
+        true => (usable_kvm(data_dir), NO_KVM_HINT),
+        false => (Err(foreign(arch)), FOREIGN_HINT),
     };
     match (usable, accel) {
         (Ok(()), _) => Ok((Hypervisor::Kvm, None)),
-        (Err(why), Accel::Kvm) => Err(Error::new(ErrorKind::Missing, why).with_hint(NO_KVM_HINT)),
+        (Err(why), Accel::Kvm) => Err(Error::new(ErrorKind::Missing, why).with_hint(hint)),
         (Err(why), _) => Ok((tcg(), Some(slow(&why)))),
     }
 }

@@ -79,7 +79,7 @@ impl<'a> Plan<'a> {
         let transport = Candidates::survey(offers, |driver| drivers.find(driver)).choose(spec)?;
         check_headers(spec, transport.share)?;
         let remembered = Remembered::open(&store.state(accel::STATE)?);
-        let accelerators = accel::candidates(spec.accel, &remembered)?;
+        let accelerators = accel::candidates(spec.accel, spec.kernel.arch, &remembered)?;
         let kit = Kit::prepare(spec, store)?;
         let modules = ModulesDisk::prepare(spec, store, events)?;
         let initramfs = Initramfs::prepare(spec, &drivers, &transport, kit.as_ref(), store)?;

@@ -129,14 +129,16 @@ pub(crate) struct Choice {
 
 const TCG: Hypervisor = Hypervisor::Tcg { single_thread: false };
 
-/// What to try for `accel`.
+/// What to try for a guest of `arch` and `accel`.
 ///
 /// # Errors
-/// The user insists on KVM, and there is none.
-pub(crate) fn candidates(accel: Accel, remembered: &Remembered) -> Result<Choice> {
+/// The user insists on KVM, and there is none for that guest.
+pub(crate) fn candidates(accel: Accel, arch: Arch, remembered: &Remembered) -> Result<Choice> {
     let only = |hypervisor| Ok(Choice { hypervisors: vec![hypervisor], news: None });
     match accel {
         Accel::Tcg => only(TCG),
+        Accel::Kvm if arch != Arch::HOST => Err(Error::new(ErrorKind::Missing, foreign(arch)).with_hint(FOREIGN_HINT)),
+        Accel::Auto if arch != Arch::HOST => only(TCG),
         Accel::Kvm => match open_kvm() {
             Ok(_) => only(Hypervisor::Kvm),
             Err(why) => Err(Error::new(ErrorKind::Missing, why).with_hint(NO_KVM_HINT)),
@@ -150,6 +152,14 @@ pub(crate) fn candidates(accel: Accel, remembered: &Remembered) -> Result<Choice
         }
     }
 }
+
+/// Why KVM does not run guests of another architecture than the host's.
+pub(crate) fn foreign(arch: Arch) -> String {
+    format!("KVM runs no guests of {arch} here")
+}
+
+/// What to do about that.
+pub(crate) const FOREIGN_HINT: &str = "set LVH_ACCEL=tcg (about ten times slower)";
 
 /// What to do about a KVM that was insisted on.
 pub(crate) const NO_KVM_HINT: &str = "add yourself to the group `kvm`, or set LVH_ACCEL=tcg (about ten times slower)";
@@ -250,6 +260,20 @@ mod tests {
         }
         let kept = Remembered::of(dir.path(), circumstances).recall();
         assert_eq!(kept, Some(KvmState::Broken("it died".to_owned())));
+    }
+
+    #[test]
+    fn guests_of_another_architecture_have_no_kvm() {
+        let dir = tempfile::tempdir().unwrap();
+        let remembered = Remembered::open(dir.path());
+        remembered.keep(&KvmState::Works);
+        let foreign = if Arch::HOST == Arch::X86_64 { Arch::Aarch64 } else { Arch::X86_64 };
+        for accel in [Accel::Auto, Accel::Tcg] {
+            let choice = candidates(accel, foreign, &remembered).unwrap();
+            assert_eq!(choice, Choice { hypervisors: vec![TCG], news: None });
+        }
+        let error = candidates(Accel::Kvm, foreign, &remembered).unwrap_err();
+        assert_eq!(error.to_string(), format!("KVM runs no guests of {foreign} here"));
     }
 
     #[test]
