@@ -52,9 +52,15 @@ impl Wanted {
         };
         let source = config.kernel(&from_here(text.clone()))?;
         let kernel = kernel::resolve_blocking(text, &source, &crate::fetch_kernel::store(config)?, events)?;
+        self.check_arch(text, &kernel).map(|()| kernel)
+    }
+
+    /// QEMU would start another architecture's kernel, and nothing would ever be heard of it.
+    fn check_arch(&self, name: &str, kernel: &Kernel) -> Result<()> {
         match kernel.arch == self.arch {
-            true => Ok(kernel),
-            false => Err(usage(format!("kernel `{text}` is of {}, and the guest of {}", kernel.arch, self.arch))),
+            true => Ok(()),
+            false => Err(usage(format!("kernel `{name}` is of {}, and the guest of {}", kernel.arch, self.arch))
+                .with_hint(format!("`--qemu-arch {}` makes a guest for it", kernel.arch.debian()))),
         }
     }
 
@@ -62,7 +68,10 @@ impl Wanted {
     fn of_file(self, file: &Path, config: &Config, events: &Events) -> Result<Boot> {
         // Without a home directory there is no store, and without a store no initramfs.
         let Ok(store) = config.store() else { return Ok(self.plain(file)) };
-        let known = kernel::look_at(file, &store).ok().filter(|kernel| kernel.arch == self.arch);
+        let known = kernel::look_at(file, &store).ok();
+        let checked = known.iter().filter(|_| !self.shown_only);
+        checked.into_iter().try_for_each(|kernel| self.check_arch(&file.display().to_string(), kernel))?;
+        let known = known.filter(|kernel| kernel.arch == self.arch);
         let needed = self.initramfs(known.as_ref()).is_needed().unwrap_or_else(|error| {
             events.note(error.to_string());
             false

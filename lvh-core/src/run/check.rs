@@ -18,8 +18,7 @@ const HEAD: u64 = 8192;
 pub fn check(config: &RunConfig) -> Result<()> {
     config.ports.iter().try_for_each(check_port)?;
     config.host_mount.iter().try_for_each(|dir| check_directory(dir))?;
-    let kernel = config.kernel.as_ref().filter(|_| config.arch == Arch::X86_64);
-    kernel.map_or(Ok(()), |kernel| check_kernel(&kernel.file))
+    config.kernel.iter().try_for_each(|kernel| check_kernel(&kernel.file, config.arch))
 }
 
 fn check_port(port: &Port) -> Result<()> {
@@ -38,20 +37,38 @@ fn check_directory(dir: &Path) -> Result<()> {
     fs::read_dir(dir).map(drop).map_err(|error| Error::path("share", dir, error))
 }
 
-/// What QEMU boots on x86: bzImage, ELF, Multiboot.
-fn check_kernel(path: &Path) -> Result<()> {
+fn check_kernel(path: &Path, arch: Arch) -> Result<()> {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
     read.map_err(|error| Error::path("read the kernel", path, error))?;
-    let multiboot = 0x1bad_b002_u32.to_le_bytes();
-    let is_kernel = head.get(0x202..0x206) == Some(b"HdrS")
-        || head.starts_with(b"\x7fELF")
-        || head.as_chunks().0.contains(&multiboot);
-    match is_kernel {
+    let (boots, hint) = match arch {
+        Arch::X86_64 => {
+            (boots_on_x86(&head), "a kernel is a bzImage, such as arch/x86/boot/bzImage of a build tree, or a vmlinux")
+        }
+        Arch::Aarch64 => {
+            (!is_virtual_elf(&head), "a kernel is an Image, such as arch/arm64/boot/Image or Image.gz of a build tree")
+        }
+    };
+    match boots {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::Usage, format!("`{}` is no kernel that QEMU boots", path.display()))
-            .with_hint("a kernel is a bzImage, such as arch/x86/boot/bzImage of a build tree, or a vmlinux")),
+        false => {
+            Err(Error::new(ErrorKind::Usage, format!("`{}` is no kernel that QEMU boots", path.display()))
+                .with_hint(hint))
+        }
     }
+}
+
+/// bzImage, ELF, Multiboot.
+fn boots_on_x86(head: &[u8]) -> bool {
+    let multiboot = 0x1bad_b002_u32.to_le_bytes();
+    head.get(0x202..0x206) == Some(b"HdrS") || head.starts_with(b"\x7fELF") || head.as_chunks().0.contains(&multiboot)
+}
+
+/// Whether it is a vmlinux of arm64, whose addresses, that of its entry among them, are virtual ones of the kernel: QEMU starts it where no
+/// memory is.
+fn is_virtual_elf(head: &[u8]) -> bool {
+    let top = head.get(31).filter(|_| head.starts_with(b"\x7fELF\x02\x01"));
+    top.is_some_and(|byte| byte & 0x80 != 0)
 }
 
 #[cfg(test)]
@@ -64,14 +81,28 @@ mod tests {
         let check = |content: &[u8], expected: bool| {
             let path = dir.path().join("kernel");
             fs::write(&path, content).unwrap();
-            assert_eq!(check_kernel(&path).is_ok(), expected, "{content:?}");
+            assert_eq!(check_kernel(&path, Arch::X86_64).is_ok(), expected, "{content:?}");
         };
         check(&[&[0; 0x202][..], b"HdrS"].concat(), true);
         check(b"\x7fELF\x02", true);
         check(&[&[0; 16][..], &[0x02, 0xb0, 0xad, 0x1b]].concat(), true);
         check(b"no kernel\n", false);
         check(b"", false);
-        assert!(check_kernel(&dir.path().join("nowhere")).unwrap_err().report().contains("No such file"));
+        let nowhere = check_kernel(&dir.path().join("nowhere"), Arch::X86_64);
+        assert!(nowhere.unwrap_err().report().contains("No such file"));
+    }
+
+    #[test]
+    fn a_vmlinux_of_arm64_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kernel");
+        let elf = |entry: u64| [b"\x7fELF\x02\x01".as_slice(), &[0; 18], &entry.to_le_bytes()].concat();
+        for (content, expected) in
+            [(elf(0xffff_8000_0800_0000), false), (elf(0x4008_0000), true), (b"\x1f\x8b".to_vec(), true)]
+        {
+            fs::write(&path, &content).unwrap();
+            assert_eq!(check_kernel(&path, Arch::Aarch64).is_ok(), expected, "{content:?}");
+        }
     }
 
     #[test]
