@@ -8,7 +8,7 @@ use std::time::Duration;
 use lvh_core::config::{Init, Memory};
 use lvh_core::kernel::{self, KernelSource};
 use lvh_core::vm::{Command, Vm, VmSpec};
-use lvh_core::{Config, Events, HostContext, ImageSource, image};
+use lvh_core::{Arch, Config, Error, ErrorKind, Events, HostContext, ImageSource, image};
 
 use crate::fetch_kernel;
 use crate::relay::{self, Ended, Signals};
@@ -179,6 +179,7 @@ impl VmCommand {
         let Resolved { config, image, .. } = &self.on;
         let store = fetch_kernel::store(config)?;
         let kernel = kernel::resolve(name, source, &store, events).await?;
+        let program = self.program_for(kernel.arch)?;
         let headers = match config.vm.headers {
             true => Some(kernel::headers(&kernel, source, &store, events).await?),
             false => None,
@@ -195,8 +196,23 @@ impl VmCommand {
             .writable(self.writable.clone())
             .profiles(self.profiles.clone())
             .packed_directories(vec![self.context.cwd.clone()])
-            .packed(self.program.iter().cloned().collect());
+            .packed(program.into_iter().cloned().collect());
         Vm::boot(&spec, &store, events).await
+    }
+
+    /// This machine's program, for a guest that can run it. Where an image has one of its name, that is what a guest of another
+    /// architecture runs.
+    fn program_for(&self, arch: Arch) -> lvh_core::Result<Option<&PathBuf>> {
+        let Some(program) = &self.program else { return Ok(None) };
+        match Arch::of_program(program).filter(|own| *own != arch) {
+            None => Ok(Some(program)),
+            Some(_) if self.on.image.is_some() => Ok(None),
+            Some(own) => {
+                let message = format!("`{}` is a program of {own}, and the kernel of {arch}", program.display());
+                let hint = format!("`--image` names a disk that has programs of {arch}");
+                Err(Error::new(ErrorKind::Usage, message).with_hint(hint))
+            }
+        }
     }
 
     fn command(&self, vm: &Vm, terminal: Option<&RawTerminal>) -> Command {

@@ -38,6 +38,20 @@ fn streams_and_code_are_the_commands() {
     assert!(stderr.contains("the command did not start in the guest: No such file"), "{stderr}");
 }
 
+/// Nothing boots for it. The kernel is a beginning of one, for arm64.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn this_machines_programs_run_on_no_kernel_of_another_architecture() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("Image");
+    std::fs::write(&kernel, [&[0; 56], b"ARM\x64Linux version 6.1.0 (lvh)".as_slice()].concat()).unwrap();
+    let mut command = lvh(&["--kernel", kernel.to_str().unwrap(), "--", "sh", "-c", "true"]);
+    let stderr = check(&command.env("LVH_DATA_DIR", dir.path()).output().unwrap(), 2, "");
+    assert!(stderr.contains("sh` is a program of x86_64, and the kernel of aarch64\n"), "{stderr}");
+    assert!(stderr.contains("hint: `--image` names a disk that has programs of aarch64"), "{stderr}");
+    assert!(!stderr.contains("decompressor") && !stderr.contains("booting"), "{stderr}");
+}
+
 #[test]
 fn quiet_says_nothing_of_the_vm() {
     let stderr = check(&lvh(&["-q", "--", "sh", "-c", "echo out; echo err >&2"]).output().unwrap(), 0, "out\n");

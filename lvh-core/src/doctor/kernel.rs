@@ -6,7 +6,7 @@ use crate::config::Share;
 use crate::kernel::payload::Payload;
 use crate::kernel::{Kernel, KernelConfig, ModuleTree};
 use crate::vm::{Candidates, Transport, VmSpec};
-use crate::{Arch, Error, Result};
+use crate::{Error, Result};
 
 /// What one kernel is to lvh on this machine.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ impl KernelReport {
         let candidates = Candidates::of(kernel)?;
         let transport = candidates.choose(spec);
         let known = config.as_ref().map(|config| Known {
+            arch: kernel.arch,
             release: &kernel.release,
             config,
             tree: tree.as_ref(),
@@ -69,11 +70,9 @@ fn boot(kernel: &Kernel) -> Result<Check> {
     if kernel.vmlinux.is_some() {
         return Ok(Check::ok("boots by", "PVH: the uncompressed kernel"));
     }
-    if kernel.arch == Arch::Aarch64 {
-        return Ok(Check::ok("boots by", "its image"));
-    }
     let image = std::fs::read(&kernel.image).map_err(|error| Error::path("read", &kernel.image, error))?;
     let why = match Payload::extract(&image) {
+        Payload::Image { .. } => return Ok(Check::ok("boots by", "its image")),
         Payload::Pvh { .. } => "its uncompressed kernel is not in the data directory".to_owned(),
         Payload::Unusable(why) => why,
     };

@@ -1,6 +1,7 @@
 //! What a kernel must and should have: its options, what their lack costs, and how to mend it.
 
 use super::{Check, State};
+use crate::Arch;
 use crate::kernel::{Availability, KernelConfig, KernelRelease, ModuleTree, Value};
 
 /// An option that something needs.
@@ -54,14 +55,19 @@ const OWN: &[Need] = &[
     Need::must("SYSFS", "lvh-init cannot mount /sys, and no guest comes up"),
     Need::must("TMPFS", "lvh-init cannot mount /tmp and /run, and no guest comes up"),
     Need::must("PRINTK", "lvh-init cannot read the kernel's log, and no guest comes up"),
+    // Rust's standard library hears by a pair of sockets whether `exec` failed.
+    Need::must("UNIX", "lvh-init starts no command").with("NET"),
     Need::should("CGROUPS", "what a command leaves running when it ends is not ended with it"),
 ];
 
-/// The console of the guest; its driver depends on the machine.
-const CONSOLE: Need = Need::should(
-    if matches!(crate::Arch::HOST, crate::Arch::Aarch64) { "SERIAL_AMBA_PL011_CONSOLE" } else { "SERIAL_8250_CONSOLE" },
-    "errors of a boot and of a guest that died do not have the console's last words",
-);
+/// The console of a guest of `arch`: the machine decides what its serial ports are.
+const fn console(arch: Arch) -> Need {
+    let driver = match arch {
+        Arch::X86_64 => "SERIAL_8250_CONSOLE",
+        Arch::Aarch64 => "SERIAL_AMBA_PL011_CONSOLE",
+    };
+    Need::should(driver, "errors of a boot and of a guest that died do not have the console's last words")
+}
 
 const FPROBE_WITH: &str = "DYNAMIC_FTRACE; also FUNCTION_GRAPH_TRACER since Linux 6.14";
 
@@ -118,6 +124,7 @@ const BPF: &[Need] = &[
 /// A kernel as far as its files tell.
 #[derive(Debug)]
 pub(super) struct Known<'a> {
+    pub(super) arch: Arch,
     pub(super) release: &'a KernelRelease,
     pub(super) config: &'a KernelConfig,
     pub(super) tree: Option<&'a ModuleTree>,
@@ -132,7 +139,7 @@ pub(super) struct Known<'a> {
 impl Known<'_> {
     /// What lvh needs of it.
     pub(super) fn own(&self) -> Vec<Check> {
-        OWN.iter().chain([&CONSOLE]).filter_map(|need| self.judge(need)).collect()
+        OWN.iter().chain([&console(self.arch)]).filter_map(|need| self.judge(need)).collect()
     }
 
     /// What BPF programs need of it.
@@ -213,6 +220,7 @@ mod tests {
     fn lacks(release: &str, config: &str, kernel_args: &str) -> Vec<String> {
         let config = KernelConfig::parse(config);
         let known = Known {
+            arch: Arch::X86_64,
             release: &KernelRelease::new(release),
             config: &config,
             tree: None,
@@ -226,13 +234,20 @@ mod tests {
 
     /// A configuration that has everything but `off`.
     fn all_but(off: &[&str]) -> String {
-        let needs = OWN.iter().chain([&CONSOLE]).chain(BPF).filter(|need| !off.contains(&need.option));
+        let console = console(Arch::X86_64);
+        let needs = OWN.iter().chain([&console]).chain(BPF).filter(|need| !off.contains(&need.option));
         needs.map(|need| format!("CONFIG_{}=y\n", need.option)).collect::<String>() + "CONFIG_LSM=\"yama,bpf\"\n"
     }
 
     #[test]
     fn a_full_kernel_lacks_nothing() {
         assert_eq!(lacks("6.12.1", &all_but(&[]), ""), [""; 0]);
+    }
+
+    #[test]
+    fn the_console_is_that_of_the_kernels_machine() {
+        assert_eq!(console(Arch::X86_64).option, "SERIAL_8250_CONSOLE");
+        assert_eq!(console(Arch::Aarch64).option, "SERIAL_AMBA_PL011_CONSOLE");
     }
 
     #[test]

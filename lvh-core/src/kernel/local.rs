@@ -10,6 +10,7 @@ use super::KernelRelease;
 use super::image::bzimage::BzImage;
 use super::image::compression::Compression;
 use super::image::elf::Elf;
+use super::image::payload;
 use super::image::search::find;
 use crate::{Arch, Error, ErrorKind, Result};
 
@@ -212,24 +213,17 @@ impl<'a> Image<'a> {
 
     /// What runs it.
     fn arch(&self) -> Result<Arch> {
-        const EM_X86_64: &[u8] = &62u16.to_le_bytes();
-        const EM_AARCH64: &[u8] = &183u16.to_le_bytes();
         if BzImage::parse(&self.bytes).is_some() {
             return Ok(Arch::X86_64);
         }
         if self.is_arm64() {
             return Ok(Arch::Aarch64);
         }
-        match self.bytes.get(18..20).filter(|_| self.bytes.starts_with(b"\x7fELF\x02\x01")) {
-            Some(EM_X86_64) => Ok(Arch::X86_64),
-            Some(EM_AARCH64) => Ok(Arch::Aarch64),
-            _ => Err(unknown(self.path, &self.bytes)),
-        }
+        Arch::of_elf(&self.bytes).ok_or_else(|| unknown(self.path, &self.bytes))
     }
 
-    /// The magic number of Documentation/arch/arm64/booting.rst.
     fn is_arm64(&self) -> bool {
-        self.bytes.get(0x38..0x3c) == Some(b"ARM\x64")
+        payload::is_arm64(&self.bytes)
     }
 
     /// The release that it says it is.

@@ -206,8 +206,8 @@ impl Resolver<'_> {
         let unpacked = if local.packed { Some(self.unpack(&local.image, &digest)?) } else { None };
         let image = unpacked.as_ref().map_or_else(|| local.image.clone(), |entry| entry.path().join("image"));
         let extracted = self.extract(&image, &digest)?;
-        if extracted.vmlinux.is_none() && local.arch == Arch::X86_64 && is_elf(&image) {
-            return Err(no_entry(&local.image));
+        if extracted.vmlinux.is_none() && is_elf(&image) {
+            return Err(no_entry(&local.image, local.arch));
         }
         let (modules_key, modules, in_use) = gathered(&local, self.0.store)?;
         Ok(Kernel {
@@ -248,10 +248,14 @@ fn is_elf(image: &Path) -> bool {
     fs::File::open(image).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
 }
 
-/// QEMU takes an ELF file for an ancient bzImage then.
-fn no_entry(image: &Path) -> Error {
-    let message = format!("`{}` is an ELF kernel without a PVH entry, which QEMU cannot start", image.display());
-    Error::new(ErrorKind::Usage, message).with_hint("name the bzImage, or build with CONFIG_PVH=y")
+/// QEMU takes an ELF file for an ancient bzImage then; one of arm64 it starts where no memory is.
+fn no_entry(image: &Path, arch: Arch) -> Error {
+    let (lack, hint) = match arch {
+        Arch::X86_64 => (" without a PVH entry", "name the bzImage, or build with CONFIG_PVH=y"),
+        Arch::Aarch64 => (" of arm64", "name the Image, such as arch/arm64/boot/Image of a build tree"),
+    };
+    let message = format!("`{}` is an ELF kernel{lack}, which QEMU cannot start", image.display());
+    Error::new(ErrorKind::Usage, message).with_hint(hint)
 }
 
 /// What changes when modules are installed into a tree: depmod writes its lists anew.

@@ -29,13 +29,21 @@ pub enum Payload {
         /// The text of the `.config`.
         config: Option<Vec<u8>>,
     },
+    /// arm64's Image, which is not compressed: QEMU starts it as it is.
+    Image {
+        /// As of [`Payload::Pvh`].
+        config: Option<Vec<u8>>,
+    },
     /// Nothing that QEMU could start directly; says why.
     Unusable(String),
 }
 
 impl Payload {
-    /// Takes the kernel out of the bytes of a bzImage; an ELF file is looked at as it is.
+    /// Takes the kernel out of the bytes of a bzImage; an ELF file and an Image are looked at as they are.
     pub fn extract(image: &[u8]) -> Self {
+        if is_arm64(image) {
+            return Self::Image { config: ikconfig(image) };
+        }
         match unpack(image) {
             Ok(vmlinux) if Elf::parse(&vmlinux).is_some_and(|elf| elf.has_note("Xen", PVH_NOTE)) => {
                 Self::Pvh { config: ikconfig(&vmlinux), vmlinux: vmlinux.into_owned() }
@@ -44,6 +52,11 @@ impl Payload {
             Err(reason) => Self::Unusable(reason),
         }
     }
+}
+
+/// Whether it is an Image, by the magic number of Documentation/arch/arm64/booting.rst.
+pub(in crate::kernel) fn is_arm64(image: &[u8]) -> bool {
+    image.get(0x38..0x3c) == Some(b"ARM\x64")
 }
 
 fn unpack(image: &[u8]) -> std::result::Result<Cow<'_, [u8]>, String> {
@@ -98,6 +111,8 @@ pub(in crate::kernel) fn extracted(
 fn save(dir: &Path, payload: &Payload) -> Result<()> {
     let files: &[(&str, Option<&[u8]>)] = match payload {
         Payload::Pvh { vmlinux, config } => &[("vmlinux", Some(vmlinux)), ("config", config.as_deref())],
+        // An entry without a file is none.
+        Payload::Image { config } => &[("reason", Some(b"it is started as it is")), ("config", config.as_deref())],
         Payload::Unusable(reason) => &[("reason", Some(reason.as_bytes()))],
     };
     for (name, bytes) in files.iter().filter_map(|(name, bytes)| Some((name, (*bytes)?))) {
@@ -135,6 +150,17 @@ mod tests {
             assert_eq!(vmlinux, kernel);
             assert_eq!(config.as_deref(), Some(CONFIG));
         }
+    }
+
+    #[test]
+    fn an_image_of_arm64_is_usable_as_it_is() {
+        let plain = [&[0; 0x38], b"ARM\x64".as_slice()].concat();
+        let config = |image: &[u8]| match Payload::extract(image) {
+            Payload::Image { config } => config,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(config(&plain), None);
+        assert_eq!(config(&[plain, b"IKCFG_ST".to_vec(), PACKED.to_vec()].concat()).as_deref(), Some(CONFIG));
     }
 
     #[test]
