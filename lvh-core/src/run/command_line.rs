@@ -51,8 +51,7 @@ fn executor(config: &RunConfig) -> Vec<OsString> {
         (Some(kind), ..) => Some(kind.as_str()),
         (None, Arch::X86_64, Hypervisor::Kvm) => Some("kvm64"),
         (None, Arch::X86_64, Hypervisor::Tcg { .. }) => None,
-        (None, Arch::Aarch64, Hypervisor::Kvm) => Some("max"),
-        (None, Arch::Aarch64, Hypervisor::Tcg { .. }) => Some(config.arch.tcg_cpu()),
+        (None, Arch::Aarch64, _) => Some("max"),
     };
     accel.into_iter().chain(cpu.into_iter().flat_map(|cpu| pair("-cpu", cpu))).collect()
 }

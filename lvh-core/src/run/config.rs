@@ -18,8 +18,7 @@ pub struct RunConfig {
     pub cpus: u32,
     /// Guest memory, as QEMU's `-m` takes it. Default: `4G`.
     pub memory: String,
-    /// QEMU's name of the CPU. Default: `kvm64` under KVM, on arm64 `max`, without KVM with cheap pointer authentication; else
-    /// QEMU's own.
+    /// QEMU's name of the CPU. Default: `kvm64` under KVM, `max` on arm64, else QEMU's own.
     pub cpu_kind: Option<String>,
     /// The disk.
     pub image: Image,
