@@ -144,6 +144,8 @@ const BARE: &[&str] = &[
     "SYSFS",
     "TMPFS",
     "PRINTK",
+    "NET",
+    "UNIX",
     "CGROUPS",
     "SERIAL_8250",
     "SERIAL_8250_CONSOLE",
