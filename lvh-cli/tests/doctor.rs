@@ -144,7 +144,6 @@ const BARE: &[&str] = &[
     "SYSFS",
     "TMPFS",
     "PRINTK",
-    "NET",
     "UNIX",
     "CGROUPS",
     "SERIAL_8250",
