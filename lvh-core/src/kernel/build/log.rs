@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use crate::{Error, Result};
 
-/// How much of the end of a log an error shows, in lines.
+/// How much of a log an error shows, in lines.
 const TAIL: usize = 30;
+/// How much of that tells of a failure that is not at the end.
+const FAILURE: usize = 20;
 
 /// The log of one build; several calls of make add to it.
 #[derive(Debug)]
@@ -58,13 +60,25 @@ impl BuildLog {
         self.made > before
     }
 
-    /// Adds the end of the log, and where it is, to `error`.
+    /// Adds what the log says of the failure, and where it is, to `error`.
     pub(super) fn explain(&self, error: Error) -> Error {
         let text = fs::read(&self.path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-        error.with_output(format!("{tail}\n(all of it: {})", self.path.display()))
+        error.with_output(format!("{}\n(all of it: {})", telling(&lines), self.path.display()))
+    }
+}
+
+/// The end, and where other jobs went on after the failure, what stands before make's first complaint.
+fn telling(lines: &[&str]) -> String {
+    let end = |count| lines[lines.len().saturating_sub(count)..].join("\n");
+    let complaint = lines.iter().position(|line| line.starts_with("make") && line.contains(": *** "));
+    match complaint.filter(|at| at + TAIL < lines.len()) {
+        None => end(TAIL),
+        Some(at) => {
+            let failure = &lines[(at + 1).saturating_sub(FAILURE)..=at];
+            format!("{}\n…\n{}", failure.join("\n"), end(TAIL - FAILURE))
+        }
     }
 }
 
@@ -112,5 +126,22 @@ mod tests {
         let error = log.explain(Error::new(ErrorKind::Artifact, "no"));
         let output = error.output().unwrap();
         assert!(output.starts_with("line 70\n") && output.contains("line 99\n(all of it: "), "{output}");
+    }
+
+    #[test]
+    fn a_failure_that_other_jobs_outlived_is_shown() {
+        let line = |number: usize| match number {
+            40 => "make[3]: *** [Makefile:2: fs/a.o] Error 1".to_owned(),
+            99 => "make: *** [Makefile:1: all] Error 2".to_owned(),
+            _ => format!("line {number}"),
+        };
+        let lines: Vec<String> = (0..100).map(line).collect();
+        let shown = |until: usize| telling(&lines[..until].iter().map(String::as_str).collect::<Vec<_>>());
+        let late = shown(100);
+        assert!(late.starts_with("line 21\n") && late.contains("fs/a.o] Error 1\n…\nline 90\n"), "{late}");
+        assert!(late.ends_with("\nmake: *** [Makefile:1: all] Error 2"), "{late}");
+        assert_eq!(late.lines().count(), TAIL + 1);
+        assert!(shown(50).starts_with("line 20\n") && shown(50).ends_with("line 49"));
+        assert_eq!(telling(&[]), "");
     }
 }
