@@ -1,5 +1,6 @@
 //! A kernel's source in a git repository: Debian's, without what a small kernel for VMs is not made of.
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,14 @@ const DIRECTORIES: &str = "block certs crypto drivers/acpi drivers/base drivers/
     drivers/firmware drivers/idle drivers/iommu drivers/irqchip drivers/misc drivers/pci drivers/platform drivers/pnp
     drivers/ptp drivers/rtc drivers/tty drivers/video drivers/virtio fs include init io_uring ipc kernel lib mm net
     scripts security tools/arch tools/build tools/include tools/lib tools/objtool tools/scripts usr virt";
+/// What a kernel of the architecture has beside them.
+fn directories_of(arch: &str) -> &'static str {
+    match arch {
+        "aarch64" => "arch/arm64 drivers/amba drivers/clk drivers/of drivers/perf drivers/power",
+        _ => "arch/x86",
+    }
+}
+
 /// Files that are taken everywhere, for `make` reads those of every driver, whether it is built or not; and the one driver of
 /// its directory that is built wherever there is a network.
 const FILES: &[&str] = &["*/Kconfig*", "*/Makefile*", "*/Kbuild*", "*/.gitignore", "*/drivers/net/loopback.c"];
@@ -24,20 +33,29 @@ pub struct KernelSource {
 }
 
 impl KernelSource {
-    /// The repository in `parent`, made if an earlier run did not; `test` is what `main` is.
+    /// The repository in `parent`, made if an earlier run did not, for kernels of this machine; `test` is what `main` is.
     ///
     /// # Panics
     /// If there is no source, or git fails.
     pub fn checked_out(parent: &Path) -> Self {
+        Self::checked_out_for(ARCH, parent)
+    }
+
+    /// As [`KernelSource::checked_out`], for kernels of `arch`, as Rust calls it.
+    ///
+    /// # Panics
+    /// As [`KernelSource::checked_out`].
+    pub fn checked_out_for(arch: &str, parent: &Path) -> Self {
         let archive = ARCHIVES.iter().map(Path::new).find(|archive| archive.is_file());
         let archive =
             archive.expect("there is a package linux-source-6.12 or linux-source-6.1: tests/setup installs it");
         let name = archive.file_name().and_then(|name| name.to_str()?.strip_suffix(".tar.xz")).expect("see ARCHIVES");
-        let source = Self { dir: parent.join(name) };
+        let own = if arch == ARCH { name.to_owned() } else { format!("{name}-{arch}") };
+        let source = Self { dir: parent.join(&own) };
         let stamp = format!("{:?}", fs::metadata(archive).expect("it was just there").modified());
-        let made = parent.join(format!("{name}.made"));
+        let made = parent.join(format!("{own}.made"));
         if fs::read_to_string(&made).unwrap_or_default() != stamp {
-            source.make(archive, name);
+            source.make(archive, name, arch);
             fs::write(made, stamp).expect("the directory can be written to");
         }
         source.git(&["checkout", "--quiet", "--force", "-B", "test", "main"]);
@@ -56,11 +74,11 @@ impl KernelSource {
     }
 
     /// The archive holds one directory, which is called as it is.
-    fn make(&self, archive: &Path, name: &str) {
+    fn make(&self, archive: &Path, name: &str, arch: &str) {
         let _ = fs::remove_dir_all(&self.dir);
         fs::create_dir_all(&self.dir).expect("the directory can be made");
-        let arch = if cfg!(target_arch = "aarch64") { "arch/arm64" } else { "arch/x86" };
-        let directories = DIRECTORIES.split_whitespace().chain([arch]).map(|directory| format!("{name}/{directory}/*"));
+        let directories = DIRECTORIES.split_whitespace().chain(directories_of(arch).split_whitespace());
+        let directories = directories.map(|directory| format!("{name}/{directory}/*"));
         let mut tar = Command::new("tar");
         tar.args(["--extract", "--strip-components=1", "--wildcards", "--wildcards-match-slash", "--file"]);
         tar.arg(archive).arg("--directory").arg(&self.dir).args(FILES).args(directories);

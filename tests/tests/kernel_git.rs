@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lvh_core::config::Config;
 use lvh_core::kernel::build::{BuildSpec, Products, build, configure_in_place};
-use lvh_core::kernel::git::{Checkouts, LocalWork};
-use lvh_core::kernel::options::KernelOption;
-use lvh_core::{Events, KernelSource as Source};
+use lvh_core::kernel::git::{Checkouts, GitUrl, LocalWork};
+use lvh_core::kernel::options::{Base, KernelOption, group};
+use lvh_core::{Arch, Events, KernelSource as Source};
 use lvh_tests::{Finished, KernelSource, Project, Traces, lvh};
 
 /// How long a busy machine may take until make has begun.
@@ -92,6 +92,39 @@ fn a_kernel_is_built_booted_changed_and_removed() {
     changed_options_configure_anew(&world);
     a_tree_of_others_is_configured_in_its_place(&world);
     removed_it_still_boots(&world);
+}
+
+/// What the host cannot run it builds, and QEMU emulates: the kernel is heard on arm64's serial port, and finds neither a root on
+/// a disk, for which `lvh-boot` has no driver, nor an init.
+#[test]
+#[ignore = "builds a kernel for arm64 and needs its compiler and QEMU; takes ten minutes"]
+fn a_kernel_for_arm64_is_built_on_x86_64_and_starts() {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let source = KernelSource::checked_out_for(Arch::Aarch64.as_str(), scratch);
+    let project = Project::new(scratch, "kernel-arm64", "");
+    let checkouts = Checkouts::new(&project.dir.join("data"));
+    let url = GitUrl::parse(&format!("file://{}?depth=1#test", source.dir.display()), &project.dir).unwrap();
+    checkouts.fetch("arm64", &url, LocalWork::Keep, &Events::silent()).unwrap();
+    let options = group("lvh-boot").unwrap();
+    let spec = BuildSpec { base: Base::Nothing, options, arch: Arch::Aarch64, strict: true, ..BuildSpec::default() };
+    let built = build(&checkouts, "arm64", &spec, Products::Packages, &Events::silent()).unwrap();
+    let tree = checkouts.dir("arm64").unwrap();
+    let installed = format!("tar-install/boot/vmlinuz-{}", built.release.as_str());
+    for file in ["arch/arm64/boot/Image.gz", "arch/arm64/boot/Image", ".config", &installed] {
+        assert!(tree.join(file).is_file(), "{file}");
+    }
+    let again = build(&checkouts, "arm64", &spec, Products::Packages, &Events::silent()).unwrap();
+    assert_eq!((again.made, again.key), (false, built.key));
+
+    File::create(project.dir.join("disk.img")).unwrap().set_len(1 << 20).unwrap();
+    let mut run = lvh();
+    project.own(&mut run);
+    run.args(["run", "--image", "disk.img", "--qemu-arch", "arm64", "--mem", "512M", "--cpu", "1", "--kernel"]);
+    let ran = Finished::of(run.arg(tree.join(installed)).stdin(Stdio::null()));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for words in [&format!("Linux version {}", built.release), "Machine model: linux,dummy-virt", "Kernel panic"] {
+        assert!(ran.stdout.contains(words), "{words}: {}", ran.stdout);
+    }
 }
 
 fn strict_options_are_errors(world: &World) {
