@@ -22,6 +22,7 @@ use crate::vm::qemu::accel::processor;
 use crate::vm::qemu::command_line::{self, GuestMemory, Hypervisor};
 use crate::vm::qemu::device::Device;
 use crate::vm::qemu::migration::Files;
+use crate::vm::root::rootfs::RootFs;
 use crate::vm::running::Vm;
 
 /// The kind of the store's entries.
@@ -188,7 +189,9 @@ fn key(attempt: &Attempt<'_>, qemu: &Path) -> Key {
     let machine = command_line::arguments(&attempt.invocation(0, unconnected, GuestMemory::Own));
     let parts = ["vm", LAYOUT, &stamp(qemu), &spec.kernel.key, &processor].map(str::to_owned);
     let initramfs = attempt.initramfs.digest().to_string();
-    Key::of(parts.into_iter().chain([initramfs, waits]).chain(init).chain(seen).chain(machine))
+    // Before the snapshot a guest enters such a root, and has the devices of any other.
+    let stays = matches!(spec.root, RootFs::Initramfs).to_string();
+    Key::of(parts.into_iter().chain([initramfs, waits, stays]).chain(init).chain(seen).chain(machine))
 }
 
 #[cfg(test)]
@@ -198,7 +201,6 @@ mod tests {
     use crate::config::{Channel, Memory, Share};
     use crate::image::DiskFormat;
     use crate::vm::root::initramfs::Initramfs;
-    use crate::vm::root::rootfs::RootFs;
     use crate::vm::spec::VmSpec;
     use crate::vm::transport::candidates::Transport;
     use crate::{Config, Kernel};
@@ -251,6 +253,7 @@ mod tests {
         assert_eq!(key_of(&spec().writable(vec!["/a".into()]).profiles(Some("/b".into()))), plain);
         for other in [
             key_of(&spec().memory(Memory::from_mib(512))),
+            key_of(&spec().root(RootFs::Initramfs)),
             key_of(&spec().kernel_args("lsm=bpf")),
             key_of(&spec().init(["/first"])),
             key_of(&spec().systemd()),
