@@ -13,6 +13,7 @@ const DIRECTORIES: &str = "block certs crypto drivers/acpi drivers/base drivers/
     drivers/firmware drivers/idle drivers/iommu drivers/irqchip drivers/misc drivers/pci drivers/platform drivers/pnp
     drivers/ptp drivers/rtc drivers/tty drivers/video drivers/virtio fs include init io_uring ipc kernel lib mm net
     scripts security tools/arch tools/build tools/include tools/lib tools/objtool tools/scripts usr virt";
+
 /// What a kernel of the architecture has beside them.
 fn directories_of(arch: &str) -> &'static str {
     match arch {
