@@ -65,12 +65,11 @@
 //!
 //! # Features
 //!
-//! - `vhost` (default): vsock and virtiofs devices served by this process. Without it the channel is the kernel's own
-//!   vsock or a serial port, the share 9p.
+//! - `foreign`: guests of other architectures. For each that the toolchain has a musl target of, an lvh-init is built.
 //!
 //! # Limits
 //!
-//! Linux only. Tested on x86-64; arm64 is written but has never run.
+//! Linux only. Hosts: tested on x86-64; an arm64 host is written but has never run. Guests of arm64 run under TCG.
 
 mod arch;
 mod build_place;
