@@ -1,9 +1,12 @@
-//! `lvh attach`: a shell in a VM that a test run retains.
+//! `lvh attach`: a shell in a VM that a test run retains, or that `lvh run` gave an agent.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use lvh_core::config::parse_duration;
 use lvh_core::vm::Command;
 use lvh_core::vm::attach::{self, Entered};
 use lvh_core::{Error, ErrorKind};
@@ -17,16 +20,22 @@ Examples:
   lvh attach                     a shell in the one there is, or a list of them
   lvh attach 4711.1              a shell in that one
   lvh attach 4711.1 -- dmesg     a command
+  lvh attach ./vm.agent -- true  a command in the VM of `lvh run --agent ./vm.agent`, as soon as its agent answers
 
-The shell starts in the test's directory, with its environment.";
+The shell starts in the test's directory, with its environment; in a VM of `lvh run` it is root's, and what it leaves in the
+background goes on.";
 
-/// Enter the VM of a failed test, which a run under LVH_KEEP=1 retains.
+/// Enter the VM of a failed test, which a run under LVH_KEEP=1 retains, or one of `lvh run --agent`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Which VM, as `lvh attach --list` and the test run name it [default: the only one]
+    /// Which VM, as `lvh attach --list` and the test run name it, or the path of an agent's socket, with a slash [default: the
+    /// only one of a test]
     #[arg(value_name = "VM")]
     id: Option<String>,
+    /// How long to wait until an agent answers, such as 2m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
+    wait: Duration,
     /// List the VMs that can be entered
     #[arg(long)]
     list: bool,
@@ -50,10 +59,13 @@ async fn enter_or_list(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let entered = match &args.id {
+        Some(path) if path.contains('/') => attach::connect(Path::new(path), args.wait).await?,
         Some(id) => attach::enter(id).await?,
         None => only(all().await?)?,
     };
-    converse(&entered, args.command).await
+    let code = converse(&entered, args.command).await;
+    entered.leave().await;
+    code
 }
 
 /// All VMs of this user's that can be entered.

@@ -198,6 +198,21 @@ dropbear -R -E -B
 while :; do sleep 1; done
 ";
 
+/// Does with lvh's agent what systemd does.
+const INIT_OF_AGENT: &str = "#!/bin/sh
+export PATH=/bin
+mount -t proc proc /proc
+for word in $(cat /proc/cmdline); do case $word in
+systemd.set_credential_binary=systemd.extra-unit.lvh-agent.service:*) echo ${word##*:} | base64 -d > /unit ;;
+systemd.set_credential_binary=*) echo ${word##*:} | base64 -d ;;
+esac; done
+value() { sed -n \"s/^$1=//p\" /unit; }
+cd $(value WorkingDirectory); eval \"$(value ExecStartPre)\"
+while :; do $(value ExecStart); sleep 0.1; done &
+trap 'sync; poweroff -f' USR2
+while :; do sleep 1; done
+";
+
 /// Runs a program of the host, which must succeed; what it printed.
 fn do_run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -206,12 +221,12 @@ fn do_run(command: &mut Command) -> String {
 }
 
 /// Makes an image with busybox and an SSH server that lets root in, as those of Cilium do, at `image`.
-fn make_image(dir: &Path, image: &Path) {
+fn make_image(dir: &Path, image: &Path, init: &str) {
     let (tree, raw) = (dir.join("tree"), dir.join("raw"));
-    for name in ["bin", "sbin", "dev", "proc", "host", "lib", "tmp", "root", "etc/dropbear"] {
+    for name in ["bin", "sbin", "dev", "proc", "run", "host", "lib", "tmp", "root", "etc/dropbear"] {
         fs::create_dir_all(tree.join(name)).unwrap();
     }
-    fs::write(tree.join("sbin/init"), INIT).unwrap();
+    fs::write(tree.join("sbin/init"), init).unwrap();
     fs::set_permissions(tree.join("sbin/init"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(tree.join("etc/passwd"), "root::0:0:root:/root:/bin/sh\n").unwrap();
     fs::write(tree.join("etc/shells"), "/bin/sh\n").unwrap();
@@ -228,7 +243,7 @@ fn make_image(dir: &Path, image: &Path) {
         fs::create_dir_all(place.parent().unwrap()).unwrap();
         fs::copy(library, place).unwrap();
     }
-    let applets = "sh mount ip sleep sync poweroff mktemp cat rm touch true uname seq ls";
+    let applets = "sh mount ip sleep sync poweroff mktemp cat rm touch true uname seq ls base64 sed mkdir chmod";
     for applet in applets.split(' ') {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
@@ -239,7 +254,7 @@ fn make_image(dir: &Path, image: &Path) {
 
 /// Publishes such an image as Cilium's are, as `tiny:1.0-main` below `published`.
 fn publish_image(dir: &Path) {
-    make_image(dir, &dir.join("tiny_1.0.qcow2"));
+    make_image(dir, &dir.join("tiny_1.0.qcow2"), INIT);
     do_run(Command::new("zstd").args(["-q", "--rm"]).arg(dir.join("tiny_1.0.qcow2")));
     let name = "tiny_1.0.qcow2.zst";
     let contents = vec![Content { from: dir.join(name), to: format!("data/images/{name}") }];
@@ -300,6 +315,56 @@ fn a_job_runs_commands_in_its_vm() {
     runner.run_script(step, "", &mut values, &mut used);
     assert_eq!(used.code, 0, "{}", used.output);
     assert!(fs::read(&image).unwrap() == pulled);
+}
+
+/// lvh's agent in the image runs `cmd`, where systemd, or what does the same, starts it: there is no network and no SSH server.
+#[test]
+fn an_agent_runs_commands_in_its_vm() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (runner, kernel) = (Runner::new(dir.path()), kernel());
+    let images = dir.path().join("images/amd64/images");
+    fs::create_dir_all(&images).unwrap();
+    make_image(dir.path(), &images.join("tiny_1.0.qcow2"), INIT_OF_AGENT);
+    // As from the cache.
+    do_run(Command::new("zstd").arg("-q").arg(images.join("tiny_1.0.qcow2")));
+    let fixed =
+        [("image", "tiny"), ("image-version", "1.0-main"), ("images-folder-parent", dir.path().to_str().unwrap())];
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let fixed = [&fixed[..], &[("ssh-port", &port), ("host-mount", "."), ("mem", "512M"), ("cpu", "1")]].concat();
+    let used = |more: &[(&str, &str)]| runner.run(&[&fixed[..], more].concat());
+
+    let cmd = "x='a  b'\necho \"$x\" \\$x; pwd; cat; sleep 54321 > /dev/null 2>&1 &";
+    let first = used(&[("cmd", cmd), ("kernel-path", &kernel)]);
+    assert_eq!(first.code, 0, "{}", first.output);
+    assert!(first.output.ends_with("a  b a b\n/root\n"), "{}", first.output);
+
+    // A host that was killed in the middle of what it said is no hindrance, and its command is gone. What was left behind is not.
+    let socket = dir.path().join(format!("temp/lvh-{port}.agent"));
+    let attach = |command: &[&str]| {
+        let mut attach = Command::new(env!("CARGO_BIN_EXE_lvh"));
+        attach.args(["attach", "--wait", "60s"]).arg(&socket).arg("--").args(command);
+        attach
+    };
+    let mut killed = attach(&["sh", "-c", "echo in; sleep 12345"])
+        .stdin(fs::File::open("/dev/zero").unwrap())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(killed.stdout.as_mut().unwrap(), &mut [0; 3]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let running = do_run(&mut attach(&["sh", "-c", "cat /proc/[0-9]*/cmdline"]));
+    assert!(running.contains("sleep\x0054321\0") && !running.contains("sleep\x0012345\0"), "{running:?}");
+
+    let last = used(&[("provision", "false"), ("cmd", "echo so far; false; echo further"), ("shutdown", "true")]);
+    assert_eq!((last.code, last.output.as_str()), (1, "so far\n"));
+    assert!(!socket.exists());
+    let output = attach(&["true"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(125) && said.contains("`lvh run --agent SOCKET` starts one"), "{said}");
+    let console = fs::read_to_string(dir.path().join(format!("temp/lvh-{port}.console"))).unwrap();
+    assert!(console.contains("[Unit]\r\nWants=lvh-agent.service\r\n"), "{console}");
 }
 
 /// A VM that nobody shuts down ends with the process that ran the steps.

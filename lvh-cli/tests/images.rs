@@ -184,6 +184,44 @@ fn a_whole_image_boots() {
     check_boots(&site, "whole.qcow2", "up on Linux");
 }
 
+/// systemd, 256 or newer, starts lvh's agent in an image that boots by itself: the firmware's tables tell it.
+#[test]
+#[ignore = "installs Debian's kernel and systemd, which takes minutes"]
+fn systemd_of_an_image_starts_the_agent() {
+    let site = Built::new();
+    let image = r#"[{"name": "s.qcow2", "variant": "minbase", "packages": ["systemd-sysv", "udev", "linux-image-cloud-amd64"]}]"#;
+    fs::write(site.path("D/images.json"), image).unwrap();
+    let lvh = |arguments: &[&str]| {
+        let mut lvh = Command::new(env!("CARGO_BIN_EXE_lvh"));
+        lvh.args(arguments).current_dir(site.dir.path()).stdin(Stdio::null()).output().unwrap()
+    };
+    let built = lvh(&["images", "build", "--dir", "D", "--pkg-repo", "trixie"]);
+    assert!(built.status.success(), "{built:?}");
+    let run = [
+        "run",
+        "--dir",
+        "D",
+        "--mem",
+        "1G",
+        "--daemonize",
+        "--console-log-file",
+        "log",
+        "--agent",
+        "./agent",
+        "--image",
+        "s.qcow2",
+    ];
+    assert!(lvh(&run).status.success());
+    let state = lvh(&["attach", "--wait", "5m", "./agent", "--", "systemctl", "is-system-running", "--wait"]);
+    assert_eq!(String::from_utf8_lossy(&state.stdout), "running\n", "{state:?}");
+    assert!(
+        lvh(&["attach", "--wait", "1m", "./agent", "--", "systemctl", "poweroff", "--force", "--force"])
+            .status
+            .code()
+            .is_some()
+    );
+}
+
 /// Its parent stays, it does not; disk and log are kept.
 fn check_failure(site: &Built, output: &Output) {
     let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());

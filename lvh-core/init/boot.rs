@@ -1,6 +1,6 @@
 //! From the kernel's hand-over to the message loop.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::agent::channel::{self, Sender};
 use crate::agent::clock::Clock;
 use crate::agent::kernel_log::{self, Log};
 use crate::agent::{caches, serve};
-use crate::guest::protocol::{self, Failure, Preparation, ToGuest, ToHost, VERSION};
+use crate::guest::protocol::{self, Failure, Preparation, ToGuest, ToHost};
 use crate::pid1::root::{Prepared, of_rootfs};
 use crate::pid1::{devices, disk, modules, mounts};
 use crate::sys;
@@ -53,14 +53,16 @@ fn set_up(mut host: Host, log: &Log, prepared: Prepared) -> io::Result<()> {
         Ok((warnings, layers)) => {
             log.follow(&host.sender);
             host.sender.send(&ToHost::Ready { warnings: clock.err().into_iter().chain(warnings).collect() });
-            serve::run(host.channel, &host.sender, log, layers)
+            serve::run(&mut host.channel, &host.sender, log, layers)?;
+            // Power-off would drop what the device has not passed on: the host ends the VM when it has read all.
+            while let Ok(Some::<ToGuest>(_)) = protocol::receive(&mut host.channel) {}
+            Ok(())
         }
         Err(failure) => fail(host, log, failure),
     }
 }
 
-/// Tells why there will be no guest. Power-off would drop what the device has not passed on: the host ends the VM when it has
-/// read this.
+/// Tells why there will be no guest, and waits until the host has read it.
 fn fail(mut host: Host, log: &Log, failure: Failure) -> io::Result<()> {
     log.follow(&host.sender);
     host.sender.send(&ToHost::Failed { failure });
@@ -80,8 +82,7 @@ impl Host {
     fn greet(name: String) -> io::Result<Self> {
         let channel = channel::open(&name)?;
         let sender = Sender::new(channel.try_clone()?);
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim_end().to_owned();
-        sender.send(&ToHost::Hello { version: VERSION, release });
+        sender.greet()?;
         Ok(Self { name, channel, sender })
     }
 

@@ -5,7 +5,8 @@
 //!    becomes that and goes on as a child of it; says `Ready`.
 //! 3. Runs commands for the host until `Shutdown` or until the channel closes.
 //!
-//! Where it is to lead `lvh run` to a disk, it does that instead, and ends: `pid1/disk.rs`.
+//! Where it is to lead `lvh run` to a disk, it does that instead, and ends: `pid1/disk.rs`. Where it is started as `serve`, it is the
+//! host's agent in a machine that has an init of its own: `agent/resident.rs`.
 //!
 //! Nothing test-specific happens before the host says so. It depends on nothing but `std`: `lvh-core/build.rs` makes it
 //! with one call of rustc. Every path out ends in [`power_off`]; the first process must never return.
@@ -23,9 +24,12 @@ mod guest {
 
 use std::fs;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 fn main() {
+    let channel = agent::resident::channel(std::env::args());
+    IS_RESIDENT.store(channel.is_some(), Ordering::Relaxed);
     // Commands run as root, and may send this process any signal.
     sys::drop_fault_handlers();
     // A panic of PID 1, in whatever thread, would be a kernel panic that hides its own cause.
@@ -33,11 +37,14 @@ fn main() {
         complain(&panic.to_string());
         power_off();
     }));
-    if let Err(error) = boot::run() {
+    if let Err(error) = channel.map_or_else(boot::run, |channel| agent::resident::run(&channel)) {
         complain(&error.to_string());
     }
     power_off();
 }
+
+/// This machine is not lvh's to end.
+static IS_RESIDENT: AtomicBool = AtomicBool::new(false);
 
 /// Takes a lock. A panic ends the VM, so that nobody meets one that is poisoned.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -46,13 +53,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Tells the console why the VM ends; the host quotes the console when it has nothing better.
 fn complain(why: &str) {
-    if let Ok(mut console) = fs::OpenOptions::new().write(true).open("/dev/console") {
+    if IS_RESIDENT.load(Ordering::Relaxed) {
+        let _ = writeln!(std::io::stderr(), "{why}");
+    } else if let Ok(mut console) = fs::OpenOptions::new().write(true).open("/dev/console") {
         let _ = writeln!(console, "lvh-init: {why}");
     }
 }
 
-/// Ends the VM.
+/// Ends the VM, or this process where that is all that there is of lvh.
 fn power_off() -> ! {
+    if IS_RESIDENT.load(Ordering::Relaxed) {
+        std::process::exit(1);
+    }
     sys::sync();
     sys::power_off();
     // Only a kernel without any way to power off gets here; the host ends QEMU.

@@ -52,7 +52,7 @@
 //! | [`vm::VmSpec`], [`vm::RootFs`], [`vm::Vm`], [`vm::VmInfo`] | a VM before, and while it runs |
 //! | [`vm::Command`], [`vm::Process`], [`vm::ProcessEvent`], [`vm::Exit`] | commands in it, as in [`std::process`] |
 //! | [`vm::KernelRecord`], [`vm::KernelEvent`] | what its kernel says |
-//! | [`vm::attach`] | the way into a VM of another process |
+//! | [`vm::attach`] | the way into a VM of another process, or of [`run::Agent`] |
 //! | [`vm::Candidates`], [`vm::Transport`] | how host and guest can be connected |
 //! | [`run`] | the QEMU of `lvh run`, which boots an image by itself |
 //! | [`HostContext`] | what a program finds around itself on the host |

@@ -5,20 +5,21 @@ use std::path::{Path, PathBuf};
 
 use lvh_core::config::Accel;
 use lvh_core::image::has_boot_sector;
-use lvh_core::run::{self, Port, RootDevice, RunConfig};
+use lvh_core::run::{self, Agent, Port, RootDevice, RunConfig};
 use lvh_core::vm::Hypervisor;
 use lvh_core::{Arch, Config, Error, ErrorKind, Result};
 
 use super::image;
 use super::kernel::{Boot, Wanted};
 use crate::kernels::parse_bool;
-use crate::terminal;
+use crate::{fetch_kernel, terminal};
 
 const EXAMPLES: &str = "\
 Examples:
   lvh run --image _data/images/base.qcow2
   lvh run --image base.qcow2 --kernel ./bzImage --append 'lsm=bpf init=/bin/sh'
   lvh run --image base.qcow2 --host-mount . -p 2222:22 --daemonize --console-log-file console.log
+  lvh run --image base.qcow2 --agent ./vm.agent     for: lvh attach ./vm.agent -- uname -r
   lvh run --image quay.io/lvh-images/kind:6.6-main
   lvh run --image base.qcow2 --rw                   what the guest writes stays in the image
   lvh run --image base.qcow2 --qemu-cmd-print       QEMU's command line, for a shell
@@ -58,6 +59,9 @@ pub(crate) struct Args {
     /// A directory for the guest to mount: 9p tag host_mount
     #[arg(long, value_name = "DIR", allow_hyphen_values = true, value_hint = clap::ValueHint::DirPath)]
     host_mount: Option<OsString>,
+    /// Give the guest lvh's agent, and make SOCKET, by which `lvh attach` enters it
+    #[arg(long, value_name = "SOCKET", allow_hyphen_values = true, value_hint = clap::ValueHint::FilePath)]
+    agent: Option<OsString>,
     /// Forward a port of this machine's loopback, or of ADDRESS: [ADDRESS:]HOST[:GUEST[:tcp|udp]]; may be given several times
     #[arg(long = "port", short = 'p', value_name = "PORT", allow_hyphen_values = true)]
     ports: Vec<String>,
@@ -129,8 +133,10 @@ impl Args {
             Some(name) => wanted.find(&name, &config)?,
             None => Boot { kernel: None, modules: wanted.modules },
         };
+        let agent = given(self.agent).map(|socket| Agent::prepare(socket, arch, &fetch_kernel::store(&config)?));
         Ok(RunConfig {
             arch,
+            agent: agent.transpose()?,
             cpus: self.cpu,
             memory: self.mem,
             cpu_kind: cpu_kind(self.cpu_kind, hypervisor),

@@ -6,11 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::guest::protocol::{self, MAGIC, ToHost};
+use crate::guest::protocol::{self, MAGIC, ToHost, VERSION};
 use crate::pid1::modules::once_there;
 use crate::{lock, sys};
 
-/// Opens the channel that the kernel's command line names: `vsock:PORT`, `vsock:cid`, `port:NAME` or `tty:PATH`.
+/// Opens a channel: `vsock:PORT`, `vsock:cid`, `port:NAME` or `tty:PATH`.
 pub fn open(name: &str) -> io::Result<File> {
     let opened = match name.split_once(':') {
         Some(("vsock", port)) => connect_vsock(port),
@@ -18,9 +18,7 @@ pub fn open(name: &str) -> io::Result<File> {
         Some(("tty", path)) => open_tty(path),
         _ => Err(io::Error::other("lvh-init knows no such")),
     };
-    let mut file = opened.map_err(|error| io::Error::other(format!("failed to open the channel `{name}`: {error}")))?;
-    file.write_all(MAGIC)?;
-    Ok(file)
+    opened.map_err(|error| io::Error::other(format!("failed to open the channel `{name}`: {error}")))
 }
 
 /// Whether what ended the channel is what QEMU does to every vsock connection of a guest that resumes from a snapshot.
@@ -67,6 +65,14 @@ pub struct Sender(Arc<Mutex<File>>);
 impl Sender {
     pub fn new(channel: File) -> Self {
         Self(Arc::new(Mutex::new(channel)))
+    }
+
+    /// Begins with the host.
+    pub fn greet(&self) -> io::Result<()> {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim_end().to_owned();
+        lock(&self.0).write_all(MAGIC)?;
+        self.send(&ToHost::Hello { version: VERSION, release });
+        Ok(())
     }
 
     /// Sends one message. Without a host there is nobody to run for: a failure ends the VM.

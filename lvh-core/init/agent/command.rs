@@ -43,7 +43,7 @@ pub struct Running {
 impl Running {
     /// Starts `command`; its end is reported by a thread of its own, which calls `ended` first.
     pub fn start(id: u32, command: &Command, host: &Host, ended: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        let cgroup = Cgroup::make(id);
+        let cgroup = if command.lasts { Cgroup::none() } else { Cgroup::make(id) };
         let mut pipes = Pipes::new(command)?;
         if command.core {
             prepare_cores();
@@ -58,8 +58,9 @@ impl Running {
         let window = windows.open(id);
         let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, host, &window)).collect();
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
-        let supervisor =
-            Supervisor { id, cgroup: cgroup.clone(), pid, pumps, window, host: host.clone(), changes: command.changes };
+        let (cgroup_of_all, host) = (cgroup.clone(), host.clone());
+        let Command { changes, lasts, .. } = *command;
+        let supervisor = Supervisor { id, cgroup: cgroup_of_all, pid, pumps, window, host, changes, lasts };
         thread::spawn(move || supervisor.run(&exit, ended));
         Ok(Self { pid, cgroup, stdin, terminal: pipes.terminal })
     }
@@ -156,6 +157,8 @@ struct Supervisor {
     host: Host,
     /// The host wants to know what it changed.
     changes: bool,
+    /// What it left behind goes on.
+    lasts: bool,
 }
 
 impl Supervisor {
@@ -164,8 +167,10 @@ impl Supervisor {
         if matches!(exit, Exit::Signal { core: true, .. }) {
             name_core(self.pid);
         }
-        sys::send_signal(-self.pid, sys::SIGKILL);
-        self.cgroup.kill();
+        if !self.lasts {
+            sys::send_signal(-self.pid, sys::SIGKILL);
+            self.cgroup.kill();
+        }
         join_by(self.pumps, &self.window);
         self.cgroup.remove();
         self.host.windows.close(self.id);

@@ -11,6 +11,7 @@ pub mod kernel_log;
 mod machine;
 mod mirror;
 mod pipes;
+pub mod resident;
 pub mod serve;
 mod stacks;
 mod window;

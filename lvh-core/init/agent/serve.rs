@@ -1,8 +1,8 @@
 //! The message loop.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -27,28 +27,45 @@ const STUBBORN: Duration = Duration::from_secs(3);
 
 type Commands = Arc<Mutex<HashMap<u32, Running>>>;
 
-/// Does what the host asks until it says `Shutdown` or closes the channel.
-pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io::Result<()> {
+/// Does what the host asks until it says `Shutdown` or closes the channel. Then no command runs any more.
+pub fn run(channel: &mut impl Read, sender: &Sender, log: &Log, layers: Layers) -> io::Result<()> {
     reaper::run();
-    let commands = Commands::default();
     prepare_profiles();
+    let commands = Commands::default();
+    let served = serve(channel, sender, log, layers, &commands);
+    lock(&commands).values().for_each(Running::kill);
+    let goodbye = served?;
+    sys::sync();
+    log.pass_on(sender);
+    goodbye.into_iter().for_each(|id| sender.send(&ToHost::Bye { id }));
+    Ok(())
+}
+
+/// The number of the goodbye; none where there was none.
+fn serve(
+    channel: &mut impl Read,
+    sender: &Sender,
+    log: &Log,
+    layers: Layers,
+    commands: &Commands,
+) -> io::Result<Option<u32>> {
     let (mirrors, caches) = (Mirrors::new(layers.into_map()), Caches::new());
     let host =
         Host { sender: sender.clone(), log: log.clone(), windows: Windows::default(), machine: Machine::default() };
-    while let Some(message) = protocol::receive(&mut channel)? {
+    while let Some(message) = protocol::receive(channel)? {
         match message {
             ToGuest::Prepare { .. } | ToGuest::Setup { .. } | ToGuest::Clock { .. } => {
                 return Err(io::Error::other("Setup after Ready"));
             }
-            ToGuest::Run { id, command } => start(id, &command, &commands, &host),
-            ToGuest::Stdin { id, data } => with(&commands, id, |running| running.stdin(data)),
-            ToGuest::Resize { id, size } => with(&commands, id, |running| running.resize(size)),
-            ToGuest::Signal { id, signal } => with(&commands, id, |running| running.signal(signal)),
+            ToGuest::Run { id, command } => start(id, &command, commands, &host),
+            ToGuest::Stdin { id, data } => with(commands, id, |running| running.stdin(data)),
+            ToGuest::Resize { id, size } => with(commands, id, |running| running.resize(size)),
+            ToGuest::Signal { id, signal } => with(commands, id, |running| running.signal(signal)),
             ToGuest::Kill { id } => {
-                with(&commands, id, |running| running.kill());
-                explain_if_it_stays(id, &commands);
+                with(commands, id, |running| running.kill());
+                explain_if_it_stays(id, commands);
             }
-            ToGuest::Explain { id } => with(&commands, id, |running| {
+            ToGuest::Explain { id } => with(commands, id, |running| {
                 let lines = running.stacks();
                 let asked = running.ask_for_stacks();
                 sender.send(&ToHost::Stacks { id, lines, asked });
@@ -58,15 +75,10 @@ pub fn run(mut channel: File, sender: &Sender, log: &Log, layers: Layers) -> io:
             ToGuest::Refresh {} => caches.forget(),
             ToGuest::Ping { id } => sender.send(&ToHost::Pong { id }),
             ToGuest::Collect { id, dir, take } => mirrors.collect(id, dir, take, sender, &host.windows),
-            ToGuest::Shutdown { id } => {
-                lock(&commands).values().for_each(Running::kill);
-                sys::sync();
-                log.pass_on(sender);
-                sender.send(&ToHost::Bye { id });
-            }
+            ToGuest::Shutdown { id } => return Ok(Some(id)),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Makes the place for coverage profiles; a command may give up root before it leaves one. That it cannot is no failure: the

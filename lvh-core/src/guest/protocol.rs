@@ -38,7 +38,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 16;
+pub const VERSION: u32 = 17;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -194,6 +194,8 @@ wire_struct! {
         pub core: bool,
         /// Tell at its end what of the machine is not as it was before the first command that asked for this.
         pub changes: bool,
+        /// What it started goes on when it has ended.
+        pub lasts: bool,
     }
 }
 
@@ -487,6 +489,7 @@ mod tests {
             terminal: Some(TerminalSize { rows: 24, columns: 80 }),
             core: false,
             changes: true,
+            lasts: true,
         }
     }
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use super::initramfs::MODULES;
-use super::{BootKernel, Image, RootDevice, RunConfig};
+use super::{Agent, BootKernel, Image, RootDevice, RunConfig};
 use crate::Arch;
 use crate::vm::Hypervisor;
 
@@ -37,6 +37,7 @@ pub fn arguments(config: &RunConfig) -> Vec<OsString> {
     args.extend(config.host_mount.iter().flat_map(|dir| share("host_id", dir, "", "host_mount")));
     let modules = config.kernel_modules.iter();
     args.extend(modules.flat_map(|dir| share("kernel_modules_id", dir, ",readonly=on", MODULES)));
+    args.extend(config.agent.iter().flat_map(|agent| agent.arguments(config)));
     args
 }
 
@@ -79,7 +80,8 @@ fn boot(config: &RunConfig, kernel: &BootKernel) -> Vec<OsString> {
     let root = config.image.device.in_guest();
     // `panic=-1` with `-no-reboot` ends QEMU. Without `rw` a root that no fstab speaks of would stay read-only.
     let mut words = format!("root={root} console={} earlyprintk=ttyS0 panic=-1 rw", config.arch.console());
-    for more in kernel.append.iter().filter(|more| !more.is_empty()) {
+    let agent = config.agent.iter().flat_map(|_| Agent::kernel_words(config));
+    for more in agent.chain(kernel.append.iter().filter(|more| !more.is_empty()).cloned()) {
         words = format!("{words} {more}");
     }
     let initrd = kernel.initrd.iter().flat_map(|initrd| pair("-initrd", initrd));
@@ -101,11 +103,11 @@ fn share(id: &str, dir: &Path, access: &str, tag: &str) -> Vec<OsString> {
     [pair("-fsdev", fsdev), pair("-device", format!("virtio-9p-pci,fsdev={id},mount_tag={tag}"))].concat()
 }
 
-fn pair(option: &str, value: impl Into<OsString>) -> Vec<OsString> {
+pub(super) fn pair(option: &str, value: impl Into<OsString>) -> Vec<OsString> {
     vec![option.into(), value.into()]
 }
 
-fn around(before: &str, value: &OsStr, behind: &str) -> OsString {
+pub(super) fn around(before: &str, value: &OsStr, behind: &str) -> OsString {
     let mut whole = OsString::from(before);
     whole.push(value);
     whole.push(behind);
@@ -113,7 +115,7 @@ fn around(before: &str, value: &OsStr, behind: &str) -> OsString {
 }
 
 /// QEMU takes a doubled comma for a comma in a value.
-fn escaped(value: &OsStr) -> OsString {
+pub(super) fn escaped(value: &OsStr) -> OsString {
     let commas = value.as_bytes().iter().flat_map(|&byte| std::iter::repeat_n(byte, 1 + usize::from(byte == b',')));
     OsString::from_vec(commas.collect())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::Port;
+use super::{Agent, Port};
 use crate::vm::{DiskFormat, Hypervisor};
 use crate::{Arch, Error, ErrorKind, Result};
 
@@ -39,6 +39,8 @@ pub struct RunConfig {
     pub console_log: Option<PathBuf>,
     /// A port for QEMU's monitor. Default: none.
     pub monitor_port: Option<u16>,
+    /// The guest gets lvh's agent. Default: none.
+    pub agent: Option<Agent>,
     /// QEMU goes to the background once the VM is set up. Default: false.
     pub daemonize: bool,
 }
@@ -61,6 +63,7 @@ impl RunConfig {
             serial_port: None,
             console_log: None,
             monitor_port: None,
+            agent: None,
             daemonize: false,
         }
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,11 +18,27 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guest::client::command::Command;
 use crate::guest::client::framing::{receive, send};
-use crate::guest::client::guest::Guest;
+use crate::guest::client::guest::{Guest, Pulse};
+use crate::guest::client::knock::knock;
 use crate::guest::client::process::{Process, ProcessEvent, gone};
 use crate::guest::protocol::{MAX_MESSAGE, ToGuest, encode};
 use crate::guest::wire::{malformed, wire_struct};
 use crate::vm::running::Vm;
+
+/// A login shell, of an image that may lack bash.
+const SHELL: [&str; 3] = ["/bin/sh", "-c", "exec \"$(command -v bash || echo /bin/sh)\" -l"];
+
+/// How often one looks whether there is room to wait.
+const QUEUE: Duration = Duration::from_millis(100);
+
+/// How often an agent is asked whether it is there.
+const PULSE: Duration = Duration::from_secs(5);
+
+/// How long one that is there may take to say so.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long an agent may take to say goodbye.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long the owner of a VM may take to let somebody in, which is some milliseconds.
 const OFFER_DEADLINE: Duration = Duration::from_secs(5);
@@ -124,6 +141,8 @@ pub struct Entered {
     /// What its owner offers.
     pub offer: Offer,
     guest: Guest,
+    /// It is an agent's, who waits for the next.
+    is_agent: bool,
 }
 
 impl Entered {
@@ -133,6 +152,63 @@ impl Entered {
     /// The owner is gone.
     pub async fn spawn(&self, command: &Command) -> Result<Process> {
         self.guest.run(command.0.clone()).map_err(gone)
+    }
+
+    /// Leaves it. Commands of it that still run are killed.
+    pub async fn leave(self) {
+        if self.is_agent {
+            // One that does not answer is told by the next who knocks.
+            let _ = tokio::time::timeout(GOODBYE_DEADLINE, self.guest.say_goodbye()).await;
+        }
+    }
+}
+
+/// Enters the VM whose agent ([`Agent`](crate::run::Agent)) is at `socket`, once that answers; what commands start there goes on when
+/// they have ended.
+///
+/// # Errors
+/// There is no VM; its agent does not answer `within` that time.
+pub async fn connect(socket: &Path, within: Duration) -> Result<Entered> {
+    let failed = |error| Error::path("enter the VM at", socket, error);
+    let nowhere = |error| failed(error).with_hint("`lvh run --agent SOCKET` starts one that can be entered");
+    let met = tokio::time::timeout(within, async {
+        let stream = queue(socket).await.map_err(nowhere)?;
+        knock(stream).await.map_err(failed)
+    });
+    let (reader, writer, release) = met.await.map_err(|_elapsed| {
+        let message = format!("the agent at `{}` did not answer within {within:?}", socket.display());
+        Error::new(ErrorKind::Guest, message).with_hint(
+            "the guest may still boot (--wait); its agent is a service of systemd 256 or newer, whose kernel has CONFIG_DMI_SYSFS \
+             or boots by `--kernel`; somebody else may be in it",
+        )
+    })??;
+    let mut shell = Command::new(SHELL[0]);
+    shell.args(&SHELL[1..]).current_dir("/root").stdin_piped().lasts();
+    let guest = Guest::serve(reader, writer, None);
+    if let Some(pulse) = guest.pulse() {
+        tokio::spawn(watch(pulse));
+    }
+    let title = format!("`{}` on {release}", socket.display());
+    Ok(Entered { offer: Offer { title, shell }, guest, is_agent: true })
+}
+
+/// Connects. QEMU takes one after the other, and few may wait.
+async fn queue(socket: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// A line does not tell that nobody is there any more.
+async fn watch(pulse: Pulse) {
+    while pulse.is_wanted() {
+        tokio::time::sleep(PULSE).await;
+        if pulse.beats(SILENCE).await == Some(false) {
+            return pulse.give_up(format!("its agent did not answer within {SILENCE:?}"));
+        }
     }
 }
 
@@ -151,7 +227,7 @@ pub async fn enter(id: &str) -> Result<Entered> {
         let offer = tokio::time::timeout(OFFER_DEADLINE, receive(&mut reader, MAX_MESSAGE)).await;
         let silent = |_elapsed| io::Error::new(io::ErrorKind::TimedOut, "its owner does not answer: is it stopped?");
         let offer = offer.map_err(silent)??.ok_or(io::ErrorKind::UnexpectedEof)?;
-        Ok::<_, io::Error>(Entered { offer, guest: Guest::serve(reader, writer, None) })
+        Ok::<_, io::Error>(Entered { offer, guest: Guest::serve(reader, writer, None), is_agent: false })
     };
     connected.await.map_err(|error| {
         Error::new(ErrorKind::Usage, format!("there is no VM `{id}` to enter")).with_source(error).with_hint(

@@ -103,6 +103,12 @@ impl Command {
         self
     }
 
+    /// Lets what it started go on when it has ended.
+    pub fn lasts(&mut self) -> &mut Self {
+        self.0.lasts = true;
+        self
+    }
+
     /// Makes a terminal of this size its standard input, output and error.
     pub fn terminal(&mut self, size: TerminalSize) -> &mut Self {
         self.0.terminal = Some(size);
@@ -137,7 +143,7 @@ mod tests {
     fn a_variable_is_set_once() {
         let mut command = Command::new("sh");
         command.args(["-c", "exit 3"]).env("PATH", "/bin").current_dir("/tmp").stdin_piped().merge_stderr();
-        command.report().core().changes().terminal(TerminalSize { rows: 24, columns: 80 });
+        command.report().core().changes().lasts().terminal(TerminalSize { rows: 24, columns: 80 });
         assert_eq!(command.0.env.iter().filter(|(name, _)| name.0 == b"PATH").count(), 1);
         assert_eq!(command.get_program(), "sh");
         assert!(Command::new("x").env_clear().0.env.is_empty());

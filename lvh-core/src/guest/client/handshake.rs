@@ -57,11 +57,9 @@ impl Handshake {
         let (mut reader, writer) = stream.into_split();
         skip_preamble(&mut reader).await?;
         match receive(&mut reader, MAX_ANSWER).await? {
-            Some(ToHost::Hello { version: VERSION, release }) => {
+            Some(ToHost::Hello { version, release }) => {
+                check_version(version)?;
                 Ok(Self { reader, writer, release: KernelRelease::new(release), up: Instant::now() })
-            }
-            Some(ToHost::Hello { version, .. }) => {
-                Err(io::Error::other(format!("lvh-init speaks version {version}, this program {VERSION}")))
             }
             _ => Err(malformed("the guest did not begin with Hello")),
         }
@@ -119,6 +117,14 @@ impl Handshake {
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
+    }
+}
+
+/// Both sides are to speak the same protocol.
+pub(super) fn check_version(version: u32) -> io::Result<()> {
+    match version {
+        VERSION => Ok(()),
+        _ => Err(io::Error::other(format!("lvh-init speaks version {version}, this program {VERSION}"))),
     }
 }
 

@@ -5,5 +5,6 @@ mod flow;
 pub(crate) mod framing;
 pub(crate) mod guest;
 pub(crate) mod handshake;
+pub(crate) mod knock;
 pub(crate) mod process;
 mod routes;

@@ -45,6 +45,11 @@ impl Init {
         }
     }
 
+    /// The program.
+    pub(crate) fn bytes(self) -> &'static [u8] {
+        self.bytes
+    }
+
     /// Whether it needs a loader and libraries beside it.
     pub(crate) fn is_dynamic(self) -> bool {
         self.linking == "dynamic"
