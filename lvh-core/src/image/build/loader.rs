@@ -41,7 +41,9 @@ const MODULES: [&str; 6] = ["biosdisk", "ext2", "syslinuxcfg", "test", "linux16"
 const GRUB: &str = "/usr/lib/grub/i386-pc";
 const CORE: &str = "/boot/grub/i386-pc/core.img";
 const WRITE: &str = r#"umask 022; mkdir -p "${1%/*}" && rm -f "$1" && cat >"$1""#;
-const CONFIGURE: &str = "umask 022; cat >/extlinux.conf";
+/// Ubuntu has the links to the kernel where Debian has none.
+const CONFIGURE: &str = "umask 022; cat >/extlinux.conf; \
+    for link in vmlinuz initrd.img; do [ -e /$link ] || [ ! -e /boot/$link ] || ln -s boot/$link /$link; done";
 
 const SECTOR: usize = 512;
 /// How disk.sh makes file systems.

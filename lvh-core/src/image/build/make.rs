@@ -141,7 +141,8 @@ impl Making<'_> {
         };
         match keep() {
             Ok(()) => {
-                let hint = format!("what was made and said until then is in `{}`", dir.display());
+                let hint = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
+                let hint = format!("{hint}what was made and said until then is in `{}`", dir.display());
                 let kept = error.output().map(str::to_owned);
                 let error = Error::new(error.kind(), "building failed").with_source(error);
                 kept.into_iter().fold(error, Error::with_output).with_hint(hint)
@@ -162,9 +163,17 @@ impl Making<'_> {
 /// With apt's reason first.
 fn not_installed(what: &str, error: Error) -> Error {
     let said = error.output().unwrap_or_default();
-    match said.lines().find_map(|line| line.strip_prefix("E: ")) {
+    let is_unsigned = said.contains("NO_PUBKEY");
+    let error = match said.lines().find_map(|line| line.strip_prefix("E: ")) {
         Some(why) => failed(&format!("{what}: {why}"), error),
         None => failed(what, error),
+    };
+    match is_unsigned {
+        true => error.with_hint(
+            "this machine lacks the keys of the packages' archive; Ubuntu's are ubuntu-archive-keyring.gpg in /usr/share/keyrings, of \
+             its package ubuntu-keyring",
+        ),
+        false => error,
     }
 }
 

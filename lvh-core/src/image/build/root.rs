@@ -14,7 +14,7 @@ const HOSTNAME: &str = "lvh";
 /// Installs the packages of `image` in a new tree.
 pub(super) fn bootstrap(image: &ImageEntry, suite: &str, mirror: Option<&str>, chroot: &Chroot<'_>) -> Result<()> {
     let tree = chroot.tree();
-    let include = packages(image, Arch::HOST).join(",");
+    let include = packages(image, Arch::HOST, suite).join(",");
     let include = format!("--include={include}");
     let variant = format!("--variant={}", if image.variant.is_empty() { "debootstrap" } else { &image.variant });
     let source = source(suite, mirror)?;
@@ -27,9 +27,16 @@ pub(super) fn bootstrap(image: &ImageEntry, suite: &str, mirror: Option<&str>, c
 }
 
 /// What is installed: the image's packages, and a kernel where the image is to bring one.
-fn packages(image: &ImageEntry, arch: Arch) -> Vec<String> {
-    let kernel = image.bootable.unwrap_or(arch == Arch::X86_64).then(|| format!("linux-image-{}", arch.debian()));
-    kernel.into_iter().chain(image.packages.iter().cloned()).collect()
+fn packages(image: &ImageEntry, arch: Arch, suite: &str) -> Vec<String> {
+    // Ubuntu's own choice for VMs brings no firmware.
+    let kernel = || format!("linux-image-{}", if deb::is_suite(suite) { arch.debian() } else { "virtual" });
+    image
+        .bootable
+        .unwrap_or(arch == Arch::X86_64)
+        .then(kernel)
+        .into_iter()
+        .chain(image.packages.iter().cloned())
+        .collect()
 }
 
 /// The line of sources.list for one of Debian's suites; mmdebstrap itself knows those of Ubuntu.
@@ -52,14 +59,15 @@ mod tests {
 
     #[test]
     fn an_image_that_boots_brings_a_kernel() {
-        let check = |bootable: Option<bool>, arch: Arch, expected: &[&str]| {
+        let check = |bootable: Option<bool>, arch: Arch, suite: &str, expected: &[&str]| {
             let image = ImageEntry { bootable, packages: vec!["less".to_owned()], ..ImageEntry::default() };
-            assert_eq!(packages(&image, arch), expected, "{bootable:?} {arch}");
+            assert_eq!(packages(&image, arch, suite), expected, "{bootable:?} {arch} {suite}");
         };
-        check(None, Arch::X86_64, &["linux-image-amd64", "less"]);
-        check(None, Arch::Aarch64, &["less"]);
-        check(Some(true), Arch::Aarch64, &["linux-image-arm64", "less"]);
-        check(Some(false), Arch::X86_64, &["less"]);
+        check(None, Arch::X86_64, "sid", &["linux-image-amd64", "less"]);
+        check(None, Arch::X86_64, "noble", &["linux-image-virtual", "less"]);
+        check(None, Arch::Aarch64, "sid", &["less"]);
+        check(Some(true), Arch::Aarch64, "trixie-backports", &["linux-image-arm64", "less"]);
+        check(Some(false), Arch::X86_64, "sid", &["less"]);
     }
 
     #[test]
