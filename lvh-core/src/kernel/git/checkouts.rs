@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::GitUrl;
 use super::command::Git;
 use super::places::Places;
-use super::tree::{Standing, Tree, remove_dir};
+use super::tree::{Standing, Tree, rejoin, remove_dir};
 use crate::kernel::stamp::stamp;
 use crate::process::Tool;
 use crate::store::{Key, Lock};
@@ -132,6 +132,7 @@ impl Checkouts {
         let places = self.places(name)?;
         let subject = self.subject(name);
         let locks = vec![places.lock(name, &subject, events)?];
+        rejoin(&places.shared(), &places.tree())?;
         let shared = match Standing::of(&places)? {
             Standing::Worktree => true,
             Standing::Clone => false,
@@ -172,6 +173,12 @@ impl Checkouts {
         })
     }
 
+    /// Where the data directory was moved, git would forget the trees of all kernels, and not only of that which is worked on.
+    fn rejoin_all(&self, shared: &Path) -> Result<()> {
+        let trees = fs::read_dir(&self.kernels).into_iter().flatten().flatten();
+        trees.into_iter().try_for_each(|tree| rejoin(shared, &tree.path()))
+    }
+
     /// Takes the locks for git's work on the kernel `name`: its own and, for a worktree, that of what is shared.
     fn begin(&self, name: &str, url: Option<&GitUrl>, events: &Events) -> Result<OpenTree> {
         let places = self.places(name)?;
@@ -184,6 +191,7 @@ impl Checkouts {
         };
         if shared {
             locks.push(places.lock("git", &subject, events)?);
+            self.rejoin_all(&places.shared())?;
         }
         Ok(OpenTree { places, subject, discarded_by: self.discarded_by.clone(), locks, origin: Origin::Git { shared } })
     }

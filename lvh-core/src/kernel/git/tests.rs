@@ -258,6 +258,57 @@ fn what_was_broken_off_is_taken_up() {
 }
 
 #[test]
+fn a_data_directory_can_be_moved_and_copied() {
+    let world = World::new();
+    world.fetched("a", "");
+    world.fetched("b", "");
+    let at = |dir: &Path| Checkouts::new(dir);
+    let state = |checkouts: &Checkouts, name: &str| {
+        let open = checkouts.open(name, &Events::silent()).unwrap_or_else(|error| panic!("{}", error.report()));
+        open.checkout(&Events::silent()).unwrap_or_else(|error| panic!("{}", error.report())).changes
+    };
+    let (old, new) = (world.data(), world.dir.path().join("new"));
+    fs::rename(&old, &new).unwrap();
+    assert_eq!(state(&at(&new), "a"), "", "as a build finds it");
+    fs::rename(&new, &old).unwrap();
+    fs::rename(&old, &new).unwrap();
+    at(&new).fetch("a", &world.url(""), LocalWork::Keep, &Events::silent()).unwrap();
+    commit(&new.join("kernels/b"), "git forgets no tree that it does not find");
+    fs::rename(&new, &old).unwrap();
+    assert_eq!(world.fetched("a", ""), "one");
+
+    // Of a copy, the first is not touched.
+    assert!(Command::new("cp").arg("-a").args([&old, &new]).status().unwrap().success());
+    fs::write(new.join("kernels/a/version"), "edited").unwrap();
+    assert_ne!(state(&at(&new), "a"), "");
+    git(&new.join("kernels/a"), &["commit", "-q", "-a", "-m", "in the copy"]);
+    assert_eq!((state(&world.checkouts(), "a").as_str(), world.version("a").as_str()), ("", "one"));
+    assert_eq!(git(&world.tree("a"), &["rev-list", "--count", "HEAD"]), "1");
+    let removed = at(&new).remove("b", LocalWork::Discard, &Events::silent()).unwrap();
+    assert!(removed && !new.join("kernels/b").exists() && world.tree("b").exists());
+
+    // A tree that people copied takes nothing from its original.
+    assert!(Command::new("cp").arg("-a").args([world.tree("a"), world.tree("copy")]).status().unwrap().success());
+    world.fetched("a", "");
+    let known = git(&world.data().join("kernels/git"), &["worktree", "list", "--porcelain"]);
+    assert!(known.contains("/kernels/a\n") && !known.contains("/kernels/copy\n"), "{known}");
+}
+
+#[test]
+fn a_data_directory_need_not_have_a_name_in_utf8() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::new();
+    let data = world.dir.path().join(std::ffi::OsStr::from_bytes(b"d\xff"));
+    let checkouts = Checkouts::new(&data);
+    let fetched = checkouts.fetch("k", &world.url(""), LocalWork::Keep, &Events::silent());
+    let fetched = fetched.unwrap_or_else(|error| panic!("{}", error.report()));
+    assert_eq!(fs::read_to_string(fetched.dir.join("version")).unwrap(), "one");
+    world.commit("two");
+    checkouts.fetch("k", &world.url(""), LocalWork::Keep, &Events::silent()).unwrap();
+    assert_eq!(fs::read_to_string(data.join("kernels/k/version")).unwrap(), "two");
+}
+
+#[test]
 fn commits_survive_their_directory() {
     let world = World::new();
     world.fetched("k", "");

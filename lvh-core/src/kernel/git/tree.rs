@@ -1,7 +1,9 @@
 //! The steps that bring one source tree to a commit, each of which may be done again.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::GitUrl;
@@ -247,7 +249,6 @@ impl Tree<'_> {
 
     /// Makes the tree.
     fn create(&self, target: &str, base: Option<&str>, local: LocalWork) -> Result<()> {
-        let tree = self.places.tree();
         let branch = self.branch();
         // The directory may be gone, but not what was committed in it.
         if local == LocalWork::Keep {
@@ -255,8 +256,9 @@ impl Tree<'_> {
             self.refuse_commits(lost)?;
         }
         let creating = self.places.mark(CREATING)?;
+        // Seen from the shared repository: the path of the data directory need not be UTF-8.
+        let path = format!("../{}", self.places.name());
         self.repository(|git| {
-            let path = tree.to_string_lossy();
             git.run_long("checking out", &["worktree", "add", "--force", "-B", &branch, &path, target])
         })?;
         creating.clear()
@@ -299,12 +301,9 @@ impl Tree<'_> {
         updating.clear()
     }
 
-    /// git in the tree, which may have been moved with its data directory.
+    /// git in the tree, where that has a repository.
     fn usable<'g>(&'g self, tree: &'g Path) -> Result<Git<'g>> {
         let git = self.git(tree);
-        if self.shared && !git.succeeds(&["rev-parse", "--git-dir"]) {
-            self.repository(|git| git.run(&["worktree", "repair", &tree.to_string_lossy()]))?;
-        }
         git.run(&["rev-parse", "--git-dir"]).map(|_| git)
     }
 
@@ -416,6 +415,42 @@ fn remove_locks(dir: &Path, below: bool) -> Result<()> {
         } else if below && found.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_locks(&path, true)?;
         }
+/// Joins a worktree and the repository `shared` again: each names the other by its path, and their directory may have been moved
+/// or copied. `git worktree prune` would forget the worktree.
+pub(super) fn rejoin(shared: &Path, tree: &Path) -> Result<()> {
+    let link = tree.join(".git");
+    // A clone has a directory there.
+    let Some(named) = gitdir_of(&link) else { return Ok(()) };
+    let own = shared.join("worktrees").join(named.file_name().unwrap_or_default());
+    let back = own.join("gitdir");
+    let Ok(backwards) = fs::read(&back) else { return Ok(()) };
+    let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    let name = |file: &Path, before: &[u8], path: &Path| {
+        let path = std::path::absolute(path).map_err(|e| Error::path("find", path, e))?;
+        let line = [before, path.as_os_str().as_bytes(), b"\n"].concat();
+        fs::write(file, line).map_err(|e| Error::path("write", file, e))
+    };
+    if !same(&named, &own) {
+        name(&link, b"gitdir: ", &own)?;
+    }
+    // Where somebody copied a tree alone, its original stays the worktree.
+    let other = own.join(path_of(&backwards));
+    match gitdir_of(&other).is_some_and(|named| same(&named, &own)) {
+        true => Ok(()),
+        false => name(&back, b"", &link),
+    }
+}
+
+/// Where a worktree's file `.git` says that git keeps what belongs to it.
+fn gitdir_of(link: &Path) -> Option<PathBuf> {
+    let text = fs::read(link).ok()?;
+    Some(link.parent()?.join(path_of(text.strip_prefix(b"gitdir: ")?)))
+}
+
+fn path_of(line: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(line.trim_ascii_end()))
+}
+
     }
     Ok(())
 }
