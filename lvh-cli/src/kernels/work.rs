@@ -84,7 +84,8 @@ fn fetched(
     events: &Events,
 ) -> Result<Checkouts> {
     let (checkouts, _) = checkouts(data_dir)?;
-    if !kernel.tree(data_dir)?.exists() {
+    kernel.tree(data_dir)?;
+    if !checkouts.is_whole(&kernel.name)? {
         check()?;
         fetch(data_dir, kernel, LocalWork::Keep, events)?;
     }

@@ -105,7 +105,7 @@ fn make(
 ) -> Result<BuiltKernel> {
     let Wanted { name, subject, store, events, newest, .. } = *wanted;
     let checkouts = Checkouts::new(store.root()).called(subject);
-    let there = checkouts.dir(tree)?.join(".git").exists();
+    let there = checkouts.dir(tree)?.join(".git").exists() && checkouts.is_whole(tree)?;
     match store.is_offline() {
         // Its people say when their tree moves on.
         false if there && source.tree.is_some() && !newest => {}

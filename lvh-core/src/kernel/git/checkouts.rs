@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::GitUrl;
 use super::command::Git;
 use super::places::Places;
-use super::tree::{Standing, Tree, rejoin, remove_dir};
+use super::tree::{CREATING, Standing, Tree, UPDATING, rejoin, remove_dir};
 use crate::kernel::stamp::stamp;
 use crate::process::Tool;
 use crate::store::{Key, Lock};
@@ -104,6 +104,22 @@ impl Checkouts {
             true => work.tree(events).checkout().map(Some),
             false => Ok(None),
         }
+    }
+
+    /// Whether the tree of the kernel `name` is there, and no fetch that made or changed it was broken off.
+    ///
+    /// # Errors
+    /// When `name` cannot be a kernel's, or the tree cannot be looked at.
+    pub fn is_whole(&self, name: &str) -> Result<bool> {
+        let places = self.places(name)?;
+        let tree = places.tree();
+        if !tree.exists() || [CREATING, UPDATING].iter().any(|mark| places.broken_off(mark).is_some()) {
+            return Ok(false);
+        }
+        // A clone begins as a repository without a commit.
+        let (subject, events) = (self.subject(name), Events::silent());
+        let git = Git { dir: &tree, locks: &[], subject: &subject, events: &events };
+        Ok(Standing::of(&places)? != Standing::Clone || git.succeeds(&["rev-parse", "--verify", "--quiet", "HEAD"]))
     }
 
     /// Removes the tree of the kernel `name` and all that belongs to it; says whether there was anything.

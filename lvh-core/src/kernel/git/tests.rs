@@ -309,6 +309,29 @@ fn a_data_directory_need_not_have_a_name_in_utf8() {
 }
 
 #[test]
+fn what_no_fetch_completed_is_not_whole() {
+    let world = World::new();
+    let is_whole = |name: &str| world.checkouts().is_whole(name).unwrap();
+    for (at, kind) in KINDS.iter().enumerate() {
+        let name = format!("k{at}");
+        assert!(!is_whole(&name));
+        world.refused(&name, &format!("{kind}#nosuch"));
+        assert!(!is_whole(&name), "{kind}");
+        world.fetched(&name, kind);
+        assert!(is_whole(&name), "{kind}");
+        for mark in ["creating", "updating"] {
+            fs::write(world.data().join("kernels/.lvh").join(&name).join(mark), "").unwrap();
+            assert!(!is_whole(&name), "{kind} {mark}");
+            world.fetched(&name, kind);
+            assert!(is_whole(&name), "{kind} {mark}");
+        }
+    }
+    // People's own, perhaps of no git.
+    fs::create_dir(world.tree("theirs")).unwrap();
+    assert!(is_whole("theirs"));
+}
+
+#[test]
 fn commits_survive_their_directory() {
     let world = World::new();
     world.fetched("k", "");

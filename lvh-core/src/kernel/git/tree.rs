@@ -14,9 +14,9 @@ use crate::store::Lock;
 use crate::{Error, ErrorKind, Events, Result};
 
 /// The mark of a tree that is being made: nothing in it is anybody's yet.
-const CREATING: &str = "creating";
+pub(super) const CREATING: &str = "creating";
 /// The mark of a tree that is on its way from one commit to another.
-const UPDATING: &str = "updating";
+pub(super) const UPDATING: &str = "updating";
 /// The mark of any work of git's.
 const FETCHING: &str = "fetching";
 
