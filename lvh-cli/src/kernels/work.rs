@@ -6,13 +6,18 @@ use lvh_core::config::{KernelEntry, KernelsFile};
 use lvh_core::kernel::build::{self, Products};
 use lvh_core::kernel::git::{Checkouts, LocalWork};
 use lvh_core::kernel::options::OptionOutcome;
-use lvh_core::{Arch, Error, Events, Result};
+use lvh_core::{Arch, Error, ErrorKind, Events, Overrides, Result};
 
 /// Brings the kernel's source to its tree, or the tree up to date; `local` is what becomes of what people did in it.
 pub(super) fn fetch(data_dir: &Path, kernel: &KernelEntry, local: LocalWork, events: &Events) -> Result<()> {
     let command = format!("lvh kernels fetch --discard-local --dir {} {}", data_dir.display(), kernel.name);
     let (checkouts, data_dir) = checkouts(data_dir)?;
-    checkouts.discarded_by(command).fetch(&kernel.name, &kernel.git_url(&data_dir)?, local, events).map(drop)
+    let url = kernel.git_url(&data_dir)?;
+    if url.is_remote() && Overrides::from_process()?.offline == Some(true) {
+        let message = format!("kernel `{}`: `{}` is on the network, and lvh is offline", kernel.name, url.repository);
+        return Err(Error::new(ErrorKind::Artifact, message).with_hint("run it without LVH_OFFLINE=1"));
+    }
+    checkouts.discarded_by(command).fetch(&kernel.name, &url, local, events).map(drop)
 }
 
 /// Configures the kernel's tree, which is fetched where it is missing.

@@ -41,6 +41,11 @@ impl GitUrl {
         }
     }
 
+    /// Whether another machine is asked for it.
+    pub fn is_remote(&self) -> bool {
+        !self.repository.starts_with('/') && !self.repository.starts_with("file:")
+    }
+
     /// The same repository at the branch, tag or commit `reference`.
     ///
     /// # Errors
@@ -130,6 +135,19 @@ mod tests {
         check("git@host:linux.git#net/main", "git@host:linux.git Some(\"net/main\") None");
         check("/src/linux?depth=0", "/src/linux None None");
         check("../linux#main", "/base/../linux Some(\"main\") None");
+    }
+
+    #[test]
+    fn other_machines_are_remote() {
+        let check = |text: &str, expected: bool| {
+            assert_eq!(GitUrl::parse(text, Path::new("/base")).unwrap().is_remote(), expected, "{text}");
+        };
+        for text in ["git://host/x", "https://host/x", "ssh://host/x", "git@host:x"] {
+            check(text, true);
+        }
+        for text in ["file:///x", "/x", "./x"] {
+            check(text, false);
+        }
     }
 
     #[test]
