@@ -26,7 +26,12 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let (dir, name) = args.kernel.get()?;
     let events = terminal::events();
-    let kernel = KernelsFile::edit(&dir, args.backup.get(), &events, |file| file.remove(&name))?;
+    let is_listed = KernelsFile::find(&dir)?.is_some_and(|file| file.kernel(&name).is_ok());
+    let kernel = match !is_listed && work::is_there(&dir, &name) {
+        // An earlier call took it out of the file alone, or it is one of `lvh.toml`.
+        true => KernelEntry { name, ..KernelEntry::default() },
+        false => KernelsFile::edit(&dir, args.backup.get(), &events, |file| file.remove(&name))?,
+    };
     remove_tree(&dir, &kernel, &events)?;
     Ok(())
 }

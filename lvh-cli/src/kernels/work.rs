@@ -65,6 +65,11 @@ pub(super) fn build(
     Ok(())
 }
 
+/// Whether the kernel has a tree from git.
+pub(super) fn is_there(data_dir: &Path, name: &str) -> bool {
+    Checkouts::new(data_dir).dir(name).is_ok_and(|tree| tree.join(".git").exists())
+}
+
 /// Removes the kernel's tree and what belongs to it in the shared repository. Nothing outside `kernels/` is touched.
 pub(super) fn remove_tree(data_dir: &Path, kernel: &KernelEntry, events: &Events) -> Result<()> {
     kernel.tree(data_dir)?;

@@ -351,9 +351,17 @@ impl Tree<'_> {
         let tree = self.places.tree();
         let message = format!("{}: there are changes in `{}` that are not committed", self.subject, tree.display());
         let files: Vec<&str> = status.lines().take(10).collect();
-        Err(Error::new(ErrorKind::Usage, message)
-            .with_output(files.join("\n"))
-            .with_hint(format!("commit or stash them; {}", self.discard_hint())))
+        let hint = match status.lines().any(|line| line.starts_with("??")) {
+            // Neither a stash nor a reset touches files that git does not know.
+            true => {
+                let (dir, base) = (tree.display(), self.base_ref());
+                format!(
+                    "commit or move them; `git -C {dir} reset --hard {base} && git -C {dir} clean -d --force` throws them away"
+                )
+            }
+            false => format!("commit or stash them; {}", self.discard_hint()),
+        };
+        Err(Error::new(ErrorKind::Usage, message).with_output(files.join("\n")).with_hint(hint))
     }
 
     /// How people let lvh lose what they did.
@@ -407,14 +415,6 @@ fn local_commits(git: Git<'_>, heads: &[&str], base: Option<&str>, target: &str)
     count.parse().map_err(|e| Error::new(ErrorKind::Artifact, format!("git counts `{count}` commits")).with_source(e))
 }
 
-fn remove_locks(dir: &Path, below: bool) -> Result<()> {
-    for found in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = found.path();
-        if path.extension().is_some_and(|extension| extension == "lock") {
-            fs::remove_file(&path).map_err(|e| Error::path("remove", &path, e))?;
-        } else if below && found.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_locks(&path, true)?;
-        }
 /// Joins a worktree and the repository `shared` again: each names the other by its path, and their directory may have been moved
 /// or copied. `git worktree prune` would forget the worktree.
 pub(super) fn rejoin(shared: &Path, tree: &Path) -> Result<()> {
@@ -451,6 +451,14 @@ fn path_of(line: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(line.trim_ascii_end()))
 }
 
+fn remove_locks(dir: &Path, below: bool) -> Result<()> {
+    for found in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = found.path();
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            fs::remove_file(&path).map_err(|e| Error::path("remove", &path, e))?;
+        } else if below && found.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_locks(&path, true)?;
+        }
     }
     Ok(())
 }
