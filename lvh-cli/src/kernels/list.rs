@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use lvh_core::Result;
 use lvh_core::config::KernelsFile;
 use lvh_core::kernel::inventory::{self, HeldKernel};
 
@@ -43,8 +42,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 fn long(dir: &Path) -> anyhow::Result<()> {
     let file = KernelsFile::find(dir)?;
     let listed = file.iter().flat_map(KernelsFile::kernels);
-    let mut held =
-        listed.map(|kernel| inventory::in_tree(dir, &kernel.name, &kernel.url)).collect::<Result<Vec<_>>>()?;
+    let mut held: Vec<_> = listed.map(|kernel| inventory::in_tree(dir, &kernel.name, &kernel.url)).collect();
     held.extend(inventory::in_store(dir)?);
     let head = row(["NAME", "SIZE", "AGE", "DIGEST", "FROM"]);
     let rows: String = held.iter().map(line).collect();

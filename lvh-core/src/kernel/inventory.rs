@@ -24,23 +24,15 @@ pub struct HeldKernel {
     pub from: String,
 }
 
-/// The kernel `name` that `lvh kernels` keeps in `data_dir`, from `url`.
-///
-/// # Errors
-/// When `name` cannot be a kernel's.
-pub fn in_tree(data_dir: &Path, name: &str, url: &str) -> Result<HeldKernel> {
-    let places = Checkouts::new(data_dir).places(name)?;
+/// The kernel `name` that `lvh kernels` keeps in `data_dir`, from `url`. One whose name cannot be a kernel's takes no room.
+pub fn in_tree(data_dir: &Path, name: &str, url: &str) -> HeldKernel {
+    let nothing = HeldKernel { name: name.to_owned(), size: 0, made: None, digest: None, from: url.to_owned() };
+    let Ok(places) = Checkouts::new(data_dir).places(name) else { return nothing };
     let (tree, built) = (places.tree(), places.own().join(BUILT));
     let time = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let digest = fs::read_to_string(&built).ok().and_then(|text| Some(text.lines().next()?.to_owned()));
     let size = store::size(&tree) + store::size(&places.own());
-    Ok(HeldKernel {
-        name: name.to_owned(),
-        size,
-        made: time(&built).or_else(|| time(&tree)),
-        digest,
-        from: url.to_owned(),
-    })
+    HeldKernel { size, made: time(&built).or_else(|| time(&tree)), digest, ..nothing }
 }
 
 /// The kernels in the store of `data_dir`, those of Debian, of registries and of the web, and what was built for tests.

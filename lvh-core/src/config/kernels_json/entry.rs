@@ -2,7 +2,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::url;
 use crate::json::Value;
-use crate::kernel::git::GitUrl;
+use crate::kernel::git::{Checkouts, GitUrl};
 use crate::kernel::options::group_entries;
 use crate::{Error, ErrorKind, Result};
 
@@ -24,14 +24,16 @@ impl KernelEntry {
     ///
     /// # Errors
     ///
-    /// Where lvh cannot fetch from the URL, does not know a group, or the name cannot be a directory's.
+    /// Where lvh cannot fetch from the URL, does not know a group, or the name cannot be a directory's and a branch's.
     pub fn new(name: &str, url: &str, groups: &[String]) -> Result<Self> {
         let url = url::lasting(url)?;
         let options: Result<Vec<_>> = groups.iter().map(|group| group_entries(group)).collect();
         let options = options?.concat();
         let entry = Self { name: name.to_owned(), url, options, extra_make_args: Vec::new() };
-        // Only its place counts.
-        entry.tree(Path::new("")).map(|_| entry)
+        // Only its place counts, and that git takes the name for a branch.
+        entry.tree(Path::new(""))?;
+        Checkouts::new(Path::new("")).dir(name)?;
+        Ok(entry)
     }
 
     /// Where its source comes from; a relative path starts at `base`.

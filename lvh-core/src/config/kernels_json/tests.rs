@@ -205,6 +205,11 @@ fn an_entry_has_a_url_a_name_and_groups() {
         check(name, "git://h/r", &[], &format!("the kernel name `{name}` cannot be the name of a directory"));
     }
     check("-x", "git://h/r", &[], "the kernel name `-x` looks like an option");
+    for name in ["my kernel", "6.1~rc1", "ü", ".hidden", "a..b", "6.1."] {
+        let allowed = "may hold letters, digits, `.`, `_`, `-` and `+` only, starts with one of the first two, \
+                       and has neither `..` nor `.` or `.lock` at its end";
+        check(name, "git://h/r", &[], &format!("the kernel name `{name}` {allowed}"));
+    }
     check("git", "git://h/r", &[], "the kernel name `git` is not allowed: kernels share the repository of that name");
     let basic = "--enable CONFIG_LOCALVERSION_AUTO,--enable CONFIG_DEBUG_INFO,\
                  --enable CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT,--disable CONFIG_WERROR";

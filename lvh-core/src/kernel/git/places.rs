@@ -99,7 +99,8 @@ fn check_name(name: &str) -> Result<()> {
     let plain = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed);
     if !plain || name.contains("..") || name.ends_with(".lock") || name.ends_with('.') {
         return usage(format!(
-            "the kernel name `{name}` may hold letters, digits, `.`, `_`, `-` and `+` only, and starts with one of the first two"
+            "the kernel name `{name}` may hold letters, digits, `.`, `_`, `-` and `+` only, starts with one of the first two, \
+             and has neither `..` nor `.` or `.lock` at its end"
         ));
     }
     Ok(())
