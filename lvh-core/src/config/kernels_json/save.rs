@@ -13,12 +13,15 @@ pub(super) fn save(path: &Path, document: &Value, previous: Previous, events: &E
     // What a symbolic link points to is replaced, not the link; a file's mode stays what it is.
     let target = if path.is_symlink() { fs::canonicalize(path).unwrap_or(path.into()) } else { path.to_owned() };
     let new = with_suffix(&target, "new");
-    write(&new, &target, &document.indented()).map_err(|error| Error::path("write", &new, error))?;
-    if previous == Previous::Renamed && target.exists() {
-        let old = keep(&target).map_err(|error| Error::path("rename", &target, error))?;
-        events.note(format!("renamed {} to {}", target.display(), old.display()));
-    }
-    publish(&new, &target).map_err(|error| Error::path("write", &target, error))
+    let written = write(&new, &target, &document.indented()).map_err(|error| Error::path("write", &new, error));
+    let saved = written.and_then(|()| {
+        if previous == Previous::Renamed && target.exists() {
+            let old = keep(&target).map_err(|error| Error::path("rename", &target, error))?;
+            events.note(format!("renamed {} to {}", target.display(), old.display()));
+        }
+        publish(&new, &target).map_err(|error| Error::path("write", &target, error))
+    });
+    saved.inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 fn write(new: &Path, target: &Path, text: &str) -> io::Result<()> {
