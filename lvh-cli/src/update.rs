@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use lvh_core::store::Named;
+use lvh_core::store::{Named, Pins};
 use lvh_core::{Config, Error, ImageSource, Store, image, kernel};
 
 use crate::{fetch_kernel, terminal};
@@ -32,6 +32,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut config = Config::for_process(&dir)?;
     config.locked |= args.locked;
     let store = fetch_kernel::store(&config)?;
+    // What is resolved could not be pinned in one that is damaged.
+    store.pins().map(Pins::all).transpose()?;
     let names = if args.names.is_empty() { all_names(&config, &store)? } else { args.names };
     for name in names {
         let is_image = update_image(&name, &config, &store)?;

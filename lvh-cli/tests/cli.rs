@@ -34,6 +34,15 @@ fn locked_kernels_are_not_resolved() {
 }
 
 #[test]
+fn an_update_that_could_not_be_pinned_is_not_begun() {
+    let project = Project::new("[kernels.k]\ngit = './absent'");
+    std::fs::write(project.dir().join("lvh.lock"), "<<<<<<< HEAD\nversion = 1\n").unwrap();
+    let update = |args: &[&str]| project.lvh(&[&["update"], args].concat(), &[("LVH_DATA_DIR", "data")]);
+    check(&update(&["k"]), 2, "lvh.lock:1: the file is damaged: ");
+    check(&update(&[]), 2, "lvh.lock:1: the file is damaged: ");
+}
+
+#[test]
 fn a_mistake_in_the_file_names_its_line() {
     let project = Project::new("[vm]\nmemmory = '1G'");
     check(&project.lvh(&["doctor"], &[]), 2, "lvh.toml:2: unknown key `memmory` in [vm] (expected `memory`, `cpus`");

@@ -164,7 +164,20 @@ impl Pins {
         }
         let content: Content = toml::from_str(text).map_err(|error| self.damaged(text, &error))?;
         let images = content.image.into_iter().map(|pin| Pin { what: Named::Image, ..pin });
-        Ok(content.kernel.into_iter().chain(images).collect())
+        let pins: Vec<Pin> = content.kernel.into_iter().chain(images).collect();
+        // As where both sides of a merge have added it.
+        let again = |at: usize| {
+            let Pin { what, name, arch, .. } = &pins[at];
+            pins[..at].iter().any(|pin| pin.is_for(*what, name, arch.as_deref()))
+        };
+        match (0..pins.len()).find(|&at| again(at)) {
+            Some(at) => {
+                let (path, what, name) = (self.0.display(), pins[at].what.as_str(), &pins[at].name);
+                let message = format!("`{path}` is damaged: it has the {what} `{name}` twice");
+                Err(Error::new(ErrorKind::Usage, message).with_hint(MEND))
+            }
+            None => Ok(pins),
+        }
     }
 
     fn damaged(&self, text: &str, error: &toml::de::Error) -> Error {
@@ -267,6 +280,8 @@ mod tests {
             "`D/lvh.lock` was written by a later lvh: it is of version 2, this lvh knows 1",
         );
         check("", "`D/lvh.lock` is damaged: it has no `version = 1`");
+        let a = "[[kernel]]\nname = 'a'\narch = 'amd64'\nsource = ''\nresolved = []\n";
+        check(&format!("version = 1\n{a}{a}"), "`D/lvh.lock` is damaged: it has the kernel `a` twice");
         check("version = 1\n<<<<<<< HEAD\n", "D/lvh.lock:2: the file is damaged: ");
         check("version = 1\n[[kernel]]\nname = 'a'\n", "D/lvh.lock:2: the file is damaged: missing field `source`");
         check("version = 1\n[[kernel]]\nname = 'a'\nsource = ''\nresolved = []\nx = 1", "unknown field `x`");
