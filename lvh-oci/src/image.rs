@@ -10,6 +10,9 @@ use crate::progress::Meter;
 use crate::registry::{Operation, Remote};
 use crate::{BlobStore, Destination, Digest, Error, Limits, Options, Platform, Progress, Result, Source, Unpacked};
 
+/// How many indexes may be within each other, below the first.
+const DEEPEST: usize = 3;
+
 /// An image whose layers are on the disk.
 #[derive(Debug)]
 pub struct Image {
@@ -93,7 +96,7 @@ pub async fn pull(
     let all = manifest.layers.iter().chain([&manifest.config]);
     let meter = Meter::new(all.map(|blob| blob.size).sum(), show);
     let config = origin.blob(&manifest.config, blobs, &meter).await?;
-    if chosen.index.is_none() {
+    if !chosen.is_for_it {
         check_platform(&config, platform, &name)?;
     }
     let mut layers = Vec::new();
@@ -115,6 +118,8 @@ struct Chosen {
     digest: Digest,
     index: Option<Digest>,
     manifest: Manifest,
+    /// The index says that it is for the platform.
+    is_for_it: bool,
 }
 
 impl Origin {
@@ -138,17 +143,22 @@ impl Origin {
         Ok(Self::Layout { layout, tag })
     }
 
+    /// Goes from the name to the manifest, by way of an index or of one within another.
     async fn choose(&self, platform: Platform, name: &str) -> Result<Chosen> {
-        let (document, digest) = self.root(name).await?;
-        let index = match document {
-            Document::Manifest(manifest) => return Ok(Chosen { digest, index: None, manifest }),
-            Document::Index(index) => index,
-        };
-        let entry = index.select(platform, name)?;
-        match Document::parse(&self.manifest(entry).await?, entry.digest.as_str())? {
-            Document::Manifest(manifest) => Ok(Chosen { digest: entry.digest.clone(), index: Some(digest), manifest }),
-            Document::Index(_) => Err(Error::invalid(&entry.digest, "an index within an index")),
+        let (mut document, mut digest) = self.root(name).await?;
+        let (mut first, mut is_for_it) = (None, false);
+        for _ in 0..=DEEPEST {
+            let index = match document {
+                Document::Manifest(manifest) => return Ok(Chosen { digest, index: first, manifest, is_for_it }),
+                Document::Index(index) => index,
+            };
+            let entry = index.select(platform, name)?;
+            first.get_or_insert(digest);
+            is_for_it |= entry.platform.is_some();
+            document = Document::parse(&self.manifest(entry).await?, entry.digest.as_str())?;
+            digest = entry.digest.clone();
         }
+        Err(Error::invalid(&digest, "an index too deep within others"))
     }
 
     /// What the name leads to.
@@ -190,7 +200,7 @@ impl Origin {
     }
 }
 
-/// A single manifest says only in its configuration what it is for.
+/// A manifest that no index has with a platform says only in its configuration what it is for.
 fn check_platform(config: &Path, platform: Platform, name: &str) -> Result<()> {
     let bytes = fs::read(config).map_err(|e| Error::io("read", config, e))?;
     let config: ImageConfig =

@@ -144,15 +144,25 @@ impl Document {
 }
 
 impl Index {
-    /// The manifest for `platform`. Entries without one, such as attestations (`unknown/unknown`), are no images.
+    /// The manifest for `platform`. Attestations (`unknown/unknown`) are no images; the only entry of all may leave its platform out.
     pub(crate) fn select(&self, platform: Platform, what: &str) -> Result<&Descriptor> {
         let of = |entry: &Descriptor| entry.platform.as_ref().is_some_and(|words| words.is(platform));
-        self.manifests.iter().find(|entry| of(entry)).ok_or_else(|| {
-            let words = self.manifests.iter().filter_map(|entry| entry.platform.as_ref());
-            let mut available: Vec<_> = words.filter(|words| words.os != "unknown").map(ToString::to_string).collect();
-            available.dedup();
-            Error::NoPlatform { what: what.to_owned(), wanted: platform.to_string(), available: available.join(", ") }
-        })
+        match self.manifests.as_slice() {
+            [entry] if entry.platform.is_none() => Ok(entry),
+            entries => entries.iter().find(|entry| of(entry)).ok_or_else(|| self.nothing_for(platform, what)),
+        }
+    }
+
+    fn nothing_for(&self, platform: Platform, what: &str) -> Error {
+        let words = self.manifests.iter().filter_map(|entry| entry.platform.as_ref());
+        let mut available: Vec<_> = words.filter(|words| words.os != "unknown").map(ToString::to_string).collect();
+        available.dedup();
+        let available = match (available.is_empty(), self.manifests.is_empty()) {
+            (false, _) => available.join(", "),
+            (true, false) => "none that says for what it is".to_owned(),
+            (true, true) => "no image at all".to_owned(),
+        };
+        Error::NoPlatform { what: what.to_owned(), wanted: platform.to_string(), available }
     }
 }
 
@@ -197,6 +207,11 @@ mod tests {
             .select("arm64".parse().unwrap(), "r/i:t")
             .unwrap_err();
         assert_eq!(error.to_string(), "`r/i:t` has nothing for linux/arm64 (it has: linux/amd64, linux/s390x)");
+        let words =
+            |platforms: &[&str]| index(platforms).select("amd64".parse().unwrap(), "r/i:t").unwrap_err().to_string();
+        assert_eq!(words(&[]), "`r/i:t` has nothing for linux/amd64 (it has: no image at all)");
+        let unknown = "`r/i:t` has nothing for linux/amd64 (it has: none that says for what it is)";
+        assert_eq!(words(&["unknown/unknown"]), unknown);
     }
 
     #[test]

@@ -48,6 +48,39 @@ async fn a_layout_is_read_as_a_directory_and_as_an_archive() {
     }
 }
 
+/// Puts the entries of the layout's `index.json` into an index of their own, which becomes its only entry.
+fn nest(layout: &Path) {
+    let path = layout.join("index.json");
+    let index = fs::read(&path).unwrap();
+    let digest = lvh_oci::Digest::of(&index);
+    write(&layout.join("blobs/sha256").join(digest.hex()), &index);
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let entry = json!({ "mediaType": media_type, "digest": digest, "size": index.len() });
+    fs::write(path, json!({ "schemaVersion": 2, "manifests": [entry] }).to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn an_index_may_be_within_another_and_leave_the_platform_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = dir.path().join("layout");
+    let source = format!("oci:{}", layout.display());
+    hand_made(&layout, &layers(), &Shape::default());
+    for _ in 0..3 {
+        nest(&layout);
+        holds_the_kernel(&source, dir.path()).await;
+    }
+    nest(&layout);
+    nest(&layout);
+    let error = pull_from(&source, &dir.path().join("store"), &quick()).await.unwrap_err().to_string();
+    assert!(error.ends_with("an index too deep within others"), "{error}");
+
+    // Then the image itself says for what it is.
+    hand_made(&layout, &layers(), &Shape { architecture: "s390x", ..Shape::default() });
+    nest(&layout);
+    let error = pull_from(&source, &dir.path().join("store"), &quick()).await.unwrap_err().to_string();
+    assert!(error.ends_with("(it has: linux/s390x)"), "{error}");
+}
+
 #[tokio::test]
 async fn what_docker_saves_is_read() {
     let dir = tempfile::tempdir().unwrap();
