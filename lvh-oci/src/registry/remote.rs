@@ -1,17 +1,17 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::secrets::RegistryAuth;
 use oci_client::token_cache::{RegistryToken, RegistryTokenType};
 use oci_client::{Client, RegistryOperation};
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 
 use super::client;
 use super::fault::{Asked, Fault, Next};
 use super::pace::Pace;
 use crate::auth::{Found, Places, Token, TokenError, challenge, token};
-use crate::manifest::MEDIA_TYPES;
+use crate::manifest::{LARGEST_DOCUMENT, MEDIA_TYPES};
 use crate::{Credentials, Digest, Error, Options, Reference, Result};
 
 /// What the token must allow.
@@ -61,14 +61,31 @@ impl Remote {
     }
 
     /// The bytes of the manifest or index that `reference` names.
+    ///
+    /// By ourselves: oci-client takes a manifest of any size.
     pub(crate) async fn manifest(&self, reference: &Reference) -> Result<Vec<u8>> {
         let what = reference.to_string();
-        let types = MEDIA_TYPES;
-        let auth = self.registry_auth();
-        let answer = self.retry(&what, || self.oci.pull_manifest_raw(reference.oci(), &auth, types)).await?;
-        let (bytes, actual) = (answer.0.to_vec(), Digest::of(&answer.0));
-        match reference.digest() {
-            Some(expected) if expected != actual => Err(Error::WrongDigest { what, actual: actual.hex().to_owned() }),
+        let digest = reference.digest().map(String::from);
+        let name = digest.as_deref().or(reference.tag()).unwrap_or("latest");
+        let url = format!("{}/v2/{}/manifests/{name}", self.base, reference.repository());
+        let get = || async {
+            let answer = self.authorised(self.http.get(&url)).header(ACCEPT, MEDIA_TYPES.join(", ")).send().await?;
+            let said = answer.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
+            let said: Option<Digest> = said.and_then(|value| value.parse().ok());
+            let bytes = success(answer, &url).await?;
+            match said {
+                Some(expected) if expected != Digest::of(&bytes) => {
+                    let (expected, actual) = (expected.to_string(), Digest::of(&bytes).to_string());
+                    Err(DigestError::VerificationError { expected, actual }.into())
+                }
+                _ => Ok(bytes),
+            }
+        };
+        let bytes = self.retry(&what, get).await?;
+        match (reference.digest(), Digest::of(&bytes)) {
+            (Some(expected), actual) if expected != actual => {
+                Err(Error::WrongDigest { what, actual: actual.hex().to_owned() })
+            }
             _ => Ok(bytes),
         }
     }
@@ -82,13 +99,8 @@ impl Remote {
         }
         let get = || async {
             let answer = self.authorised(self.http.get(&url)).send().await?;
-            let status = answer.status();
-            if !status.is_success() {
-                let (code, message) = (status.as_u16(), answer.text().await?);
-                return Err(OciDistributionError::ServerError { code, url: url.clone(), message });
-            }
             let link = answer.headers().get("link").and_then(|value| value.to_str().ok()).map(str::to_owned);
-            Ok((answer.json().await?, link))
+            Ok((serde_json::from_slice(&success(answer, &url).await?)?, link))
         };
         self.retry(&what, get).await
     }
@@ -102,14 +114,7 @@ impl Remote {
         let url = format!("{}/v2/{}/manifests/{name}", self.base, reference.repository());
         let put = || async {
             let request = self.http.put(&url).header(CONTENT_TYPE, media_type).body(bytes.to_vec());
-            let answer = self.authorised(request).send().await?;
-            match answer.status() {
-                status if status.is_success() => Ok(()),
-                status => {
-                    let (code, message) = (status.as_u16(), answer.text().await?);
-                    Err(OciDistributionError::ServerError { code, url: url.clone(), message })
-                }
-            }
+            success(self.authorised(request).send().await?, &url).await.map(drop)
         };
         self.retry(&reference.to_string(), put).await
     }
@@ -215,4 +220,28 @@ impl Remote {
     pub(super) fn asked<'a>(&'a self, what: &'a str) -> Asked<'a> {
         Asked { what, looked: &self.looked, options: &self.options }
     }
+}
+
+/// What the answer from `url` holds, unless it is a refusal or too long.
+async fn success(mut answer: reqwest::Response, url: &str) -> std::result::Result<Vec<u8>, OciDistributionError> {
+    let status = answer.status();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > LARGEST_DOCUMENT {
+            let message = format!("an answer of more than {LARGEST_DOCUMENT} bytes");
+            return Err(OciDistributionError::SpecViolationError(message));
+        }
+    }
+    if status.is_success() {
+        return Ok(bytes);
+    }
+    let url = url.to_owned();
+    Err(match serde_json::from_slice(&bytes) {
+        Ok(envelope) if status.is_client_error() => OciDistributionError::RegistryError { envelope, url },
+        _ => {
+            let (code, message) = (status.as_u16(), String::from_utf8_lossy(&bytes).into_owned());
+            OciDistributionError::ServerError { code, url, message }
+        }
+    })
 }

@@ -102,6 +102,15 @@ async fn an_altered_manifest_is_refused() {
 }
 
 #[tokio::test]
+async fn a_manifest_without_an_end_is_given_up() {
+    let (_registry, proxy, dir) = broken().await;
+    proxy.on("GET /v2/k/manifests/1", 9, Fault::Longer(9 << 20));
+    let error = fails(&proxy, dir.path(), &quick()).await.to_string();
+    assert!(error.ends_with("an answer of more than 8388608 bytes"), "{error}");
+    assert_eq!(proxy.requests("GET /v2/k/manifests/").len(), 1);
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_short_is_truncated_and_one_too_long_too_large() {
     let (_registry, proxy, dir) = broken().await;
     proxy.on(BLOB, 1, Fault::None).on(BLOB, 9, Fault::Short(1000));
