@@ -90,7 +90,7 @@ impl Asked<'_> {
     }
 
     pub(super) fn of_status(self, status: u16, url: &str, words: &str) -> Fault {
-        let words = words.trim();
+        let words = plain(words.trim());
         match status {
             401 | 403 => self.refused(Some(format!("HTTP {status} {words}").into())),
             404 => self.missing(),
@@ -103,7 +103,7 @@ impl Asked<'_> {
 
     fn of_envelope(self, envelope: OciEnvelope, url: String) -> Fault {
         use OciErrorCode as Code;
-        let words: Vec<_> = envelope.errors.iter().map(|error| error.message.clone()).collect();
+        let words: Vec<_> = envelope.errors.iter().map(|error| plain(&error.message)).collect();
         match envelope.errors.first().map(|error| &error.code) {
             Some(Code::Unauthorized | Code::Denied) => self.refused(Some(words.join("; ").into())),
             Some(
@@ -145,4 +145,9 @@ impl Asked<'_> {
     fn failed(self, words: String, next: Next) -> Fault {
         Fault { error: Error::Registry { what: self.what.to_owned(), words }, next }
     }
+}
+
+/// A registry's words, without what a terminal would obey.
+fn plain(words: &str) -> String {
+    words.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }

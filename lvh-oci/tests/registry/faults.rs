@@ -102,6 +102,21 @@ async fn an_altered_manifest_is_refused() {
 }
 
 #[tokio::test]
+async fn what_a_registry_says_does_nothing_to_the_terminal() {
+    let (_registry, proxy, dir) = broken().await;
+    let envelope =
+        "HTTP/1.1 400 Bad Request\r\n\r\n{\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":\"\\u001b[2Jno\"}]}";
+    for (answer, expected) in [
+        (envelope, "\u{fffd}[2Jno"),
+        ("HTTP/1.1 501 Not Implemented\r\n\r\n\u{1b}[2Jno\r\nnot", "HTTP 501 \u{fffd}[2Jno\u{fffd}\nnot"),
+    ] {
+        proxy.on("GET /v2/k/manifests/1", 1, Fault::Answer(answer));
+        let error = fails(&proxy, dir.path(), &Options { attempts: 1, ..quick() }).await.to_string();
+        assert!(error.ends_with(expected), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_without_an_end_is_given_up() {
     let (_registry, proxy, dir) = broken().await;
     proxy.on("GET /v2/k/manifests/1", 9, Fault::Longer(9 << 20));
