@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use lvh_core::config::{KernelEntry, KernelsFile};
+use lvh_core::kernel::build::BuildSpec;
 
-use super::arguments::{Dir, Named, Target, expect_count};
+use super::arguments::{Dir, Named, Target, expect_count, parse_bool};
 use super::work;
 use crate::terminal;
 
 /// Configure a kernel with its options; its source is fetched where it is not there.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  lvh kernels configure --dir _data --arch arm64 6.6",
+    after_help = "Examples:\n  lvh kernels configure --dir _data --arch arm64 6.6\n  lvh kernels configure --dir _data --strict 6.6",
     override_usage = "lvh kernels configure [OPTIONS] --dir <DIR> <KERNEL>"
 )]
 pub(crate) struct Args {
@@ -19,6 +20,10 @@ pub(crate) struct Args {
     kernel: Named,
     #[command(flatten)]
     target: Target,
+    /// An option that the kernel does not have as it was asked for is an error
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    strict: bool,
 }
 
 const RAW_EXAMPLES: &str = "\
@@ -40,6 +45,10 @@ pub(crate) struct RawArgs {
     dir: Dir,
     #[command(flatten)]
     target: Target,
+    /// An option that the kernel does not have as it was asked for is an error
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    strict: bool,
 }
 
 /// Configures the kernel.
@@ -47,7 +56,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let (dir, name) = args.kernel.get()?;
     let file = KernelsFile::load(&dir)?;
     let kernel = file.kernel(&name)?;
-    work::configure(&dir, &file, kernel, args.target.get()?, &terminal::events())?;
+    let spec = BuildSpec { strict: args.strict, ..file.build_spec(kernel, args.target.get()?)? };
+    work::configure(&dir, kernel, &spec, &terminal::events())?;
     Ok(())
 }
 
@@ -57,6 +67,7 @@ pub(super) fn run_raw(args: RawArgs) -> anyhow::Result<()> {
     let file = KernelsFile::load(&args.dir.get()?)?;
     let none = KernelEntry::default();
     let kernel = args.words.get(1).map_or(Ok(&none), |name| file.kernel(name))?;
-    work::raw_configure(&PathBuf::from(&args.words[0]), &file, kernel, args.target.get()?, &terminal::events())?;
+    let spec = BuildSpec { strict: args.strict, ..file.build_spec(kernel, args.target.get()?)? };
+    work::raw_configure(&PathBuf::from(&args.words[0]), &spec, &terminal::events())?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lvh_core::config::{KernelEntry, KernelsFile};
-use lvh_core::kernel::build::{self, Products};
+use lvh_core::kernel::build::{self, BuildSpec, Products};
 use lvh_core::kernel::git::{Checkouts, LocalWork};
 use lvh_core::kernel::options::OptionOutcome;
 use lvh_core::{Arch, Error, ErrorKind, Events, Overrides, Result};
@@ -21,29 +21,16 @@ pub(super) fn fetch(data_dir: &Path, kernel: &KernelEntry, local: LocalWork, eve
 }
 
 /// Configures the kernel's tree, which is fetched where it is missing.
-pub(super) fn configure(
-    data_dir: &Path,
-    file: &KernelsFile,
-    kernel: &KernelEntry,
-    arch: Arch,
-    events: &Events,
-) -> Result<()> {
-    let spec = file.build_spec(kernel, arch)?;
-    let checkouts = fetched(data_dir, kernel, || build::check_for_configuring(&spec), events)?;
-    let configured = build::configure(&checkouts, &kernel.name, &spec, events)?;
+pub(super) fn configure(data_dir: &Path, kernel: &KernelEntry, spec: &BuildSpec, events: &Events) -> Result<()> {
+    let checkouts = fetched(data_dir, kernel, || build::check_for_configuring(spec), events)?;
+    let configured = build::configure(&checkouts, &kernel.name, spec, events)?;
     warn(&kernel.name, &configured.outcomes, events);
     Ok(())
 }
 
-/// Configures `tree`, whose `.config` is there, with the options of all kernels and those of `kernel`.
-pub(super) fn raw_configure(
-    tree: &Path,
-    file: &KernelsFile,
-    kernel: &KernelEntry,
-    arch: Arch,
-    events: &Events,
-) -> Result<()> {
-    let configured = build::configure_in_place(tree, &file.build_spec(kernel, arch)?, events)?;
+/// Configures `tree`, whose `.config` is there, to `spec`.
+pub(super) fn raw_configure(tree: &Path, spec: &BuildSpec, events: &Events) -> Result<()> {
+    let configured = build::configure_in_place(tree, spec, events)?;
     warn(&tree.display().to_string(), &configured.outcomes, events);
     Ok(())
 }
