@@ -449,7 +449,7 @@ impl Built {
         fs::copy(&kernel.image, self.path("tiny/vmlinuz")).unwrap();
         let make = "set -e; mkdir -p tiny/bin tiny/etc tiny/opt tiny/proc tiny/dev tiny/run D/images; cp \"$(command -v busybox)\" tiny/bin/busybox
             for applet in $(busybox --list); do [ $applet = busybox ] || ln -s busybox tiny/bin/$applet; done
-            rm -f tiny/bin/dpkg*; printf '#!/bin/sh\\necho busybox 1\\n' > tiny/bin/dpkg-query; chmod 755 tiny/bin/dpkg-query
+            rm -f tiny/bin/dpkg*
             mkdir initrd/proc; cp tiny/bin/busybox initrd; chmod 755 initrd/init
             (cd initrd && find . | busybox cpio -o -H newc) > tiny/initrd.img
             chown -R 0:0 tiny 2> /dev/null || true; PATH=$PATH:/usr/sbin:/sbin mke2fs -q -t ext4 -d tiny D/images/tiny 48M";

@@ -152,6 +152,14 @@ fn catalog_and_pull() {
     site.check("kernels pull 6.12-main --repo REPO", 0, "", "lvh: `REPO:6.12-main`: in `./6.12-main`\n");
     assert_eq!(site.read("6.12-main/boot/vmlinuz-1.2.3"), "twelve");
 
+    // What is not of such a kernel is not lost.
+    fs::write(site.path("6.12-main/mine"), "").unwrap();
+    let kept = "error: `./6.12-main` holds `mine`, and would be replaced\n";
+    site.check("kernels pull 6.12-main --repo REPO", 1, "", kept);
+    fs::write(site.path("6.6-main"), "").unwrap();
+    site.check("kernels pull 6.6-main --repo REPO", 1, "", "error: failed to look into `./6.6-main`: Not a directory");
+    fs::remove_file(site.path("6.6-main")).unwrap();
+
     // By digest, whatever the tag names by now.
     let line = format!("kernels pull -d pinned 6.6-main@{} --repo REPO", old.digest);
     site.check(&line, 0, "", "");

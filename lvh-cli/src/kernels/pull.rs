@@ -1,6 +1,8 @@
 //! `lvh kernels pull`: a kernel that is built already.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use lvh_core::config::KERNEL_REPOSITORY;
@@ -45,8 +47,25 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     expect_count(&args.words, 1..=1)?;
     let (source, directory) = source(&args.words[0], &args.repo)?;
     let platform = args.platform.as_deref().map_or(Ok(Platform::host()), platform)?;
-    oci::pull_kernel(&source, platform, &Path::new(&args.dir).join(directory), &terminal::events())?;
+    let into = Path::new(&args.dir).join(directory);
+    check_place(&into)?;
+    oci::pull_kernel(&source, platform, &into, &terminal::events())?;
     Ok(())
+}
+
+/// What is there is replaced: only where it is such a kernel, too.
+fn check_place(into: &Path) -> Result<()> {
+    let others = match fs::read_dir(into) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
+        Ok(entries) => entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>(),
+    };
+    let others = others.map_err(|error| Error::path("look into", into, error))?;
+    match others.iter().find(|name| !["boot", "lib"].iter().any(|known| known == name)) {
+        None => Ok(()),
+        Some(other) => Err(usage(format!("`{}` holds `{}`, and would be replaced", into.display(), other.display()))
+            .with_hint("`--dir` puts the kernel elsewhere; or move that away")),
+    }
 }
 
 /// Where the kernel is that `word` names, and the directory that it goes to.

@@ -94,7 +94,7 @@ impl Making<'_> {
             done.map_err(|error| Error::new(error.kind(), format!("{title} failed")).with_source(error))?;
         }
         self.step("making its disk");
-        let packages = chroot.output("dpkg-query -W -f '${Package} ${Version}\\n'", &[])?;
+        let packages = chroot.output(PACKAGES, &[])?;
         chroot.script("removing what was only needed to build", include_str!("settle.sh"), &[])?;
         let parent = self.parent.map(Places::image);
         let disk = disk::make(self.image, parent.as_deref(), &self.inputs, chroot)?;
@@ -159,6 +159,9 @@ impl Making<'_> {
         format!("image `{}`", self.image.name)
     }
 }
+
+/// Lists the packages of an image that has some.
+const PACKAGES: &str = "! command -v dpkg-query > /dev/null || dpkg-query -W -f '${Package} ${Version}\\n'";
 
 /// With apt's reason first.
 fn not_installed(what: &str, error: Error) -> Error {
