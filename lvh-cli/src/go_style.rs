@@ -38,6 +38,25 @@ impl CommandLine {
     }
 }
 
+/// A switch as Go has them: alone, or with a value behind `=`.
+pub(crate) fn as_switch(arg: clap::Arg) -> clap::Arg {
+    if !matches!(arg.get_action(), clap::ArgAction::SetTrue) {
+        return arg;
+    }
+    let arg = if arg.get_default_values().is_empty() { arg.default_value("false") } else { arg };
+    let arg = arg.action(clap::ArgAction::Set).num_args(0..=1).require_equals(true).value_name("BOOL");
+    arg.default_missing_value("true").hide_default_value(true).value_parser(parse_bool)
+}
+
+/// Reads the value of a flag such as `--force=false`.
+fn parse_bool(text: &str) -> std::result::Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false"),
+    }
+}
+
 /// Writes new names for old ones.
 fn rename_deprecated(args: &mut [OsString], command: &str) -> Vec<String> {
     let mut notes = Vec::new();
@@ -157,5 +176,15 @@ mod tests {
         check("lvh exec --kernel k -- kernels", "2 lvh exec --kernel k -- kernels");
         check("lvh -- kernels", "2 lvh -- kernels");
         check("lvh version --x", "1 lvh version --x");
+    }
+
+    #[test]
+    fn flags_are_true_or_false() {
+        for (text, expected) in [("1", Ok(true)), ("t", Ok(true)), ("FALSE", Ok(false)), ("F", Ok(false))] {
+            assert_eq!(parse_bool(text), expected, "{text}");
+        }
+        for text in ["", "yes", "tRUE", "2"] {
+            assert!(parse_bool(text).is_err(), "{text}");
+        }
     }
 }

@@ -11,7 +11,6 @@ use lvh_core::image::images_json::ImagesFile;
 use lvh_core::{Error, ErrorKind, Events, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::kernels::parse_bool;
 use crate::terminal;
 
 const EXAMPLES: &str = "\
@@ -34,16 +33,13 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "NAME", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     image: Vec<String>,
     /// Build images that are there, too
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     force_rebuild: bool,
     /// Make empty files instead of images
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     dry_run: bool,
     /// Has no effect: a step costs next to nothing
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "true", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long, default_value = "true")]
     merge_steps: bool,
     /// The suite that packages of images without a parent come from, such as sid, trixie or noble
     #[arg(long, value_name = "SUITE", default_value = "sid", allow_hyphen_values = true)]

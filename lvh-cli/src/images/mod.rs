@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::go_style::as_switch;
+
 const EXAMPLES: &str = "\
 Examples:
   lvh images example-config > _data/images.json
@@ -25,7 +27,7 @@ Exit codes: 0 for success, 1 for every error.";
 
 /// Keep the images of a data directory: disks with a root file system of their own.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, args_override_self = true)]
+#[command(after_help = EXAMPLES, args_override_self = true, mut_subcommands(|command| command.mut_args(as_switch)))]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -7,7 +7,6 @@ use lvh_core::{Error, ErrorKind, Result};
 use lvh_oci::{Compressed, Platform, Source};
 
 use super::pulled;
-use crate::kernels::parse_bool;
 use crate::{oci, terminal};
 
 const EXAMPLES: &str = "\
@@ -30,8 +29,7 @@ pub(crate) struct Args {
         value_hint = clap::ValueHint::DirPath)]
     dir: OsString,
     /// Keep the compressed file beside each image
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     cache: bool,
     /// For which machine [default: linux, and this machine's architecture]
     #[arg(long, value_name = "OS/ARCH", default_value = "", hide_default_value = true, allow_hyphen_values = true)]

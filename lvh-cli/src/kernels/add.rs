@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use lvh_core::config::{KernelEntry, KernelsFile};
 use lvh_core::kernel::git::LocalWork;
 
-use super::arguments::{Backup, Dir, expect_count, parse_bool, split_list};
+use super::arguments::{Backup, Dir, expect_count, split_list};
 use super::work;
 use crate::terminal;
 
@@ -30,12 +30,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "GROUPS", allow_hyphen_values = true, action = clap::ArgAction::Append)]
     config_groups: Vec<String>,
     /// Only print what would be added
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     just_print_config: bool,
     /// Fetch its source at once
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     fetch: bool,
     #[command(flatten)]
     backup: Backup,

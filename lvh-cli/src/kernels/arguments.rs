@@ -66,8 +66,7 @@ impl Target {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Backup {
     /// Keep the old `kernels.json`, under a name with the date
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     backup_conf: bool,
 }
 
@@ -75,15 +74,6 @@ impl Backup {
     /// What becomes of the old file.
     pub(crate) fn get(&self) -> Previous {
         if self.backup_conf { Previous::Renamed } else { Previous::Replaced }
-    }
-}
-
-/// Reads the value of a flag such as `--force=false`.
-pub(crate) fn parse_bool(text: &str) -> std::result::Result<bool, &'static str> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("expected true or false"),
     }
 }
 
@@ -121,15 +111,5 @@ mod tests {
         check(&["basic"], &["basic"]);
         check(&["basic,bpf", "virtio"], &["basic", "bpf", "virtio"]);
         check(&["basic,,bpf"], &["basic", "", "bpf"]);
-    }
-
-    #[test]
-    fn flags_are_true_or_false() {
-        for (text, expected) in [("1", Ok(true)), ("t", Ok(true)), ("FALSE", Ok(false)), ("F", Ok(false))] {
-            assert_eq!(parse_bool(text), expected, "{text}");
-        }
-        for text in ["", "yes", "tRUE", "2"] {
-            assert!(parse_bool(text).is_err(), "{text}");
-        }
     }
 }

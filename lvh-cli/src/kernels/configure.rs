@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lvh_core::config::{KernelEntry, KernelsFile};
 use lvh_core::kernel::build::BuildSpec;
 
-use super::arguments::{Dir, Named, Target, expect_count, parse_bool};
+use super::arguments::{Dir, Named, Target, expect_count};
 use super::work;
 use crate::terminal;
 
@@ -21,8 +21,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
     /// An option that the kernel does not have as it was asked for is an error
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     strict: bool,
 }
 
@@ -46,8 +45,7 @@ pub(crate) struct RawArgs {
     #[command(flatten)]
     target: Target,
     /// An option that the kernel does not have as it was asked for is an error
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     strict: bool,
 }
 

@@ -3,7 +3,7 @@
 use lvh_core::config::KernelsFile;
 use lvh_core::kernel::options::{DEFAULT_GROUPS, group_entries};
 
-use super::arguments::{Backup, Dir, parse_bool, split_list};
+use super::arguments::{Backup, Dir, split_list};
 use crate::terminal;
 
 const EXAMPLES: &str = "\
@@ -19,8 +19,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     dir: Dir,
     /// Replace the `kernels.json` that is there
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value = "false", hide_default_value = true, action = clap::ArgAction::Set, value_parser = parse_bool)]
+    #[arg(long)]
     force: bool,
     #[command(flatten)]
     backup: Backup,

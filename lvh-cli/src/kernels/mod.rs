@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-pub(crate) use arguments::parse_bool;
+use crate::go_style::as_switch;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,7 +35,7 @@ Exit codes: 0 for success, 1 for every error.";
 
 /// Keep the kernels of a data directory: build them from source, or pull built ones.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, args_override_self = true)]
+#[command(after_help = EXAMPLES, args_override_self = true, mut_subcommands(|command| command.mut_args(as_switch)))]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -11,7 +11,7 @@ use lvh_core::{Arch, Config, Error, ErrorKind, Result};
 
 use super::image;
 use super::kernel::{Boot, Wanted};
-use crate::kernels::parse_bool;
+use crate::go_style::as_switch;
 use crate::{fetch_kernel, terminal};
 
 const EXAMPLES: &str = "\
@@ -200,16 +200,6 @@ fn parse_number<T: TryFrom<u64>>(text: &str) -> std::result::Result<T, &'static 
         .unwrap_or((&lower, 10));
     let number = u64::from_str_radix(digits, radix).ok().and_then(|number| T::try_from(number).ok());
     number.ok_or("expected a number that is not too large")
-}
-
-/// A switch as Go has them: alone, or with a value behind `=`.
-fn as_switch(arg: clap::Arg) -> clap::Arg {
-    if !matches!(arg.get_action(), clap::ArgAction::SetTrue) {
-        return arg;
-    }
-    let arg = if arg.get_default_values().is_empty() { arg.default_value("false") } else { arg };
-    let arg = arg.action(clap::ArgAction::Set).num_args(0..=1).require_equals(true).value_name("BOOL");
-    arg.default_missing_value("true").hide_default_value(true).value_parser(parse_bool)
 }
 
 /// A firmware would find nothing to start, and say so on a screen that nobody sees.
