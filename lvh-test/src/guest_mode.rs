@@ -11,10 +11,10 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::{self, ExitCode};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::{env, fs, io};
 
@@ -146,6 +146,30 @@ struct Reporter {
     pipe: File,
     /// A child that the test forks has the pipe too, but must not speak for the test.
     process: u32,
+    panics: Mutex<Panics>,
+}
+
+/// The panics of a test, which may catch any number of them: the host believes so much and no more.
+#[derive(Debug, Default)]
+struct Panics {
+    /// What was sent of them, in bytes.
+    sent: usize,
+    /// The last, where it was not sent.
+    held: Option<Vec<u8>>,
+}
+
+impl Panics {
+    const LIMIT: usize = 256 << 10;
+
+    /// What to send now of `panic`.
+    fn admit(&mut self, panic: Vec<u8>) -> Vec<u8> {
+        if self.sent + panic.len() > Self::LIMIT {
+            self.held = Some(panic);
+            return Vec::new();
+        }
+        self.sent += panic.len();
+        panic
+    }
 }
 
 impl Reporter {
@@ -158,14 +182,30 @@ impl Reporter {
         }
         // SAFETY: the descriptor is open, and the starter made it for us alone.
         let pipe = unsafe { File::from_raw_fd(fd) };
-        Ok(Self { pipe, process: process::id() })
+        Ok(Self { pipe, process: process::id(), panics: Mutex::default() })
     }
 
     /// Sends one record in one write. A host that has stopped listening has made up its mind already.
     fn send(&self, record: &Record) {
-        if process::id() == self.process {
-            let _ = (&self.pipe).write_all(&record.encode());
+        if process::id() != self.process {
+            return;
         }
+        let mut bytes = record.encode();
+        if let Record::Panic { .. } = record {
+            bytes = self.panics().admit(bytes);
+        } else if record.is_final() {
+            let held = self.panics().held.take();
+            bytes.splice(0..0, held.unwrap_or_default());
+        }
+        let closed = |error: io::Error| error.raw_os_error() == Some(libc::EBADF);
+        if (&self.pipe).write_all(&bytes).is_err_and(closed) && record.is_final() {
+            let fd = self.pipe.as_raw_fd();
+            refuse(&format!("the test closed descriptor {fd}, on which it reports to lvh"));
+        }
+    }
+
+    fn panics(&self) -> MutexGuard<'_, Panics> {
+        self.panics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -65,7 +65,7 @@ impl Record {
             Self::Unwound(Payload::Other(type_id)) => &["unwound", "other", type_id],
             Self::Malformed(line) => &[line],
         };
-        let fields: Vec<String> = fields.iter().map(|field| escape(field)).collect();
+        let fields: Vec<String> = fields.iter().map(|field| escape(beginning(field))).collect();
         format!("\n{}\n", fields.join("\t")).into_bytes()
     }
 
@@ -102,6 +102,16 @@ impl Record {
     }
 }
 
+/// The most of a field that is sent, in bytes: a panic's message may be of any length.
+const FIELD_LIMIT: usize = 64 << 10;
+
+fn beginning(field: &str) -> &str {
+    match (0..=FIELD_LIMIT).rev().find(|&end| field.is_char_boundary(end)) {
+        Some(end) if field.len() > FIELD_LIMIT => &field[..end],
+        _ => field,
+    }
+}
+
 fn escape(field: &str) -> String {
     field.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t")
 }
@@ -126,7 +136,7 @@ fn unescape(field: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Payload, Record};
+    use super::{FIELD_LIMIT, Payload, Record};
 
     #[track_caller]
     fn check_round_trip(record: Record) {
@@ -163,5 +173,13 @@ mod tests {
         {
             assert_eq!(Record::decode_all(line.as_bytes()), [Record::Malformed(line.into())]);
         }
+    }
+
+    #[test]
+    fn a_long_message_loses_its_end() {
+        let panic = |message: String| Record::Panic { message, location: "a.rs:1:2".into() };
+        let sent = panic("\t".repeat(FIELD_LIMIT - 1) + "ä and more");
+        assert_eq!(Record::decode_all(&sent.encode()), [panic("\t".repeat(FIELD_LIMIT - 1))]);
+        check_round_trip(panic("x".repeat(FIELD_LIMIT)));
     }
 }

@@ -153,6 +153,31 @@ register! {
 
 register! {
     #[options(host = true)]
+    fn closes_every_descriptor() {
+        // SAFETY: none: a test may do that.
+        unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    }
+}
+
+register! {
+    #[options(host = true)]
+    fn catches_many_panics() {
+        for number in 0..300 {
+            let text = format!("caught {number} {}", "x".repeat(8 << 10));
+            std::panic::catch_unwind(|| panic!("{text}")).unwrap_err();
+        }
+    }
+}
+
+register! {
+    #[options(host = true)]
+    fn panics_at_length() {
+        panic!("begins {}", "x\n".repeat(1 << 20));
+    }
+}
+
+register! {
+    #[options(host = true)]
     fn forks_a_child_that_returns() {
         // SAFETY: the process has one other thread, which only waits.
         if unsafe { libc::fork() } == 0 {

@@ -107,8 +107,18 @@ fn only_the_test_itself_decides() {
     check("writes_to_every_descriptor", "ok", &[]);
     let note = "note: something else wrote to lvh's report pipe: \"garbage\"";
     check("garbles_the_report_and_fails", "FAILED", &["all the same", note]);
+    let closed = ["exited with code 0 before the test returned", "error: the test closed descriptor "];
+    check("closes_every_descriptor", "FAILED", &closed);
     check("forks_a_child_that_returns", "FAILED", &["the parent's verdict counts"]);
     check("sees_an_ordinary_process", "ok", &[]);
+}
+
+#[test]
+fn panics_of_any_number_and_length() {
+    check("catches_many_panics", "ok", &[]);
+    check("panics_at_length", "FAILED", &["panicked at", "begins x\nx\n"]);
+    let stdout = ENDINGS.run(["--exact", "panics_at_length"]).stdout;
+    assert!(!stdout.contains("before the test returned") && !stdout.contains("report pipe"), "{stdout:.2000}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Outcome {
 
 /// What a test wrote as a terminal can show it: colours stay, other control characters are seen as they would be written in
 /// Rust's source.
-fn readable(output: &[u8]) -> String {
+pub(crate) fn readable(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let mut shown = String::with_capacity(text.len());
     let mut rest = &*text;

@@ -11,7 +11,7 @@ use super::hints;
 use super::kernel_log::KernelLog;
 use super::rerun::rerun_command;
 use super::shorten::{shorten, shorten_around};
-use crate::job::Instance;
+use crate::job::{Instance, readable};
 use crate::record::Record;
 use crate::test_binary::moved;
 
@@ -19,7 +19,7 @@ use crate::test_binary::moved;
 pub(super) fn failure_head(instance: &Instance, ending: &Ending, cause: &str, told: Option<&KernelEvent>) -> String {
     let Some(place) = &instance.place else { return String::new() };
     let release = ending.ran.as_ref().map(|ran| format!(" ({})", ran.release)).unwrap_or_default();
-    let mut text = format!("failed on {place}{release}: {}\n", cause.trim_end());
+    let mut text = format!("failed on {place}{release}: {}\n", headline(cause.trim_end()));
     text.push_str(&event_notes(&ending.kernel_log, told));
     text.push_str(&foreign_records(&ending.records));
     text.push_str(&changes_note(&ending.changes));
@@ -32,6 +32,17 @@ pub(super) fn failure_head(instance: &Instance, ending: &Ending, cause: &str, to
     text.push_str(&kernel_section(ending));
     text.push_str(&console_section(ending));
     text
+}
+
+/// The beginning of a cause, which may be of any length, as a terminal can show it: of a panic's message, the rest is in the
+/// output.
+fn headline(cause: &str) -> String {
+    const BYTES: usize = 4 << 10;
+    const LINES: usize = 40;
+    let lines = cause.match_indices('\n').nth(LINES - 1).map_or(cause.len(), |(end, _)| end);
+    let end = (0..=lines.min(BYTES)).rev().find(|&end| cause.is_char_boundary(end)).unwrap_or(0);
+    let rest = if end < cause.len() { format!("… and {} more bytes", cause.len() - end) } else { String::new() };
+    readable(&cause.as_bytes()[..end]) + &rest
 }
 
 /// Where the test's threads were in their own code, those alike together.
@@ -220,6 +231,17 @@ mod tests {
     fn the_first_line_names_kernel_and_cause() {
         let text = head(&Ending { ran: Some(ran()), ..ending() });
         assert_eq!(text, "failed on 6.1 (6.1.0-50-amd64): why\n");
+    }
+
+    #[test]
+    fn the_first_line_is_for_people() {
+        let first =
+            |cause: &str| failure_head(&instance("t", "t::6.1", Some("6.1"), Options::DEFAULT), &ending(), cause, None);
+        assert_eq!(first("a\x1b[2J\0\nb\n"), "failed on 6.1: a\\u{1b}[2J\\u{0}\nb\n");
+        let lines = first(&"x\n".repeat(1000));
+        assert!(lines.lines().count() == 40 && lines.ends_with("x… and 1920 more bytes\n"), "{lines}");
+        let long = first(&"ä".repeat(10_000));
+        assert!(long.ends_with("ä… and 15904 more bytes\n"), "{long}");
     }
 
     #[test]
