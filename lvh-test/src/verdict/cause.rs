@@ -53,6 +53,7 @@ fn told_by_itself(ending: &Ending) -> String {
         (Status::Signaled(libc::SIGKILL), _) => {
             ", which a process in the guest sent: the kernel reported no want of memory".to_owned()
         }
+        (Status::TimedOut(_), _) if is_stopped(ending) => ": it is stopped, as by SIGSTOP".to_owned(),
         (Status::TimedOut(_), _) => place(ending).map(|place| format!(" at {}", printable(place))).unwrap_or_default(),
         _ => String::new(),
     }
@@ -68,20 +69,44 @@ fn place(ending: &Ending) -> Option<&str> {
     places.into_iter().find(|place| !place.starts_with('/'))
 }
 
+/// The test stands still because a signal stopped it: its first thread tells so.
+pub(super) fn is_stopped(ending: &Ending) -> bool {
+    ending.stacks.first().is_some_and(|thread| thread.ends_with(": is stopped"))
+}
+
 /// What a test that returned no success returned: an `Err`, which was printed, or a code of its own.
 pub(super) fn returned(code: Option<u8>, output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
-    match (text.lines().rev().find_map(|line| line.strip_prefix("Error: ")), code) {
-        (Some(error), _) => format!("the test returned an error: {}", printable(error)),
+    let at = text.rfind("\nError: ").map(|end| end + 1).or_else(|| text.starts_with("Error: ").then_some(0));
+    match (at.and_then(|at| text[at..].strip_prefix("Error: ")), code) {
+        (Some(error), _) => format!("the test returned an error: {}", printable(&with_root(error))),
         (None, Some(code)) => format!("the test returned exit code {code}"),
         (None, None) => "the test returned a failure".to_owned(),
     }
 }
 
-/// The last line that says something.
+/// The first line of an error that was printed, and the last of its causes, where they are listed as anyhow and eyre do.
+fn with_root(error: &str) -> String {
+    let mut lines = error.lines();
+    let first = lines.next().unwrap_or_default();
+    let causes = lines.skip_while(|line| *line != "Caused by:").skip(1).take_while(|line| line.starts_with("   "));
+    match causes.last().map(str::trim) {
+        Some(root) => {
+            let number = root.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+            format!("{first}, caused by: {}", root[number..].strip_prefix(": ").unwrap_or(root))
+        }
+        None => first.to_owned(),
+    }
+}
+
+/// The last line that says something: no backtrace, and nothing about one.
 fn last_line(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    let (before, frames) = text.rsplit_once("stack backtrace:\n").unwrap_or((&text, ""));
+    let is_note = |line: &str| line.is_empty() || line.starts_with("note: ");
+    let is_frame = |line: &str| line.starts_with("  ") || is_note(line);
+    let said = if frames.lines().all(is_frame) { before } else { &*text };
+    let line = said.lines().rev().map(str::trim).find(|line| !is_note(line))?;
     Some(printable(line))
 }
 
@@ -120,7 +145,14 @@ mod tests {
         let overflow = "thread 't' (9) has overflowed its stack\nfatal runtime error: stack overflow, aborting\n\n";
         let words = "killed by SIGABRT; it wrote last: fatal runtime error: stack overflow, aborting";
         check(abort.clone(), &[], overflow, "", words);
-        check(abort, &[], "", "", "killed by SIGABRT");
+        check(abort.clone(), &[], "", "", "killed by SIGABRT");
+        let no_memory = "first\nmemory allocation of 9 bytes failed\n";
+        let words = "killed by SIGABRT; it wrote last: memory allocation of 9 bytes failed";
+        let advice = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
+        check(abort.clone(), &[], &format!("{no_memory}{advice}"), "", words);
+        let backtrace = "stack backtrace:\n   0: f\n             at ./t.rs:1:2\nnote: Some details are omitted\n\n";
+        check(abort.clone(), &[], &format!("{no_memory}{backtrace}"), "", words);
+        check(abort, &[], &format!("{no_memory}{backtrace}then\n"), "", "killed by SIGABRT; it wrote last: then");
         check(
             Status::Exited(1),
             &[],
@@ -166,12 +198,22 @@ mod tests {
         check(timed_out(), &records, "", "", "timed out after 2s at tests/t.rs:9");
         check(timed_out(), &[stack(&["futex"])], "", "", "timed out after 2s");
         check(timed_out(), &[], "", "", "timed out after 2s");
+        let stopped = Ending {
+            stacks: vec!["thread `t` (9): is stopped".into(), "  do_signal_stop+0x1/0x2".into()],
+            status: timed_out(),
+            ran: Some(crate::verdict::ending::example()),
+            ..Ending::lost("")
+        };
+        assert_eq!(broken(&stopped, false), "timed out after 2s: it is stopped, as by SIGSTOP");
     }
 
     #[test]
     fn what_was_returned() {
         let error = "first\nError: Os { code: 2 }\n\nCaused by:\n  x\n";
         assert_eq!(returned(Some(1), error.as_bytes()), "the test returned an error: Os { code: 2 }");
+        let chain = |causes: &str| returned(Some(1), format!("x\nError: a: b\n\nCaused by:\n{causes}").as_bytes());
+        assert_eq!(chain("    0: c\n    1: 2: d\n"), "the test returned an error: a: b, caused by: 2: d");
+        assert_eq!(chain("    c\n\nStack backtrace:\n   0: f\n"), "the test returned an error: a: b, caused by: c");
         assert_eq!(returned(Some(7), b"Errors\n"), "the test returned exit code 7");
         assert_eq!(returned(None, b""), "the test returned a failure");
     }

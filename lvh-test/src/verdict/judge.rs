@@ -94,10 +94,18 @@ fn verdict_of(instance: &Instance, ending: &Ending, panic_aborts: bool) -> Verdi
         (BodyEnd::ReturnedFailure(code), None) if instance.kernel.is_some() => {
             failed(Some(returned(code, &ending.output)))
         }
+        (BodyEnd::Panicked(Thrown::Text(text)), None) if instance.kernel.is_some() && silent(ending) => {
+            failed(Some(format!("panicked: {text}")))
+        }
         (BodyEnd::ReturnedFailure(_) | BodyEnd::Panicked(_), None) => failed(None),
         (BodyEnd::Panicked(thrown), Some(expected)) => panicked_as_expected(&thrown, expected),
         (BodyEnd::Returned | BodyEnd::ReturnedFailure(_), Some(_)) => failed(Some(did_not_panic(instance))),
     }
+}
+
+/// No panic was reported, for the test has a hook of its own, or none was called.
+fn silent(ending: &Ending) -> bool {
+    panic_of(&ending.records).is_none()
 }
 
 fn failed(message: Option<String>) -> Verdict {
@@ -208,7 +216,8 @@ mod tests {
         check(PLAIN, failure.clone(), &[], Ok(Some("exited with code 101 before the test returned")));
         check(PLAIN, failure.clone(), &[Record::Passed], Ok(Some("exited with code 101 after the test had ended")));
         check(PLAIN, failure.clone(), &[Record::Failed(Some(7))], Ok(Some("the test returned exit code 7")));
-        check(PLAIN, failure, &[hook("x"), thrown("x")], Ok(None));
+        check(PLAIN, failure.clone(), &[hook("x"), thrown("x")], Ok(None));
+        check(PLAIN, failure, &[thrown("x")], Ok(Some("panicked: x")));
         let panicked = "exited with code 101 before the test returned; it had panicked: x";
         check(PLAIN, Status::Exited(101), &[hook("x")], Ok(Some(panicked)));
         check(PLAIN, zero, &[Record::Skip { reason: "why".into() }], Err("why"));

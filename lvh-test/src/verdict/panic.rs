@@ -11,7 +11,15 @@ pub(super) fn panic_of(records: &[Record]) -> Option<Panic> {
         Some(_) => return None,
     }
     let panics: Vec<Panic> = records.iter().rev().filter_map(from_record).collect();
-    panics.iter().find(|panic| !panic.file.starts_with('/')).or(panics.first()).cloned()
+    let mut ours = panics.iter().filter(|panic| !panic.file.starts_with('/'));
+    let last = ours.next();
+    let thrown = ours.next().filter(|_| last.is_some_and(passes_on));
+    thrown.or(last).or(panics.first()).cloned()
+}
+
+/// `thread.join().unwrap()`: another thread panicked before, and has said why.
+fn passes_on(panic: &Panic) -> bool {
+    panic.message.ends_with(": Any { .. }")
 }
 
 fn from_record(record: &Record) -> Option<Panic> {
@@ -42,6 +50,10 @@ mod tests {
         check(&[at("a.rs:1:2"), at("b:c.rs:3:4"), unwound.clone()], Some(("b:c.rs", 3)));
         check(&[at("a.rs:1:2"), at("/rustc/x/core.rs:3:4"), unwound.clone()], Some(("a.rs", 1)));
         check(&[at("/rustc/x/core.rs:3:4"), unwound.clone()], Some(("/rustc/x/core.rs", 3)));
+        let any = "called `Result::unwrap()` on an `Err` value: Any { .. }";
+        let joined = Record::Panic { message: any.into(), location: "a.rs:9:1".into() };
+        check(&[at("a.rs:1:2"), joined.clone(), unwound.clone()], Some(("a.rs", 1)));
+        check(&[joined, unwound.clone()], Some(("a.rs", 9)));
         check(&[at("a.rs:1:2")], Some(("a.rs", 1)));
         check(&[at("a.rs:1:2"), Record::Failed(None)], None);
         check(&[at("nonsense"), at("a.rs:x:1"), unwound], None);
