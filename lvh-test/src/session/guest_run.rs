@@ -148,7 +148,7 @@ const CORE_SIGNALS: &[i32] = &[
 
 /// Brings the core of the test `name` home, if the kernel has `written` one; else why there is none.
 async fn fetch_core(vm: &Vm, logs: Option<&LogDir>, name: &str, written: bool) -> Result<PathBuf, String> {
-    const UNWRITTEN: &str = "the kernel wrote none: it would have 256 MiB or more, or not fit the guest's memory";
+    const UNWRITTEN: &str = "the kernel wrote none: it would exceed RLIMIT_CORE, 256 MiB unless the test set it, or not fit the guest's memory";
     let logs = logs.ok_or("there is no target directory for it")?;
     if !written {
         return Err(UNWRITTEN.to_owned());

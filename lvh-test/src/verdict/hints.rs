@@ -1,8 +1,11 @@
 //! What to do about a failure, where what the test or the kernel said leaves no doubt.
 
 use lvh_core::config::KernelEventKind;
+use lvh_core::vm::KernelEvent;
 
+use super::cause::is_stopped;
 use super::ending::{Ending, Ran, Status};
+use super::kernel_log::KernelLog;
 
 /// How a program without a network finds out.
 const NO_NETWORK: &[&str] = &[
@@ -24,8 +27,17 @@ pub(super) fn hint(ending: &Ending, cause: &str) -> Option<String> {
     let output = String::from_utf8_lossy(&ending.output);
     let said = |words: &[&str]| words.iter().any(|words| cause.contains(words) || output.contains(words));
     let reported = |kind| ending.kernel_log.events().iter().any(|event| event.kind == kind);
+    if ending.kernel_log.events().iter().any(is_of_a_cgroup) {
+        return Some(
+            "the limit of a control group (`memory.max`) was reached, not that of the VM: the test, or what it calls, set it"
+                .to_owned(),
+        );
+    }
     if reported(KernelEventKind::Oom) {
         return Some(more_memory(ran, "all of it was taken"));
+    }
+    if let Some(call) = refused_call(&ending.kernel_log) {
+        return Some(format!("a filter of `seccomp` killed it for system call {call}: the kernel's audit says so"));
     }
     if !ran.network && said(NO_NETWORK) {
         return Some(
@@ -33,19 +45,31 @@ pub(super) fn hint(ending: &Ending, cause: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    if matches!(ending.status, Status::TimedOut(_)) && ending.kernel_log.events().is_empty() {
+    if matches!(ending.status, Status::TimedOut(_)) && ending.kernel_log.events().is_empty() && !is_stopped(ending) {
         return Some(
             "`timeout` in the test's attribute, or `test-timeout` in [vm] of lvh.toml, gives it more time".to_owned(),
         );
     }
     if matches!(ending.status, Status::Exited(_)) && ending.records.is_empty() {
-        return Some("a test passes or fails by returning or panicking: something in it called `exit`".to_owned());
+        return Some("a test passes or fails by returning or panicking: something in it called `exit`, or closed descriptor 3, on which it reports to lvh".to_owned());
     }
     if output.contains(OVERFLOW) {
         return Some("`RUST_MIN_STACK=16777216 cargo test` gives each thread 16 MiB of stack instead of 2".to_owned());
     }
     said(NO_ROOM)
         .then(|| more_memory(ran, "files that the guest writes lie in it, unless an image has a disk for them"))
+}
+
+/// The number of the system call for which seccomp killed a thread.
+fn refused_call(log: &KernelLog) -> Option<String> {
+    let records = log.lines("");
+    let record = records.iter().find(|line| line.contains("audit: type=1326 "))?;
+    Some(record.split_once(" syscall=")?.1.split(' ').next()?.to_owned())
+}
+
+/// Memory ran out in a control group, while the VM had more.
+fn is_of_a_cgroup(event: &KernelEvent) -> bool {
+    event.kind == KernelEventKind::Oom && event.line.contains("Memory cgroup out of memory")
 }
 
 fn more_memory(ran: &Ran, why: &str) -> String {
@@ -76,6 +100,10 @@ mod tests {
         check("Error: No space left on device", "", false, "", Some("memory"));
         let killed = "4,1,1,-;Out of memory: Killed process 9 (t) total-vm:1kB\n";
         check("killed by SIGKILL", "", false, killed, Some("memory"));
+        let in_a_cgroup = "4,1,1,-;Memory cgroup out of memory: Killed process 9 (t) total-vm:1kB\n";
+        check("killed by SIGKILL", "", false, in_a_cgroup, Some("memory.max"));
+        let refused = "5,1,1,-;audit: type=1326 audit(1.3:2): auid=1 sig=31 arch=c000003e syscall=39 compat=0\n";
+        check("killed by SIGSYS", "", false, refused, Some("seccomp"));
         check("a bang", "nothing", false, "", None);
     }
     #[test]
@@ -90,6 +118,13 @@ mod tests {
             );
         };
         check(Status::TimedOut(std::time::Duration::ZERO), &[], "", Some("timeout"));
+        let stopped = Ending {
+            ran: Some(example()),
+            status: Status::TimedOut(std::time::Duration::ZERO),
+            stacks: vec!["thread `t` (9): is stopped".into()],
+            ..Ending::lost("")
+        };
+        assert_eq!(hint(&stopped, ""), None);
         check(Status::Exited(3), &[], "", Some("exit"));
         check(Status::Exited(3), &[Record::Malformed("x".into())], "", None);
         let overflow = "thread 't' (9) has overflowed its stack\nfatal runtime error: stack overflow, aborting\n";
