@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use lvh_core::{HostContext, Moved};
@@ -34,7 +35,11 @@ impl TestBinary {
         let workspace = workspace_of(&directory, case.map(|case| Path::new(case.file)));
         let target = case.map_or(CargoTarget::Test, |case| case.target);
         let within = exe.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-        Self { package, binary: binary_name(&exe), workspace, target, directory: within }
+        let mut binary = binary_name(&exe);
+        if target == CargoTarget::Test {
+            binary = target_name(&directory, &binary).unwrap_or(binary);
+        }
+        Self { package, binary, workspace, target, directory: within }
     }
 
     /// The binary as nextest calls it: `PACKAGE::BINARY`, or the package alone for the tests of its library.
@@ -111,6 +116,18 @@ fn binary_name(exe: &Path) -> String {
     stem.rsplit_once('-').filter(|(_, hash)| is_hash(hash)).map_or(stem.as_ref(), |(name, _)| name).to_owned()
 }
 
+/// The name that cargo knows the test target by whose binary is called `binary`: the compiler takes no dash. Cargo finds tests
+/// by their files, or reads their names in the manifest.
+fn target_name(package: &Path, binary: &str) -> Option<String> {
+    let entries = fs::read_dir(package.join("tests")).into_iter().flatten().flatten();
+    let of_files = entries.filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()));
+    let manifest = fs::read_to_string(package.join("Cargo.toml")).unwrap_or_default();
+    let of_manifest = manifest.split(['"', '\'']).skip(1).step_by(2).map(str::to_owned);
+    let mut names: Vec<String> = of_files.chain(of_manifest).filter(|name| name.replace('-', "_") == binary).collect();
+    let at = names.iter().position(|name| name == binary).unwrap_or(0);
+    (!names.is_empty()).then(|| names.swap_remove(at))
+}
+
 /// The nearest directory from which `source`, a file of the package, can be reached.
 fn workspace_of(package: &Path, source: Option<&Path>) -> PathBuf {
     let reaches = |directory: &&Path| source.is_some_and(|source| directory.join(source).is_file());
@@ -119,7 +136,8 @@ fn workspace_of(package: &Path, source: Option<&Path>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{CargoTarget, TestBinary, binary_name, file_word, workspace_of};
+    use super::{CargoTarget, TestBinary, binary_name, file_word, target_name, workspace_of};
+    use std::fs;
     use std::path::Path;
 
     fn here(package: Option<&str>, binary: &str) -> TestBinary {
@@ -158,6 +176,26 @@ mod tests {
         for (name, word) in [("a::b::6.12", "a.b.6.12"), ("../x y", "..-x-y"), ("..", "-.."), ("", "-")] {
             assert_eq!(file_word(name), word);
         }
+    }
+
+    #[test]
+    fn cargo_knows_a_test_by_its_file_or_its_manifest() {
+        let package = tempfile::tempdir().unwrap();
+        let check = |binary: &str, expected: Option<&str>| {
+            assert_eq!(target_name(package.path(), binary).as_deref(), expected, "{binary}");
+        };
+        check("a_b", None);
+        fs::create_dir_all(package.path().join("tests/in-dir")).unwrap();
+        for name in ["a-b.rs", "c_d.rs"] {
+            fs::write(package.path().join("tests").join(name), "").unwrap();
+        }
+        let manifest = "[package]\nname = \"c-d\"\n[[test]]\nname = 'e-f'\npath = \"tests/x.rs\"\n";
+        fs::write(package.path().join("Cargo.toml"), manifest).unwrap();
+        check("a_b", Some("a-b"));
+        check("c_d", Some("c_d"));
+        check("in_dir", Some("in-dir"));
+        check("e_f", Some("e-f"));
+        check("g_h", None);
     }
 
     #[test]

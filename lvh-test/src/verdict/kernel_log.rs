@@ -37,7 +37,7 @@ pub(crate) struct KernelLog {
 impl KernelLog {
     /// Takes the next record of the test at `path`.
     pub(crate) fn push(&mut self, path: &str, record: KernelRecord) {
-        if self.began.is_none() && record.facility != 0 && record.text.trim_end() == start_mark(path) {
+        if self.began.is_none() && record.facility != 0 && record.text.trim_end() == logged(&start_mark(path)) {
             self.began = Some(record.at);
             return;
         }
@@ -138,6 +138,13 @@ impl KernelLog {
     }
 }
 
+/// `text` as the kernel's log has it: names in Rust may have any letters.
+fn logged(text: &str) -> String {
+    text.bytes()
+        .map(|byte| if byte.is_ascii() { char::from(byte).to_string() } else { format!("\\x{byte:02x}") })
+        .collect()
+}
+
 /// A line of the console: the kernel's time, and what it says.
 fn timed(line: &str) -> Option<(Duration, &str)> {
     let (time, text) = line.strip_prefix('[')?.split_once("] ")?;
@@ -175,6 +182,14 @@ pub(crate) mod tests {
         let records = "6,1,1000000,-;lvh: test t begins\n14,2,2000000,-;lvh: test u begins\n";
         assert_eq!(log(records).lines("").len(), 2);
         assert!(log(records).lines("")[0].starts_with("[    1.000000] "));
+    }
+
+    #[test]
+    fn names_may_have_any_letters() {
+        let mut log = KernelLog::default();
+        let records = b"14,1,2000000,-;lvh: test gr\\xc3\\xb6\\xc3\\x9fe begins\n4,2,2000001,-;a\n";
+        KernelRecord::parse_all(records).into_iter().for_each(|record| log.push("größe", record));
+        assert_eq!(log.lines(""), ["[+0.000001] a"]);
     }
 
     #[test]
