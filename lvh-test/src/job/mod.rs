@@ -11,7 +11,7 @@ mod outcome;
 mod result;
 
 pub(crate) use instance::{Instance, place};
-pub(crate) use outcome::{Outcome, Panic, Verdict, readable};
+pub(crate) use outcome::{Outcome, Panic, Verdict, beginning, readable};
 #[cfg(test)]
 pub(crate) use result::examples;
 pub(crate) use result::{Job, TestResult};

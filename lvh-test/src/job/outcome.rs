@@ -108,6 +108,16 @@ impl Outcome {
     }
 }
 
+/// The beginning of a cause, which may be of any length: of a panic's message, the rest is in the output.
+pub(crate) fn beginning(cause: &str) -> String {
+    const BYTES: usize = 4 << 10;
+    const LINES: usize = 40;
+    let lines = cause.match_indices('\n').nth(LINES - 1).map_or(cause.len(), |(end, _)| end);
+    let end = (0..=lines.min(BYTES)).rev().find(|&end| cause.is_char_boundary(end)).unwrap_or(0);
+    let rest = if end < cause.len() { format!("… and {} more bytes", cause.len() - end) } else { String::new() };
+    format!("{}{rest}", &cause[..end])
+}
+
 /// What a test wrote as a terminal can show it: colours stay, other control characters are seen as they would be written in
 /// Rust's source.
 pub(crate) fn readable(output: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::instance::Instance;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, Verdict, beginning};
 
 /// A test to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl TestResult {
 
     /// Why it failed; `None` where it did not.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.outcome.cause()
+        self.outcome.cause().map(|cause| beginning(&cause))
     }
 
     /// Why it did not run; `None` where it did.
@@ -144,6 +144,8 @@ mod tests {
     fn a_failure_says_why() {
         let plain = || result("t", None, failed("", ""));
         assert_eq!(plain().failure().unwrap(), "returned a failure");
+        let long = result("t", None, failed(&"x".repeat(10_000), "")).failure().unwrap();
+        assert!(long.starts_with("xxx") && long.ends_with("x… and 5904 more bytes"), "{long}");
         assert_eq!(panicked(plain(), "out\n", "boom", ("a.rs", 1)).failure().unwrap(), "boom");
         let mut error = plain();
         error.outcome.output = b"first\nError: no\n\n".to_vec();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use lvh_core::natural::natural;
 
-use crate::job::{TestResult, Verdict};
+use crate::job::{TestResult, Verdict, readable};
 
 /// The results by test and place.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ fn causes(results: &[TestResult]) -> String {
 fn cause(result: &TestResult) -> Option<String> {
     let cause = result.failure()?;
     let first = cause.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    Some(format!("{}: {first}", result.title()))
+    Some(format!("{}: {}", result.title(), readable(first.as_bytes())))
 }
 
 fn word(result: &TestResult) -> &'static str {
@@ -123,6 +123,12 @@ mod tests {
             "a_long::name on 6.2: x",
         ];
         check(&results, &expected);
+    }
+
+    #[test]
+    fn causes_leave_the_terminal_alone() {
+        let results = [result("a", Some("6.1"), failed("\x1b[2Jx\0", "")), result("a", Some("6.2"), Passed)];
+        assert!(Table::compact(&results).ends_with("\na on 6.1: \\u{1b}[2Jx\\u{0}\n"));
     }
 
     #[test]

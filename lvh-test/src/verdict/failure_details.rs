@@ -11,7 +11,7 @@ use super::hints;
 use super::kernel_log::KernelLog;
 use super::rerun::rerun_command;
 use super::shorten::{shorten, shorten_around};
-use crate::job::{Instance, readable};
+use crate::job::{Instance, beginning, readable};
 use crate::record::Record;
 use crate::test_binary::moved;
 
@@ -19,7 +19,7 @@ use crate::test_binary::moved;
 pub(super) fn failure_head(instance: &Instance, ending: &Ending, cause: &str, told: Option<&KernelEvent>) -> String {
     let Some(place) = &instance.place else { return String::new() };
     let release = ending.ran.as_ref().map(|ran| format!(" ({})", ran.release)).unwrap_or_default();
-    let mut text = format!("failed on {place}{release}: {}\n", headline(cause.trim_end()));
+    let mut text = format!("failed on {place}{release}: {}\n", readable(beginning(cause.trim_end()).as_bytes()));
     text.push_str(&event_notes(&ending.kernel_log, told));
     text.push_str(&foreign_records(&ending.records));
     text.push_str(&changes_note(&ending.changes));
@@ -32,17 +32,6 @@ pub(super) fn failure_head(instance: &Instance, ending: &Ending, cause: &str, to
     text.push_str(&kernel_section(ending));
     text.push_str(&console_section(ending));
     text
-}
-
-/// The beginning of a cause, which may be of any length, as a terminal can show it: of a panic's message, the rest is in the
-/// output.
-fn headline(cause: &str) -> String {
-    const BYTES: usize = 4 << 10;
-    const LINES: usize = 40;
-    let lines = cause.match_indices('\n').nth(LINES - 1).map_or(cause.len(), |(end, _)| end);
-    let end = (0..=lines.min(BYTES)).rev().find(|&end| cause.is_char_boundary(end)).unwrap_or(0);
-    let rest = if end < cause.len() { format!("… and {} more bytes", cause.len() - end) } else { String::new() };
-    readable(&cause.as_bytes()[..end]) + &rest
 }
 
 /// Where the test's threads were in their own code, those alike together.
