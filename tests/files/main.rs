@@ -55,6 +55,18 @@ fn leaves_a_file_and_is_killed() {
     unsafe { libc::raise(libc::SIGKILL) };
 }
 
+/// Deeper than a path can say.
+#[lvh::test]
+#[ignore = "run by tests/files.rs"]
+fn leaves_depths() {
+    env::set_current_dir(shared()).unwrap();
+    for _ in 0..30 {
+        let name = "d".repeat(200);
+        fs::create_dir(&name).unwrap();
+        env::set_current_dir(&name).unwrap();
+    }
+}
+
 #[lvh::test(timeout = "3s")]
 #[ignore = "run by tests/files.rs"]
 fn leaves_a_file_and_takes_too_long() {

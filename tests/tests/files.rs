@@ -171,6 +171,18 @@ fn a_directory_that_is_large_is_seen_too() {
     }
 }
 
+/// What cannot come home is told.
+#[test]
+fn depths_that_no_path_reaches_are_told() {
+    let scratch = scratch("depths");
+    let Finished { code, stderr, .. } =
+        run(&scratch, &in_vm("6.12", TRANSPORTS[0]), &["--ignored", "--exact", "leaves_depths"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let told = stderr.lines().find(|line| line.contains("could not be read in the guest: File name too long"));
+    assert!(told.is_some_and(|line| line.contains("dddd…") && line.len() < 500), "{stderr}");
+    fs::remove_dir_all(scratch).unwrap();
+}
+
 /// One VM for those that end badly, and the next for what the last one left.
 #[test]
 fn files_come_home_however_a_test_ends() {

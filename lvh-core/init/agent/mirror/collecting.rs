@@ -52,7 +52,8 @@ impl Collection {
     /// nothing is lost if this is cut short, unless it is in the way.
     pub fn run(&mut self) -> Listing {
         let known = std::mem::take(&mut self.content.known);
-        let mut now = list(&self.content.top, self.content.layered, &known);
+        let (top, layered) = (self.content.top.clone(), self.content.layered);
+        let mut now = list(&top, layered, &known, |path, error| self.unread(path, &error));
         now.retain(|_, stamp| stamp.kind.travels());
         let (in_the_way, gone): (Vec<&Path>, Vec<&Path>) =
             gone(&known, &now).partition(|path| is_in_the_way(path, &now));
@@ -64,7 +65,7 @@ impl Collection {
         for (path, stamp) in &changed {
             let before = known.get(*path).filter(|before| !stamp.is_another(before));
             if let Err(error) = self.send_name(path, stamp, before) {
-                self.problem(format!("`{}` could not be read in the guest: {error}", path.display()));
+                self.unread(path, &error);
                 failed.push(path.to_path_buf());
             }
         }
@@ -77,9 +78,9 @@ impl Collection {
         now
     }
 
-    fn problem(&mut self, problem: String) {
+    fn unread(&mut self, path: &Path, error: &io::Error) {
         if self.problems.len() < TOLD {
-            self.problems.push(problem);
+            self.problems.push(format!("`{}` could not be read in the guest: {error}", beginning(path)));
         }
     }
 
@@ -139,6 +140,16 @@ impl Collection {
         let message = ToHost::Change { id: self.id, path: Bytes(path.as_bytes().to_vec()), change };
         self.window.take(message.cost());
         self.sender.send(&message);
+    }
+}
+
+/// A path as people read it: one that is too long for a system call is so for a line.
+fn beginning(path: &Path) -> String {
+    const LENGTH: usize = 200;
+    let text = path.to_string_lossy();
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -92,15 +93,21 @@ pub fn modified(metadata: &Metadata) -> u64 {
 }
 
 /// Lists what is below `top`. What cannot be looked at, and what lies in another file system that a command mounted there, is
-/// as it was in `known`.
-pub fn list(top: &Path, layered: bool, known: &Listing) -> Listing {
+/// as it was in `known`. What is `unread` is told with the reason.
+pub fn list(top: &Path, layered: bool, known: &Listing, mut unread: impl FnMut(&Path, io::Error)) -> Listing {
     let mut listing = Listing::new();
     let Ok(device) = fs::metadata(top).map(|metadata| metadata.dev()) else { return known.clone() };
     let mut directories = vec![PathBuf::new()];
     while let Some(directory) = directories.pop() {
-        let Ok(entries) = fs::read_dir(top.join(&directory)) else {
-            keep(known, &directory, &mut listing);
-            continue;
+        let entries = match fs::read_dir(top.join(&directory)) {
+            Ok(entries) => entries,
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    unread(&directory, error);
+                }
+                keep(known, &directory, &mut listing);
+                continue;
+            }
         };
         for entry in entries.flatten() {
             let path = directory.join(entry.file_name());
@@ -115,7 +122,8 @@ pub fn list(top: &Path, layered: bool, known: &Listing) -> Listing {
                 }
                 Ok(_) => keep(known, &path, &mut listing),
                 // It vanished.
-                Err(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => unread(&path, error),
             }
         }
     }

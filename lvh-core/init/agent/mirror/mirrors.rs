@@ -36,7 +36,7 @@ impl Mirrors {
     /// What stands in `layers` before the first command is no news.
     pub fn new(layers: HashMap<PathBuf, Layer>) -> Self {
         let mirror = |layer: Layer| {
-            let known = list(&layer.path(), layer.layered, &Listing::new());
+            let known = list(&layer.path(), layer.layered, &Listing::new(), |_, _| {});
             Mirror { layer, known, arrival: None, problems: Vec::new() }
         };
         Self(Arc::new(Mutex::new(layers.into_iter().map(|(target, layer)| (target, mirror(layer))).collect())))
