@@ -1,6 +1,7 @@
 //! `lvh exec` in VMs: what comes out, with which code, and who hears a signal.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 
 fn lvh(args: &[&str]) -> Command {
@@ -36,6 +37,13 @@ fn streams_and_code_are_the_commands() {
     check(&sh("kill -SEGV $$").output().unwrap(), 128 + libc::SIGSEGV, "");
     let stderr = check(&lvh(&["no-such-program"]).output().unwrap(), 127, "");
     assert!(stderr.contains("the command did not start in the guest: No such file"), "{stderr}");
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, "#!/nowhere/sh\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let stderr = check(&lvh(&[script.to_str().unwrap()]).output().unwrap(), 127, "");
+    let why = "No such file or directory (os error 2): the file is there, but not its interpreter or loader\n";
+    assert!(stderr.ends_with(why), "{stderr}");
 }
 
 /// Nothing boots for it. The kernel is a beginning of one, for arm64.

@@ -1,9 +1,12 @@
 //! The message loop.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -120,6 +123,20 @@ fn start(id: u32, command: &Command, commands: &Commands, host: &Host) {
     };
     match Running::start(id, command, host, on_end) {
         Ok(running) => drop(entered.insert(id, running)),
-        Err(error) => host.sender.send(&ToHost::Exited { id, exit: Exit::NotStarted { error: error.to_string() } }),
+        Err(error) => {
+            let exit = Exit::NotStarted { error: not_started(command, &error) };
+            host.sender.send(&ToHost::Exited { id, exit });
+        }
+    }
+}
+
+/// The kernel says of a script without its interpreter what it says of no script.
+fn not_started(command: &Command, error: &io::Error) -> String {
+    let program = command.argv.first().map(|program| Path::new(OsStr::from_bytes(&program.0)));
+    let file = |program: &Path| Path::new(OsStr::from_bytes(&command.cwd.0)).join(program);
+    let is_there = program.is_some_and(|program| program.components().nth(1).is_some() && file(program).exists());
+    match error.kind() {
+        io::ErrorKind::NotFound if is_there => format!("{error}: the file is there, but not its interpreter or loader"),
+        _ => error.to_string(),
     }
 }
