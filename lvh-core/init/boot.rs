@@ -53,7 +53,11 @@ fn set_up(mut host: Host, log: &Log, prepared: Prepared) -> io::Result<()> {
         Ok((warnings, layers)) => {
             log.follow(&host.sender);
             host.sender.send(&ToHost::Ready { warnings: clock.err().into_iter().chain(warnings).collect() });
-            serve::run(&mut host.channel, &host.sender, log, layers)?;
+            if let Some(id) = serve::run(&mut host.channel, &host.sender, log, layers)? {
+                sys::sync();
+                log.pass_on(&host.sender);
+                host.sender.send(&ToHost::Bye { id });
+            }
             // Power-off would drop what the device has not passed on: the host ends the VM when it has read all.
             while let Ok(Some::<ToGuest>(_)) = protocol::receive(&mut host.channel) {}
             Ok(())

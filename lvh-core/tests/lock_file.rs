@@ -230,6 +230,9 @@ fn a_branch_stays_where_it_was() {
     // Back again, as with an older commit of the project's own.
     fs::write(world.path("project/lvh.lock"), &lock).unwrap();
     assert_eq!(version(&world.taken("theirs", PLAIN)), "one");
+    let lost = "1".repeat(40);
+    fs::write(world.path("project/lvh.lock"), lock.replace(&one, &lost)).unwrap();
+    world.refused("mine", PLAIN, &["not our ref", &lost, "lvh.lock names it: `lvh update k` pins one"]);
     fs::write(world.path("project/lvh.lock"), lock.replace("commit ", "comet ")).unwrap();
     world.refused("mine", PLAIN, &["`lvh.lock` names no commit: `comet ", "`lvh update k` writes it anew"]);
 }

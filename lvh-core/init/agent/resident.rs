@@ -44,7 +44,9 @@ fn serve(channel: &mut File) -> io::Result<()> {
     let begun = answer(channel, &sender)?;
     // What the kernel says is for others to read.
     let log = Log::open(false)?;
-    serve::run(&mut begun.chain(channel), &sender, &log, Layers::new())
+    let goodbye = serve::run(&mut begun.chain(channel), &sender, &log, Layers::new())?;
+    goodbye.into_iter().for_each(|id| sender.send(&ToHost::Bye { id }));
+    Ok(())
 }
 
 /// Answers knocks until something else comes: its first bytes.

@@ -21,30 +21,26 @@ use crate::agent::mirror::Mirrors;
 use crate::agent::stacks;
 use crate::agent::window::Windows;
 use crate::guest::protocol::{self, Command, Exit, PROFILES, ToGuest, ToHost};
+use crate::lock;
 use crate::pid1::layer::Layers;
 use crate::pid1::reaper;
-use crate::{lock, sys};
 
 /// How long a killed command may stay before the kernel is asked why.
 const STUBBORN: Duration = Duration::from_secs(3);
 
 type Commands = Arc<Mutex<HashMap<u32, Running>>>;
 
-/// Does what the host asks until it says `Shutdown` or closes the channel. Then no command runs any more.
-pub fn run(channel: &mut impl Read, sender: &Sender, log: &Log, layers: Layers) -> io::Result<()> {
+/// Does what the host asks until it says `Shutdown`, or closes the channel. Then no command runs any more; gives the number of the
+/// goodbye, where there was one.
+pub fn run(channel: &mut impl Read, sender: &Sender, log: &Log, layers: Layers) -> io::Result<Option<u32>> {
     reaper::run();
     prepare_profiles();
     let commands = Commands::default();
     let served = serve(channel, sender, log, layers, &commands);
     lock(&commands).values().for_each(Running::kill);
-    let goodbye = served?;
-    sys::sync();
-    log.pass_on(sender);
-    goodbye.into_iter().for_each(|id| sender.send(&ToHost::Bye { id }));
-    Ok(())
+    served
 }
 
-/// The number of the goodbye; none where there was none.
 fn serve(
     channel: &mut impl Read,
     sender: &Sender,

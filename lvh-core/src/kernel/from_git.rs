@@ -112,7 +112,10 @@ fn make(
         false if store.is_locked() && source.tree.is_some() => {
             return Err(refuse(Named::Kernel, name, "its source was never fetched"));
         }
-        false => drop(checkouts.fetch(tree, &source.url, LocalWork::Keep, events)?),
+        false => {
+            let fetched = checkouts.fetch(tree, &source.url, LocalWork::Keep, events);
+            drop(fetched.map_err(|error| if commit.is_some() { of_lock(error, name) } else { error })?);
+        }
         true if !there => return Err(offline(source)),
         true => {}
     }
@@ -122,6 +125,16 @@ fn make(
         return Err(offline(source));
     }
     from_source::build(wanted, &open, &source.build, &origin(source, &found?, is_asked))
+}
+
+/// A branch that was rewritten leaves commits behind, which a server forgets.
+fn of_lock(error: Error, name: &str) -> Error {
+    match error.report().contains("not our ref") {
+        true => error.with_hint(format!(
+            "the source has no such commit any more, and lvh.lock names it: `lvh update {name}` pins one that there is"
+        )),
+        false => error,
+    }
 }
 
 fn offline(source: &GitSource) -> Error {
