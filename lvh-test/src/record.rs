@@ -65,7 +65,7 @@ impl Record {
             Self::Unwound(Payload::Other(type_id)) => &["unwound", "other", type_id],
             Self::Malformed(line) => &[line],
         };
-        let fields: Vec<String> = fields.iter().map(|field| escape(beginning(field))).collect();
+        let fields: Vec<String> = fields.iter().map(|field| escape(at_most(FIELD_LIMIT, field))).collect();
         format!("\n{}\n", fields.join("\t")).into_bytes()
     }
 
@@ -105,11 +105,10 @@ impl Record {
 /// The most of a field that is sent, in bytes: a panic's message may be of any length.
 const FIELD_LIMIT: usize = 64 << 10;
 
-fn beginning(field: &str) -> &str {
-    match (0..=FIELD_LIMIT).rev().find(|&end| field.is_char_boundary(end)) {
-        Some(end) if field.len() > FIELD_LIMIT => &field[..end],
-        _ => field,
-    }
+/// As much of the text as fits into so many bytes.
+pub(crate) fn at_most(bytes: usize, text: &str) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or_default()]
 }
 
 fn escape(field: &str) -> String {

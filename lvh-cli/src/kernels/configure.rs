@@ -2,12 +2,29 @@
 
 use std::path::PathBuf;
 
+use lvh_core::Result;
 use lvh_core::config::{KernelEntry, KernelsFile};
 use lvh_core::kernel::build::BuildSpec;
 
 use super::arguments::{Dir, Named, Target, expect_count};
 use super::work;
 use crate::terminal;
+
+/// How a kernel is configured.
+#[derive(Debug, clap::Args)]
+struct How {
+    #[command(flatten)]
+    target: Target,
+    /// An option that the kernel does not have as it was asked for is an error
+    #[arg(long)]
+    strict: bool,
+}
+
+impl How {
+    fn spec(self, file: &KernelsFile, kernel: &KernelEntry) -> Result<BuildSpec> {
+        Ok(BuildSpec { strict: self.strict, ..file.build_spec(kernel, self.target.get()?)? })
+    }
+}
 
 /// Configure a kernel with its options; its source is fetched where it is not there.
 #[derive(Debug, clap::Args)]
@@ -19,10 +36,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     kernel: Named,
     #[command(flatten)]
-    target: Target,
-    /// An option that the kernel does not have as it was asked for is an error
-    #[arg(long)]
-    strict: bool,
+    how: How,
 }
 
 const RAW_EXAMPLES: &str = "\
@@ -43,10 +57,7 @@ pub(crate) struct RawArgs {
     #[command(flatten)]
     dir: Dir,
     #[command(flatten)]
-    target: Target,
-    /// An option that the kernel does not have as it was asked for is an error
-    #[arg(long)]
-    strict: bool,
+    how: How,
 }
 
 /// Configures the kernel.
@@ -54,7 +65,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let (dir, name) = args.kernel.get()?;
     let file = KernelsFile::load(&dir)?;
     let kernel = file.kernel(&name)?;
-    let spec = BuildSpec { strict: args.strict, ..file.build_spec(kernel, args.target.get()?)? };
+    let spec = args.how.spec(&file, kernel)?;
     work::configure(&dir, kernel, &spec, &terminal::events())?;
     Ok(())
 }
@@ -65,7 +76,7 @@ pub(super) fn run_raw(args: RawArgs) -> anyhow::Result<()> {
     let file = KernelsFile::load(&args.dir.get()?)?;
     let none = KernelEntry::default();
     let kernel = args.words.get(1).map_or(Ok(&none), |name| file.kernel(name))?;
-    let spec = BuildSpec { strict: args.strict, ..file.build_spec(kernel, args.target.get()?)? };
+    let spec = args.how.spec(&file, kernel)?;
     work::raw_configure(&PathBuf::from(&args.words[0]), &spec, &terminal::events())?;
     Ok(())
 }

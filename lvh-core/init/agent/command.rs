@@ -58,9 +58,16 @@ impl Running {
         let window = windows.open(id);
         let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, host, &window)).collect();
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
-        let (cgroup_of_all, host) = (cgroup.clone(), host.clone());
-        let Command { changes, lasts, .. } = *command;
-        let supervisor = Supervisor { id, cgroup: cgroup_of_all, pid, pumps, window, host, changes, lasts };
+        let supervisor = Supervisor {
+            id,
+            cgroup: cgroup.clone(),
+            pid,
+            pumps,
+            window,
+            host: host.clone(),
+            changes: command.changes,
+            lasts: command.lasts,
+        };
         thread::spawn(move || supervisor.run(&exit, ended));
         Ok(Self { pid, cgroup, stdin, terminal: pipes.terminal })
     }

@@ -33,7 +33,7 @@ impl Agent {
     /// # Errors
     /// Machines of that architecture have one serial line; lvh has no such agent, or not one that runs everywhere.
     pub fn prepare(socket: PathBuf, arch: Arch, store: &Store) -> Result<Self> {
-        if arch != Arch::X86_64 {
+        if arch.second_serial().is_none() {
             let message = format!("there is no agent for {arch}: QEMU's machine has no serial line for it");
             return Err(Error::new(ErrorKind::Usage, message).with_hint("ssh leads into such a guest: -p 2222:22"));
         }

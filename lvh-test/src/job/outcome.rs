@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::at_most;
+
 /// What the harness shows and counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
@@ -113,9 +115,11 @@ pub(crate) fn beginning(cause: &str) -> String {
     const BYTES: usize = 4 << 10;
     const LINES: usize = 40;
     let lines = cause.match_indices('\n').nth(LINES - 1).map_or(cause.len(), |(end, _)| end);
-    let end = (0..=lines.min(BYTES)).rev().find(|&end| cause.is_char_boundary(end)).unwrap_or(0);
-    let rest = if end < cause.len() { format!("… and {} more bytes", cause.len() - end) } else { String::new() };
-    format!("{}{rest}", &cause[..end])
+    let shown = at_most(BYTES, &cause[..lines]);
+    match cause.len() - shown.len() {
+        0 => shown.to_owned(),
+        rest => format!("{shown}… and {rest} more bytes"),
+    }
 }
 
 /// What a test wrote as a terminal can show it: colours stay, other control characters are seen as they would be written in
