@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use lvh_core::Config;
-use lvh_tests::{Finished, cargo, empty_directory, lvh, nextest};
+use lvh_tests::{Finished, cargo, copy_program, empty_directory, lvh, nextest};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -31,7 +31,7 @@ impl Machine {
         fs::copy("moved/tests/fixture", package.join("tests/fixture")).unwrap();
         symlink(nextest(), dir.join("bin/cargo-nextest")).unwrap();
         // The one that was built lies in the workspace.
-        fs::copy(lvh().get_program(), dir.join("bin/lvh")).unwrap();
+        copy_program(Path::new(lvh().get_program()), &dir.join("bin/lvh"));
         Self { dir }
     }
 
@@ -125,7 +125,7 @@ fn a_copied_binary_says_what_it_lacks(machine: &Machine, archive: &Path) {
     let binary =
         binaries.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with("moved-")).unwrap();
     let copy = machine.dir.join("copied");
-    fs::copy(binary, &copy).unwrap();
+    copy_program(&binary, &copy);
     let Finished { code, stdout, stderr } =
         Finished::of(machine.command("tests/moved", copy.to_str().unwrap()).args([
             "--exact",

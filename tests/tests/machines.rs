@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use lvh_core::{Config, Events, Kernel, kernel};
-use lvh_tests::{Finished, Project, Report, TestTarget, Trace, Traces, cargo};
+use lvh_tests::{Finished, Project, Report, TestTarget, Trace, Traces, cargo, copy_program};
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 
@@ -40,7 +40,7 @@ impl Machine {
         let project = Project::new(&std::env::temp_dir(), &name, config);
         install(&kernel(), &project.dir.join("root"));
         let binary = project.dir.join("in_vms");
-        fs::copy(IN_VMS.command().get_program(), &binary).unwrap();
+        copy_program(IN_VMS.executable(), &binary);
         Self { project, binary }
     }
 
