@@ -1,11 +1,9 @@
 //! The `lvh` command: programs on Linux kernels in throw-away VMs.
 
-mod attach;
 mod cache;
 mod ci;
 mod completions;
 mod doctor;
-mod exec;
 mod exit;
 mod fetch_kernel;
 mod gc;
@@ -16,21 +14,20 @@ mod listing;
 mod man;
 mod oci;
 mod prefetch;
-mod relay;
 mod report;
 mod run;
-mod runner;
 mod sizes;
 mod terminal;
 mod update;
 mod version;
-mod vm_command;
+mod vm;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use go_style::CommandLine;
+use vm::{attach, exec, runner};
 
 /// Run programs on Linux kernels in throw-away VMs.
 #[derive(Debug, Parser)]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::feed;
 use crate::manifest::Descriptor;
+use crate::names::digest::feed;
 use crate::scratch::Scratch;
 use crate::{Digest, Error, Result};
 

@@ -64,6 +64,43 @@ fn links_lead_somewhere() {
     assert!(seen > 40, "{seen} links");
 }
 
+/// All files of the workspace that are written by hand, as paths from its root.
+fn files() -> Vec<String> {
+    let hidden = |name: &str| name.starts_with('.') || name == "target";
+    let (mut found, mut left) = (Vec::new(), vec![workspace().to_owned()]);
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(dir).unwrap().flatten().filter(|entry| !hidden(&entry.file_name().to_string_lossy()))
+        {
+            let path = entry.path();
+            let name = path.strip_prefix(workspace()).unwrap().display().to_string();
+            if entry.file_type().unwrap().is_dir() {
+                found.push(format!("/{name}/"));
+                left.push(path);
+            } else {
+                found.push(format!("/{name}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_files_that_the_architecture_names_are_there() {
+    let (files, text) = (files(), fs::read_to_string(workspace().join("ARCHITECTURE.md")).unwrap());
+    let code = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let names = code.map(|code| code.split("::").next().unwrap());
+    let is_path = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "/_.-".contains(c));
+    let names: Vec<_> = names
+        .filter(is_path)
+        .filter(|name| name.ends_with(".rs") || name.ends_with('/') && !name.starts_with('/'))
+        .collect();
+    for name in &names {
+        let end = format!("/{name}");
+        assert!(files.iter().any(|file| file.ends_with(&end)), "ARCHITECTURE.md: there is no `{name}`");
+    }
+    assert!(names.len() > 100, "{names:?}");
+}
+
 #[test]
 fn every_page_is_in_the_summary() {
     let summary = fs::read_to_string(workspace().join("docs/src/SUMMARY.md")).unwrap();

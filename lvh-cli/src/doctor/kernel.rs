@@ -11,7 +11,7 @@ use super::table::{Row, count, table};
 use super::{machine, show};
 use crate::fetch_kernel;
 use crate::terminal;
-use crate::vm_command::from_here;
+use crate::vm::vm_command::from_here;
 
 /// Prints a table for each kernel; whether lvh can boot them all here.
 pub(super) fn run(config: &Config, names: Vec<String>) -> anyhow::Result<bool> {

@@ -44,7 +44,7 @@ impl Wanted {
         images: &[String],
         locked: bool,
     ) -> lvh_core::Result<Vec<Self>> {
-        let set = |names: &[String]| names.iter().cloned().map(crate::vm_command::from_here).collect();
+        let set = |names: &[String]| names.iter().cloned().map(crate::vm::vm_command::from_here).collect();
         Self::named(&config(dir, locked)?, &set(kernels), &set(images), |_, _| true)
     }
 

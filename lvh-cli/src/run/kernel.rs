@@ -9,7 +9,7 @@ use lvh_core::{Arch, Config, Error, ErrorKind, Events, Result};
 
 use super::image::begins_with_a_registry;
 use crate::terminal;
-use crate::vm_command::from_here;
+use crate::vm::vm_command::from_here;
 
 /// What the kernel is for.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::local::{self, LocalModules};
+use super::sources::local::{self, LocalModules};
 use super::wanted::Wanted;
 use super::{Kernel, KernelSource, deb};
 use crate::machine::on_a_thread;

@@ -8,25 +8,18 @@
 
 pub mod build;
 mod config;
-pub(crate) mod deb;
-mod download;
-mod from_git;
-mod from_source;
-mod from_tarball;
-mod from_web;
 pub mod git;
 mod headers;
 mod image;
 pub mod inventory;
-mod local;
 mod modules;
-pub(crate) mod oci;
 pub mod options;
 pub(crate) mod pinning;
 #[cfg(test)]
 mod properties;
 mod resolve;
 mod source;
+mod sources;
 mod stamp;
 pub(crate) mod wanted;
 
@@ -35,11 +28,12 @@ pub use headers::{Headers, headers, headers_blocking};
 pub(crate) use image::elf::Elf;
 pub use image::payload;
 pub use modules::{Availability, LoadableModule, ModuleTree};
-#[doc(hidden)]
-pub use oci::PROTOCOL as FETCH_PROTOCOL;
 pub use resolve::{forget, look_at, resolve, resolve_blocking, update_blocking};
 pub(crate) use source::UnknownKernel;
 pub use source::{
     DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, OciSource, TarballPlace, TarballSource,
 };
+#[doc(hidden)]
+pub use sources::oci::PROTOCOL as FETCH_PROTOCOL;
+pub(crate) use sources::{deb, oci};
 pub(crate) use stamp::{digest, stamp};

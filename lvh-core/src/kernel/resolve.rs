@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::image::payload::{self, Extracted};
-use super::local::{self, LocalKernel, LocalModules};
 use super::modules::built;
 use super::pinning::Pinning;
+use super::sources::local::{self, LocalKernel, LocalModules};
+use super::sources::{from_git, from_tarball, from_web};
 use super::stamp::{digest, stamp};
 use super::wanted::Wanted;
 use super::{
-    DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, OciSource, TarballSource, deb, from_git,
-    from_tarball, from_web, oci,
+    DebSource, FileSource, GitSource, Kernel, KernelRelease, KernelSource, OciSource, TarballSource, deb, oci,
 };
 use crate::machine::on_a_thread;
 use crate::store::{Entry, Key, Store};

@@ -4,16 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::builder::title;
-use super::chroot::{Chroot, SPACE};
 use super::log::Log;
-use super::namespace;
-use super::place::{Method, Place};
+use super::made::product::Product;
+use super::made::record::Record;
 use super::places::{Places, text};
-use super::product::Product;
-use super::record::Record;
 use super::request::Request;
-use super::vm::BuildVm;
-use super::{disk, loader, parent, perform, root};
+use super::sandbox::chroot::{Chroot, SPACE};
+use super::sandbox::namespace;
+use super::sandbox::place::{Method, Place};
+use super::sandbox::vm::BuildVm;
+use super::steps::{disk, loader, parent, perform, root};
 use crate::image::images_json::{ImageEntry, is_qcow2};
 use crate::machine::local_time;
 use crate::store::{Key, Lock};
@@ -95,7 +95,7 @@ impl Making<'_> {
         }
         self.step("making its disk");
         let packages = chroot.output(PACKAGES, &[])?;
-        chroot.script("removing what was only needed to build", include_str!("settle.sh"), &[])?;
+        chroot.script("removing what was only needed to build", include_str!("steps/settle.sh"), &[])?;
         let parent = self.parent.map(Places::image);
         let disk = disk::make(self.image, parent.as_deref(), &self.inputs, chroot)?;
         let tree = self.has_children.then(|| parent::keep(chroot)).transpose()?;
@@ -122,9 +122,9 @@ impl Making<'_> {
         }
         self.step("installing packages");
         let packages: Vec<&str> = self.image.packages.iter().map(String::as_str).collect();
-        let installed = chroot.script("apt-get install", include_str!("packages.sh"), &packages);
+        let installed = chroot.script("apt-get install", include_str!("steps/packages.sh"), &packages);
         installed.map_err(|error| not_installed("failed to install packages", error))?;
-        chroot.script("removing what is private", include_str!("private.sh"), &[""])
+        chroot.script("removing what is private", include_str!("steps/private.sh"), &[""])
     }
 
     /// Keeps log and disk of a failed build, and tells where they are.

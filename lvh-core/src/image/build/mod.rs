@@ -5,30 +5,17 @@
 //!                          │ no
 //!                          ▼
 //!   mmdebstrap, or the parent's disk ─► tree ─► packages, actions ─► boot loader, ext4 ─► raw or qcow2 ─► images/NAME
-//!          all in a user namespace (`namespace.rs`) or a VM (`vm.rs`), in images/.NAME.build/space
+//!          all in a user namespace or a VM (`sandbox/`), in images/.NAME.build/space
 //! ```
 
 mod builder;
-mod chroot;
-mod disk;
-mod foreign;
-mod fresh;
-mod key;
-mod loader;
 mod log;
+mod made;
 mod make;
-mod namespace;
-mod parent;
-mod perform;
-mod place;
 mod places;
-mod product;
-mod record;
 mod request;
-mod root;
-mod shared;
-mod size;
-mod vm;
+mod sandbox;
+mod steps;
 
 pub use builder::build;
 pub(super) use places::Places;
