@@ -24,11 +24,6 @@ impl Cgroup {
         Self { dir, lock: Arc::default() }
     }
 
-    /// No cgroup: a command is with the processes that its service has.
-    pub fn none() -> Self {
-        Self { dir: PathBuf::from("/dev/null"), lock: Arc::default() }
-    }
-
     pub fn open_procs(&self) -> Option<File> {
         File::options().write(true).open(self.dir.join("cgroup.procs")).ok()
     }

@@ -34,7 +34,8 @@ const CORE_LIMIT: u64 = 256 << 20;
 /// A running command as the message loop sees it.
 pub struct Running {
     pid: i32,
-    cgroup: Cgroup,
+    /// None where it lasts: then it stays with the processes of the agent's service.
+    cgroup: Option<Cgroup>,
     stdin: Option<mpsc::Sender<Bytes>>,
     /// Our end of its terminal, where it has one.
     terminal: Option<File>,
@@ -43,7 +44,7 @@ pub struct Running {
 impl Running {
     /// Starts `command`; its end is reported by a thread of its own, which calls `ended` first.
     pub fn start(id: u32, command: &Command, host: &Host, ended: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        let cgroup = if command.lasts { Cgroup::none() } else { Cgroup::make(id) };
+        let cgroup = (!command.lasts).then(|| Cgroup::make(id));
         let mut pipes = Pipes::new(command)?;
         if command.core {
             prepare_cores();
@@ -53,21 +54,13 @@ impl Running {
             machine.remember();
         }
         log.pass_on(sender);
-        let (pid, exit) = reaper::watch(|| spawn(command, &cgroup, &mut pipes))?;
+        let (pid, exit) = reaper::watch(|| spawn(command, cgroup.as_ref(), &mut pipes))?;
         sender.send(&ToHost::Started { id });
         let window = windows.open(id);
         let pumps = pipes.readers.drain(..).map(|(stream, pipe)| pump(id, stream, pipe, host, &window)).collect();
         let stdin = pipes.stdin.take().map(|pipe| feed(id, pipe, sender));
-        let supervisor = Supervisor {
-            id,
-            cgroup: cgroup.clone(),
-            pid,
-            pumps,
-            window,
-            host: host.clone(),
-            changes: command.changes,
-            lasts: command.lasts,
-        };
+        let supervisor =
+            Supervisor { id, cgroup: cgroup.clone(), pid, pumps, window, host: host.clone(), changes: command.changes };
         thread::spawn(move || supervisor.run(&exit, ended));
         Ok(Self { pid, cgroup, stdin, terminal: pipes.terminal })
     }
@@ -90,7 +83,7 @@ impl Running {
 
     /// Where its threads are, and those of all that it started.
     pub fn stacks(&self) -> Vec<String> {
-        let processes = self.cgroup.processes();
+        let processes = self.cgroup.as_ref().map_or_else(Vec::new, Cgroup::processes);
         stacks::of(if processes.is_empty() { vec![self.pid] } else { processes })
     }
 
@@ -106,7 +99,7 @@ impl Running {
     /// Kills the command and everything it started.
     pub fn kill(&self) {
         sys::send_signal(-self.pid, sys::SIGKILL);
-        self.cgroup.kill();
+        self.cgroup.iter().for_each(Cgroup::kill);
     }
 
     /// Queues bytes for standard input; none closes it. The host keeps to the protocol's window.
@@ -121,7 +114,7 @@ impl Running {
     }
 }
 
-fn spawn(command: &Command, cgroup: &Cgroup, pipes: &mut Pipes) -> io::Result<i32> {
+fn spawn(command: &Command, cgroup: Option<&Cgroup>, pipes: &mut Pipes) -> io::Result<i32> {
     let os = |bytes: &'_ Bytes| OsStr::from_bytes(&bytes.0).to_owned();
     let [program, arguments @ ..] = &command.argv[..] else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program"));
@@ -131,7 +124,7 @@ fn spawn(command: &Command, cgroup: &Cgroup, pipes: &mut Pipes) -> io::Result<i3
     child.args(arguments.iter().map(os)).env_clear().envs(command.env.iter().map(|(key, value)| (os(key), os(value))));
     child.current_dir(os(&command.cwd)).stdin(ends.stdin).stdout(ends.stdout).stderr(ends.stderr);
     let report: Option<RawFd> = ends.report.as_ref().map(AsRawFd::as_raw_fd);
-    let procs = cgroup.open_procs();
+    let procs = cgroup.and_then(Cgroup::open_procs);
     let (has_terminal, core) = (command.terminal.is_some(), command.core);
     // SAFETY: between fork and exec only system calls are made, on descriptors that the closure keeps open.
     unsafe {
@@ -157,15 +150,14 @@ fn spawn(command: &Command, cgroup: &Cgroup, pipes: &mut Pipes) -> io::Result<i3
 /// Waits for the command's end, ends what it left behind, and reports.
 struct Supervisor {
     id: u32,
-    cgroup: Cgroup,
+    /// None where what it left behind goes on.
+    cgroup: Option<Cgroup>,
     pid: i32,
     pumps: Vec<JoinHandle<()>>,
     window: Arc<Window>,
     host: Host,
     /// The host wants to know what it changed.
     changes: bool,
-    /// What it left behind goes on.
-    lasts: bool,
 }
 
 impl Supervisor {
@@ -174,12 +166,12 @@ impl Supervisor {
         if matches!(exit, Exit::Signal { core: true, .. }) {
             name_core(self.pid);
         }
-        if !self.lasts {
+        if let Some(cgroup) = &self.cgroup {
             sys::send_signal(-self.pid, sys::SIGKILL);
-            self.cgroup.kill();
+            cgroup.kill();
         }
         join_by(self.pumps, &self.window);
-        self.cgroup.remove();
+        self.cgroup.iter().for_each(Cgroup::remove);
         self.host.windows.close(self.id);
         if self.changes {
             let changes = self.host.machine.changes();

@@ -24,8 +24,13 @@ pub fn announce() {
 #[derive(Clone)]
 pub struct Log(Arc<Mutex<Reader>>);
 
+/// The longest record, in bytes: the kernel's CONSOLE_EXT_LOG_MAX.
+const RECORD: usize = 8192;
+
 struct Reader {
     file: File,
+    /// Room for one record.
+    record: Box<[u8; RECORD]>,
     /// Records that the host has not got yet, in messages of their largest size.
     messages: Vec<Vec<u8>>,
 }
@@ -38,7 +43,7 @@ impl Log {
         if !fast {
             file.seek(SeekFrom::End(0))?;
         }
-        let mut reader = Reader { file, messages: Vec::new() };
+        let mut reader = Reader { file, record: Box::new([0; RECORD]), messages: Vec::new() };
         reader.read();
         Ok(Self(Arc::new(Mutex::new(reader))))
     }
@@ -69,25 +74,20 @@ impl Log {
 impl Reader {
     /// Reads what the kernel has said since the last call.
     fn read(&mut self) {
-        while let Some(record) = next(&mut self.file) {
+        while let Some(record) = next(&mut self.file, &mut self.record[..]) {
             match self.messages.last_mut() {
-                Some(message) if message.len() + record.len() <= MAX_CHUNK => message.extend_from_slice(&record),
-                _ => self.messages.push(record),
+                Some(message) if message.len() + record.len() <= MAX_CHUNK => message.extend_from_slice(record),
+                _ => self.messages.push(record.to_vec()),
             }
         }
     }
 }
 
 /// The next record, if the kernel has said more: one read gives one.
-fn next(file: &mut File) -> Option<Vec<u8>> {
-    // CONSOLE_EXT_LOG_MAX.
-    let mut record = vec![0; 8192];
+fn next<'r>(file: &mut File, room: &'r mut [u8]) -> Option<&'r [u8]> {
     loop {
-        match file.read(&mut record) {
-            Ok(len) if len > 0 => {
-                record.truncate(len);
-                return Some(record);
-            }
+        match file.read(room) {
+            Ok(len) if len > 0 => return Some(&room[..len]),
             // The ring buffer has overtaken us; the next read goes on with its oldest record.
             Err(error) if error.raw_os_error() == Some(sys::EPIPE) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
