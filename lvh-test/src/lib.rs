@@ -41,7 +41,7 @@
 //!
 //! 1. The attribute registers the function, and makes a `#[test]` for each kernel that it names.
 //! 2. Whoever owns `main`, libtest or [`main!`](crate::main), runs it. Tests that need the same VM share one, one after the
-//!    other; a VM starts from the snapshot of an equal one, in a fraction of a boot's time.
+//!    other, or several like it where that takes long; a VM starts from the snapshot of an equal one, in a fraction of a boot's time.
 //! 3. In the VM the same binary runs that one function, as a process of its own, and reports how it ended.
 //! 4. Output, kernel log and verdict are shown as libtest would. A guest that dies fails the test that ran; the rest
 //!    goes on in a new VM.

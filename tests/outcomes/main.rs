@@ -6,6 +6,7 @@ mod broken_module;
 mod channel;
 mod floods;
 mod signals;
+mod slow;
 mod stuck;
 
 /// Ways to end that leave the VM alive.

@@ -26,17 +26,21 @@ impl Report {
         &self.0
     }
 
-    /// The word behind a test's name: `ok`, `FAILED`, `ignored, REASON`.
+    /// The word behind a test's name: `ok`, `FAILED`, `ignored, REASON`. Where tests run one by one and are not captured, what the
+    /// test wrote stands before it.
     ///
     /// # Panics
     /// If the run says nothing of the test.
     #[track_caller]
     pub fn result(&self, name: &str) -> &str {
-        let line = self.0.stdout.lines().find_map(|line| {
+        let is_word = |text: &str| ["ok", "FAILED"].contains(&text) || text.starts_with("ignored");
+        let mut lines = self.0.stdout.lines();
+        let first = lines.find_map(|line| {
             let rest = line.strip_prefix("test ")?.strip_prefix(name)?;
             rest.strip_prefix(" - should panic").unwrap_or(rest).strip_prefix(" ... ")
         });
-        line.unwrap_or_else(|| panic!("no result of `{name}` in:\n{}\n{}", self.0.stdout, self.0.stderr))
+        let word = first.and_then(|first| std::iter::once(first).chain(lines).find(|text| is_word(text)));
+        word.unwrap_or_else(|| panic!("no result of `{name}` in:\n{}\n{}", self.0.stdout, self.0.stderr))
     }
 
     /// What stands under a failed test's name, up to the next test's; empty where nothing does.

@@ -93,7 +93,7 @@ fn check_channel(channel: &str) {
 
 #[test]
 fn floods() {
-    let (report, memory) = run(command().arg("floods::"));
+    let (report, memory) = run(command().args(["floods::", "--test-threads=1"]));
     let flood = ["): timed out after 5s", "more and more\n", " left out: ", "/output.log]\n", "more and more\n"];
     report.check_failed("floods::a_floods_standard_output", &flood);
     let block = report.block("floods::a_floods_standard_output");
@@ -143,7 +143,7 @@ fn read_until(stream: &mut impl Read, end: &str) {
 #[test]
 fn what_cannot_be_killed_ends_with_its_machine() {
     let mut command = command();
-    let traces = Traces::mark(command.args(["stuck::", "--nocapture"]));
+    let traces = Traces::mark(command.args(["stuck::", "--nocapture", "--test-threads=1"]));
     let mut child = command.spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut errors = child.stderr.take().unwrap();

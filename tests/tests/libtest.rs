@@ -94,6 +94,35 @@ mod failing {
     }
 }
 
+/// Run by a test that waits for them: they take long, and nothing of the machine.
+mod slow {
+    const LONG: std::time::Duration = std::time::Duration::from_secs(5);
+
+    #[lvh::test]
+    #[ignore = "takes long"]
+    fn a_sleeps() {
+        std::thread::sleep(LONG);
+    }
+
+    #[lvh::test]
+    #[ignore = "takes long"]
+    fn b_sleeps() {
+        std::thread::sleep(LONG);
+    }
+
+    #[lvh::test]
+    #[ignore = "takes long"]
+    fn c_sleeps() {
+        std::thread::sleep(LONG);
+    }
+
+    #[lvh::test]
+    #[ignore = "takes long"]
+    fn d_sleeps() {
+        std::thread::sleep(LONG);
+    }
+}
+
 #[test]
 fn lists_one_test_for_each_function_and_named_kernel() {
     let listed = String::from_utf8(run(&["--list", "--format=terse"]).stdout).unwrap();
@@ -117,9 +146,22 @@ fn lists_one_test_for_each_function_and_named_kernel() {
         "other_programs_are_told",
         "shows_what_failed_and_why_a_test_was_skipped",
         "skips_itself",
+        "slow::a_sleeps",
+        "slow::b_sleeps",
+        "slow::c_sleeps",
+        "slow::d_sleeps",
+        "tests_that_take_long_get_further_vms",
         "what_keeps_all_tests_from_running_is_told_once",
     ];
     assert_eq!(listed, expected);
+}
+
+#[test]
+fn tests_that_take_long_get_further_vms() {
+    let output = run(&["--include-ignored", "slow::", "--test-threads=2"]);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains("test result: ok. 4 passed; 0 failed"), "{stdout}\n{stderr}");
+    assert_eq!(stderr.matches(" ready in ").count(), 2, "{stderr}");
 }
 
 #[test]

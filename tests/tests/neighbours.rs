@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use lvh_tests::{Finished, Report, TestTarget};
 
 /// The fixture's tests that match `filters`, on one kernel.
+/// In one VM at a time, where neighbours stay neighbours.
 fn run(kernel: &str, filters: &[&str]) -> Report {
     static NEIGHBOURS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("neighbours_in_vms"));
-    Report::of(NEIGHBOURS.command().env("LVH_KERNELS", kernel).args(filters))
+    Report::of(NEIGHBOURS.command().env("LVH_KERNELS", kernel).args(filters).arg("--test-threads=1"))
 }
 
 /// A way to end a test that leaves its VM in another state, and what is said then.

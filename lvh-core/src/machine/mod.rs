@@ -16,6 +16,6 @@ pub(crate) use oom::OomWatch;
 pub use room::memory_of_vm;
 pub(crate) use room::{Room, VM_TASKS, check_limits, check_room, default_memory, less_memory, need_of_vm};
 pub(crate) use slots::Slot;
-pub use slots::room_is_wanted;
+pub use slots::{has_room, room_is_wanted};
 pub use thread::{no_thread, start_thread};
 pub(crate) use thread::{on_a_thread, with_hint};

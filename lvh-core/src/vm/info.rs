@@ -55,13 +55,17 @@ impl StartTimes {
         let part = |index: usize| moments[index + 1].saturating_duration_since(moments[index]);
         Self { qemu: part(0), guest: part(1), agent: part(2), root: part(3) }
     }
+
+    /// All together.
+    pub fn total(&self) -> Duration {
+        self.qemu + self.guest + self.agent + self.root
+    }
 }
 
 impl fmt::Display for StartTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { qemu, guest, agent, root } = *self;
-        let [all, qemu, guest, agent, root] =
-            [qemu + guest + agent + root, qemu, guest, agent, root].map(|part| part.as_millis());
+        let [all, qemu, guest, agent, root] = [self.total(), qemu, guest, agent, root].map(|part| part.as_millis());
         write!(f, "started in {all} ms: QEMU {qemu} ms, guest {guest} ms, agent {agent} ms, root {root} ms")
     }
 }

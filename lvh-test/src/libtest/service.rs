@@ -1,18 +1,22 @@
 //! The VMs of a process whose `main` is libtest's.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use lvh_core::machine::{room_is_wanted, start_thread};
+use lvh_core::machine::{has_room, room_is_wanted, start_thread};
 use lvh_core::{Error, Progress};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Job, Outcome};
 use crate::run::end_with_cargo;
-use crate::session::{Session, Shared, VmKey};
+use crate::session::{Line, Session, Shared, VmKey};
 use crate::settings::Setup;
 use crate::test_binary::under_nextest;
 use crate::test_events::{OutputStream, TestEvent, TestEvents};
@@ -58,7 +62,7 @@ fn start(setup: &'static Setup, nocapture: bool) -> lvh_core::Result<mpsc::Unbou
     Ok(orders)
 }
 
-/// Gives every VM key a task of its own, and every task its orders.
+/// Gives every kind of VM a counter of its own, and every counter its orders.
 async fn dispatch(
     mut orders: mpsc::UnboundedReceiver<Order>,
     setup: &'static Setup,
@@ -71,19 +75,16 @@ async fn dispatch(
         Err(error) => return refuse_all(orders, &error).await,
     };
     wait_at_exit(shared);
-    let mut tasks: Vec<(VmKey, mpsc::UnboundedSender<Order>)> = Vec::new();
+    let mut counters: Vec<Rc<Counter>> = Vec::new();
     while let Some(order) = orders.recv().await {
         let key = VmKey::of(&order.job, &setup.config);
-        let task = match tasks.iter().find(|(known, _)| *known == key) {
-            Some((_, task)) => task,
-            None => {
-                let (task, queue) = mpsc::unbounded_channel();
-                spawn_local(serve_key(key.clone(), queue, shared));
-                tasks.push((key, task));
-                &tasks[tasks.len() - 1].1
-            }
-        };
-        let _ = task.send(order);
+        let known = counters.iter().position(|counter| counter.key == key).unwrap_or_else(|| {
+            let counter = Rc::new(Counter { key, line: Line::new([]), refusal: RefCell::default(), shared });
+            spawn_local(Rc::clone(&counter).serve());
+            counters.push(counter);
+            counters.len() - 1
+        });
+        counters[known].line.push(order);
     }
 }
 
@@ -111,42 +112,89 @@ async fn refuse_all(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
     }
 }
 
-/// Runs the orders of one key in its VM, which ends when somebody on the machine wants its room and no order is there.
-async fn serve_key(key: VmKey, mut orders: mpsc::UnboundedReceiver<Order>, shared: &'static Shared<'static>) {
-    let mut refusal = None;
-    while let Some(first) = orders.recv().await {
-        let is_for_one = key.is_alone() || under_nextest();
-        let mut session =
-            if is_for_one { Session::for_one(shared, key.clone()) } else { Session::new(shared, key.clone()) };
-        let mut next = Some(first);
-        while let Some(order) = next {
-            serve(&mut session, order, &mut refusal).await;
-            next = tokio::select! {
-                order = orders.recv() => order,
-                () = room_is_wanted() => None,
-            };
-            if is_for_one {
-                break;
-            }
-        }
-        session.end().await;
-    }
+/// The orders for VMs of one kind.
+struct Counter {
+    key: VmKey,
+    line: Line<Order>,
+    /// What keeps a test from running keeps the others too, at once and in the same words.
+    refusal: RefCell<Option<Refusal>>,
+    shared: &'static Shared<'static>,
 }
 
-/// Runs one test. What keeps it from running keeps the others of its key too, at once and in the same words.
-async fn serve(session: &mut Session<'_>, order: Order, refusal: &mut Option<Refusal>) {
-    if refusal.is_none()
-        && let Err(error) = session.ready().await
-    {
-        *refusal = Some(Refusal::of(&error));
+impl Counter {
+    /// Serves orders for ever, in a VM that is started for the first of them.
+    async fn serve(self: Rc<Self>) {
+        loop {
+            let first = self.line.next().await;
+            Rc::clone(&self).serve_from(Some(first)).await;
+        }
     }
-    let instance = &order.job.instance;
-    let outcome = match refusal {
-        None => session.run(instance, &order.launch).await,
-        Some(refusal) => judge(instance, refusal.ending(&instance.name)),
-    };
-    // A test that was given up needs no answer.
-    let _ = order.answer.send(outcome);
+
+    /// Runs the `first` order, and others, in a VM, and in a further one beside it where that pays: until somebody on the machine
+    /// wants its room and no order is there. A further one has no order yet.
+    fn serve_from(self: Rc<Self>, first: Option<Order>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            let is_for_one = self.key.is_alone() || under_nextest();
+            let key = self.key.clone();
+            let mut session =
+                if is_for_one { Session::for_one(self.shared, key) } else { Session::new(self.shared, key) };
+            let (start, ended) = (session.start(), Notify::new());
+            let vm = async {
+                self.serve_in(&mut session, first, is_for_one).await;
+                session.end().await;
+                ended.notify_one();
+            };
+            tokio::join!(vm, self.serve_in_further(start, &ended));
+        })
+    }
+
+    async fn serve_in(&self, session: &mut Session<'_>, first: Option<Order>, is_for_one: bool) {
+        if first.is_none()
+            && let Err(error) = session.ready().await
+        {
+            return self.shared.events.note(format!("a further VM cannot be had: {}", error.report()));
+        }
+        let mut next = first.or_else(|| self.line.take());
+        loop {
+            if let Some(order) = next {
+                self.run(session, order).await;
+            }
+            if is_for_one {
+                return;
+            }
+            next = tokio::select! {
+                biased;
+                order = self.line.next() => Some(order),
+                () = room_is_wanted() => return,
+            };
+        }
+    }
+
+    /// Runs one test.
+    async fn run(&self, session: &mut Session<'_>, order: Order) {
+        let is_refused = self.refusal.borrow().is_some();
+        if !is_refused && let Err(error) = session.ready().await {
+            *self.refusal.borrow_mut() = Some(Refusal::of(&error));
+        }
+        let instance = &order.job.instance;
+        let refused = self.refusal.borrow_mut().as_mut().map(|refusal| refusal.ending(&instance.name));
+        let outcome = match refused {
+            None => session.run(instance, &order.launch).await,
+            Some(ending) => judge(instance, ending),
+        };
+        // A test that was given up needs no answer.
+        let _ = order.answer.send(outcome);
+    }
+
+    /// As long as the VM beside which it is started has not ended.
+    async fn serve_in_further(self: &Rc<Self>, start: oneshot::Receiver<Duration>, ended: &Notify) {
+        let Ok(start) = start.await else { return };
+        let may = || has_room(self.key.memory, self.shared.config.vms).then_some(());
+        tokio::select! {
+            () = ended.notified() => {}
+            () = self.line.wants_further(start, may) => Rc::clone(self).serve_from(None).await,
+        }
+    }
 }
 
 /// Shows progress and live output on a thread of its own.

@@ -1,13 +1,18 @@
-//! Runs tests in VMs: those that want the same VM one after the other, different VMs side by side.
+//! Runs tests in VMs: those that want the same VM one after the other, and in further VMs like it where that takes long; different
+//! VMs side by side.
 
+use std::pin::Pin;
+use std::time::Duration;
+
+use lvh_core::machine::has_room;
 use lvh_core::{Config, Error};
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::guest_mode::Launch;
 use crate::job::Job;
 use crate::libtest_ui::Args;
-use crate::session::{Retained, Session, Shared, VmKey};
+use crate::session::{Line, Retained, Session, Shared, VmKey};
 use crate::settings::Setup;
 use crate::test_events::TestEvents;
 use crate::verdict::{Refusal, judge};
@@ -73,22 +78,84 @@ async fn run_groups(groups: Vec<Group>, threads: usize, shared: &Shared<'_>) {
 }
 
 async fn run_group(group: Group, shared: &Shared<'_>, slots: &Semaphore) {
-    let _slot = slots.acquire().await.expect("the semaphore is never closed");
-    let Group { key, jobs } = group;
-    let mut session = if jobs.len() == 1 { Session::for_one(shared, key) } else { Session::new(shared, key) };
-    for (index, job) in jobs.iter().enumerate() {
-        if shared.test_events.stopped() {
-            break;
-        }
-        if let Err(error) = session.ready().await {
-            fail(&jobs[index..], &error, shared.test_events);
-            break;
-        }
-        shared.test_events.started(job);
-        let outcome = session.run(&job.instance, &Launch::as_we_are()).await;
-        shared.test_events.ended(job, outcome);
+    let slot = slots.acquire().await.expect("the semaphore is never closed");
+    let is_for_one = group.jobs.len() == 1;
+    let work = Work { key: &group.key, line: &Line::new(group.jobs), is_for_one, shared, slots };
+    work.run(slot, Place::First).await;
+}
+
+/// Tests that want the same VM.
+#[derive(Clone, Copy)]
+struct Work<'w> {
+    key: &'w VmKey,
+    line: &'w Line<Job>,
+    is_for_one: bool,
+    shared: &'w Shared<'w>,
+    slots: &'w Semaphore,
+}
+
+/// Which of the VMs for the same tests one is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    First,
+    Further,
+}
+
+impl<'w> Work<'w> {
+    /// Runs tests in a VM, and in a further one beside it where that pays, until none is left.
+    fn run(self, slot: SemaphorePermit<'w>, place: Place) -> Pin<Box<dyn Future<Output = ()> + 'w>> {
+        let (shared, key) = (self.shared, self.key.clone());
+        let mut session = if self.is_for_one { Session::for_one(shared, key) } else { Session::new(shared, key) };
+        let start = session.start();
+        Box::pin(async move {
+            tokio::join!(self.run_in(session, slot, place), self.run_in_further(start));
+        })
     }
-    session.end().await;
+
+    async fn run_in(self, mut session: Session<'w>, _slot: SemaphorePermit<'w>, place: Place) {
+        while !self.line.is_empty() && !self.shared.test_events.stopped() {
+            let ready = tokio::select! {
+                ready = session.ready() => ready,
+                // Others have taken what it was to be started for.
+                () = self.line.emptied() => break,
+            };
+            if let Err(error) = ready {
+                self.give_up(&error, place);
+                break;
+            }
+            let Some(job) = self.line.take() else { break };
+            self.shared.test_events.started(&job);
+            let outcome = session.run(&job.instance, &Launch::as_we_are()).await;
+            self.shared.test_events.ended(&job, outcome);
+        }
+        session.end().await;
+    }
+
+    /// Where a further VM cannot be had, the others do its work.
+    fn give_up(self, error: &Error, place: Place) {
+        match place {
+            Place::First => {
+                let left: Vec<Job> = std::iter::from_fn(|| self.line.take()).collect();
+                fail(&left, error, self.shared.test_events);
+            }
+            Place::Further => self.shared.events.note(format!("a further VM cannot be had: {}", error.report())),
+        }
+    }
+
+    async fn run_in_further(self, start: oneshot::Receiver<Duration>) {
+        let Ok(start) = start.await else { return };
+        tokio::select! {
+            () = self.line.emptied() => {}
+            slot = self.line.wants_further(start, || self.further_slot()) => self.run(slot, Place::Further).await,
+        }
+    }
+
+    /// Where other tests wait for theirs, or the machine has no room, there is no further VM. With gdb there is one at a time.
+    fn further_slot(self) -> Option<SemaphorePermit<'w>> {
+        let Shared { config, settings, .. } = self.shared;
+        let slot = self.slots.try_acquire().ok()?;
+        (!settings.gdb && has_room(self.key.memory, config.vms)).then_some(slot)
+    }
 }
 
 /// What keeps tests from running is told in full by the first of them.

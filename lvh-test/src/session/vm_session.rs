@@ -7,6 +7,7 @@ use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
 use lvh_core::{Config, Error, Events, HostContext, image, kernel};
+use tokio::sync::oneshot;
 
 use super::guest_run;
 use super::log_dir::LogDir;
@@ -65,6 +66,8 @@ pub(crate) struct Session<'a> {
     vm: Option<Booted>,
     /// Whether nobody comes after its first test.
     is_for_one: bool,
+    /// Wants to know how long a start takes.
+    start: Option<oneshot::Sender<Duration>>,
 }
 
 /// A VM, and where its logs go.
@@ -79,12 +82,19 @@ struct Booted {
 impl<'a> Session<'a> {
     /// A session without a VM yet.
     pub(crate) fn new(shared: &'a Shared<'a>, key: VmKey) -> Self {
-        Self { shared, key, spec: None, vm: None, is_for_one: false }
+        Self { shared, key, spec: None, vm: None, is_for_one: false, start: None }
     }
 
     /// A session that runs one test.
     pub(crate) fn for_one(shared: &'a Shared<'a>, key: VmKey) -> Self {
         Self { is_for_one: true, ..Self::new(shared, key) }
+    }
+
+    /// What tells how long its first VM took to start, once it has; an error, if it never will.
+    pub(crate) fn start(&mut self) -> oneshot::Receiver<Duration> {
+        let (sender, start) = oneshot::channel();
+        self.start = Some(sender);
+        start
     }
 
     /// Makes sure that a VM runs.
@@ -121,7 +131,10 @@ impl<'a> Session<'a> {
             // The error names the console's file.
             logs.iter_mut().for_each(LogDir::keep);
         }
-        self.vm = Some(Booted { vm: booted?, logs, shows_copy: copy.is_some() });
+        let vm = booted?;
+        // Who asked may have gone.
+        self.start.take().map(|start| start.send(vm.info().times.total()));
+        self.vm = Some(Booted { vm, logs, shows_copy: copy.is_some() });
         Ok(())
     }
 

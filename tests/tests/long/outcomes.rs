@@ -22,8 +22,9 @@ static ENDS: LazyLock<Report> = LazyLock::new(|| {
 /// All that `ends::floods` wrote, as its block's file has it.
 static FLOOD: OnceLock<String> = OnceLock::new();
 
+/// In one VM at a time: what becomes of a test may be seen by the next.
 fn run(arguments: &[&str]) -> Report {
-    Report::of(command().args(arguments))
+    Report::of(command().args(arguments).arg("--test-threads=1"))
 }
 
 /// The fixture on one kernel, started as cargo does.
@@ -208,6 +209,19 @@ fn what_the_kernel_says_meanwhile_is_shown() {
         ],
     );
     assert_eq!(ENDS.finished().stdout.matches("a word from the kernel").count(), 1);
+}
+
+#[test]
+fn tests_that_take_long_get_further_vms() {
+    let check = |threads: &str, vms: usize| {
+        let report = Report::of(command().args(["slow::", "--test-threads", threads]));
+        let Finished { code, stdout, stderr } = report.finished();
+        assert_eq!(*code, Some(0), "{stdout}\n{stderr}");
+        assert!(stdout.contains("4 passed; 0 failed; "), "{stdout}");
+        assert_eq!(report.count_stderr(" ready in "), vms, "{threads} threads: {stderr}");
+    };
+    check("1", 1);
+    check("2", 2);
 }
 
 static EVENTS: LazyLock<Report> = LazyLock::new(|| run(&["events"]));

@@ -12,4 +12,4 @@ mod slot;
 mod tests;
 
 pub(crate) use slot::Slot;
-pub use slot::room_is_wanted;
+pub use slot::{has_room, room_is_wanted};

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::ancestors::ancestors;
 use super::claim::{Claim, Owner, State, Ticket, now};
 use super::rule::{CHOOSING, Line};
+use crate::config::Memory;
 use crate::event::Events;
-use crate::machine::room::{Left, Room};
+use crate::machine::room::{Left, Room, need_of_vm};
 
 /// How often the first in the line looks whether there is room; those behind it, accordingly less often.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -152,6 +153,13 @@ fn told(mib: u64, line: &Line) -> String {
     let whose = if pids.is_empty() { "of other containers".to_owned() } else { format!("pid {}", pids.join(", ")) };
     let (count, verb) = (running.len(), if running.len() == 1 { "VM runs" } else { "VMs run" });
     format!("waiting for room for a VM of {mib} MiB: {count} {verb} ({whose})")
+}
+
+/// Whether a VM with this memory would wait for nobody; `vms` where the user says how many may run.
+pub fn has_room(memory: Memory, vms: Option<usize>) -> bool {
+    let (mib, room) = (need_of_vm(memory), Room::of_machine(vms));
+    let claim = Claim { ticket: Ticket::take(), state: State::Waiting, mib };
+    look(claim).is_ok_and(|line| line.excess(&room) == 0 && line.is_left(&Left::now(), now()))
 }
 
 /// Returns when somebody waits for room: who has a VM that does nothing should end it.
