@@ -113,7 +113,12 @@ impl<'w> Work<'w> {
     }
 
     async fn run_in(self, mut session: Session<'w>, _slot: SemaphorePermit<'w>, place: Place) {
-        while !self.line.is_empty() && !self.shared.test_events.stopped() {
+        while !self.line.is_empty() {
+            if self.shared.test_events.stopped() {
+                // No VM runs them.
+                self.take_all();
+                break;
+            }
             let ready = tokio::select! {
                 ready = session.ready() => ready,
                 // Others have taken what it was to be started for.
@@ -134,12 +139,13 @@ impl<'w> Work<'w> {
     /// Where a further VM cannot be had, the others do its work.
     fn give_up(self, error: &Error, place: Place) {
         match place {
-            Place::First => {
-                let left: Vec<Job> = std::iter::from_fn(|| self.line.take()).collect();
-                fail(&left, error, self.shared.test_events);
-            }
+            Place::First => fail(&self.take_all(), error, self.shared.test_events),
             Place::Further => self.shared.events.note(format!("a further VM cannot be had: {}", error.report())),
         }
+    }
+
+    fn take_all(self) -> Vec<Job> {
+        std::iter::from_fn(|| self.line.take()).collect()
     }
 
     async fn run_in_further(self, start: oneshot::Receiver<Duration>) {
