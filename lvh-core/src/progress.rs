@@ -3,6 +3,7 @@
 //! On a terminal one line is rewritten in place; elsewhere each step is a line of its own, and downloads report
 //! themselves now and then.
 
+use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
@@ -26,18 +27,26 @@ pub struct Progress {
     width: usize,
     /// The live line as it stands, without the line break; empty where there is none.
     live: String,
-    /// The subject and step that were announced last.
-    step: Option<(String, String)>,
-    /// When the last step or progress was shown.
-    shown: Option<Instant>,
+    /// What is under way, by subject: several kernels may be fetched side by side.
+    under_way: HashMap<String, Step>,
+    /// When the live line was drawn.
+    drawn: Option<Instant>,
     /// The notes that were shown: every VM finds the same lacks of the machine.
     notes: Vec<String>,
+}
+
+/// A step of long work.
+#[derive(Debug)]
+struct Step {
+    name: String,
+    /// When it, or its progress, was shown.
+    shown: Instant,
 }
 
 impl Progress {
     /// Starts with a clean line. `width` is the terminal's, in columns; it only counts where `tty` is set.
     pub fn new(tty: bool, width: usize) -> Self {
-        Self { tty, width, live: String::new(), step: None, shown: None, notes: Vec::new() }
+        Self { tty, width, live: String::new(), under_way: HashMap::new(), drawn: None, notes: Vec::new() }
     }
 
     /// Starts with what stderr is now.
@@ -78,28 +87,26 @@ impl Progress {
     }
 
     fn step(&mut self, subject: &str, step: &str, now: Instant) -> String {
-        self.step = Some((subject.to_owned(), step.to_owned()));
+        self.under_way.insert(subject.to_owned(), Step { name: step.to_owned(), shown: now });
         self.show(format!("lvh: {subject}: {step}"), now)
     }
 
     fn progress(&mut self, subject: &str, step: &str, line: String, plain: Duration, now: Instant) -> String {
-        if !self.is_current(subject, step) {
+        let Some(current) = self.under_way.get_mut(subject).filter(|current| current.name == step) else {
             let announced = self.step(subject, step, now);
             return if self.tty { self.show(line, now) } else { announced };
+        };
+        // A terminal has one line for all.
+        let (shown, interval) = if self.tty { (self.drawn, LIVE_INTERVAL) } else { (Some(current.shown), plain) };
+        if shown.is_some_and(|shown| now.saturating_duration_since(shown) < interval) {
+            return String::new();
         }
-        let interval = if self.tty { LIVE_INTERVAL } else { plain };
-        match self.shown.is_some_and(|shown| now.saturating_duration_since(shown) < interval) {
-            true => String::new(),
-            false => self.show(line, now),
-        }
-    }
-
-    fn is_current(&self, subject: &str, step: &str) -> bool {
-        self.step.as_ref().is_some_and(|current| (current.0.as_str(), current.1.as_str()) == (subject, step))
+        current.shown = now;
+        self.show(line, now)
     }
 
     fn done(&mut self, subject: &str, result: &str) -> String {
-        self.step = None;
+        self.under_way.remove(subject);
         format!("{}lvh: {subject}: {result}\n", self.clear())
     }
 
@@ -121,7 +128,7 @@ impl Progress {
     }
 
     fn show(&mut self, line: String, now: Instant) -> String {
-        self.shown = Some(now);
+        self.drawn = Some(now);
         if !self.tty {
             return line + "\n";
         }
@@ -213,6 +220,29 @@ mod tests {
                 "lvh: kernel `6.12`: 6.12.41-amd64\n",
             ],
         );
+    }
+
+    #[test]
+    fn what_goes_on_side_by_side_is_told_as_seldom() {
+        let other = |done: u64| {
+            let (subject, step) = ("kernel `6.1`".into(), "downloading".into());
+            Event::Progress { subject, step, done: done << 20, total: None }
+        };
+        let events = [
+            (0, progress(1, None)),
+            (10, other(1)),
+            (150, progress(2, None)),
+            (160, other(2)),
+            (5100, other(3)),
+            (5150, progress(3, None)),
+        ];
+        let announced = ["lvh: kernel `6.12`: downloading\n", "lvh: kernel `6.1`: downloading\n"];
+        let later = ["lvh: kernel `6.1`: downloading 3.0 MiB\n", "lvh: kernel `6.12`: downloading 3.0 MiB\n"];
+        check(false, 0, &events, &[announced[0], announced[1], "", "", later[0], later[1]]);
+        let live =
+            ["6.12`: downloading 1.0", "6.1`: downloading 1.0", "6.12`: downloading 2.0", "6.1`: downloading 3.0"];
+        let [first, second, third, last] = live.map(|text| format!("<clear>lvh: kernel `{text} MiB"));
+        check(true, 80, &events, &[&first, &second, &third, "", &last, ""]);
     }
 
     #[test]

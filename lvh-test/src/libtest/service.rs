@@ -1,6 +1,7 @@
 //! The VMs of a process whose `main` is libtest's.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,6 +23,13 @@ use crate::test_binary::under_nextest;
 use crate::test_events::{OutputStream, TestEvent, TestEvents};
 use crate::verdict::{Ending, Refusal, judge};
 
+/// What tests ask the service for.
+enum Request {
+    Run(Box<Order>),
+    /// Kernels that will be wanted.
+    Fetch(Vec<String>),
+}
+
 /// A test to run.
 struct Order {
     job: Job,
@@ -29,16 +37,34 @@ struct Order {
     answer: oneshot::Sender<Outcome>,
 }
 
+/// The way to the service, or why there is none.
+type Service = Result<mpsc::UnboundedSender<Request>, Mutex<Refusal>>;
+
+/// That of this process.
+fn service(setup: &'static Setup, nocapture: bool) -> &'static Service {
+    static SERVICE: OnceLock<Service> = OnceLock::new();
+    let refused = |error| Mutex::new(Refusal::of(&error));
+    SERVICE.get_or_init(|| start(setup, nocapture).map_err(refused))
+}
+
+/// Has the kernels that `instances` will want fetched side by side: libtest's one test for all of them wants one after the other.
+pub(super) fn announce(instances: &[Instance], setup: &'static Setup, nocapture: bool) {
+    let kernels: Vec<String> = instances.iter().filter_map(|instance| instance.kernel.clone()).collect();
+    if kernels.len() > 1
+        && let Ok(service) = service(setup, nocapture)
+    {
+        drop(service.send(Request::Fetch(kernels)));
+    }
+}
+
 /// Runs one test in a VM that it shares with the others of this process that want the same.
 pub(super) fn run(instance: &Instance, launch: Launch, setup: &'static Setup, nocapture: bool) -> Outcome {
-    static SERVICE: OnceLock<Result<mpsc::UnboundedSender<Order>, Mutex<Refusal>>> = OnceLock::new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let (answer, outcome) = oneshot::channel();
     let job = Job { index: NEXT.fetch_add(1, Ordering::Relaxed), instance: instance.clone() };
-    let refused = |error| Mutex::new(Refusal::of(&error));
-    match SERVICE.get_or_init(|| start(setup, nocapture).map_err(refused)) {
+    match service(setup, nocapture) {
         // A service that is gone, which only a bug of ours makes it be, drops the order, and with it the way to answer.
-        Ok(service) => drop(service.send(Order { job, launch, answer })),
+        Ok(service) => drop(service.send(Request::Run(Box::new(Order { job, launch, answer })))),
         Err(refusal) => {
             let ending = refusal.lock().unwrap_or_else(PoisonError::into_inner).ending(&instance.name);
             return judge(instance, ending);
@@ -50,21 +76,21 @@ pub(super) fn run(instance: &Instance, launch: Launch, setup: &'static Setup, no
 }
 
 /// Starts the thread that all VMs live in.
-fn start(setup: &'static Setup, nocapture: bool) -> lvh_core::Result<mpsc::UnboundedSender<Order>> {
+fn start(setup: &'static Setup, nocapture: bool) -> lvh_core::Result<mpsc::UnboundedSender<Request>> {
     end_with_cargo()?;
-    let (orders, queue) = mpsc::unbounded_channel();
+    let (service, requests) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("start a runtime", error))?;
     let test_events = show_in_background()?;
     start_thread("lvh-vms", move || {
-        LocalSet::new().block_on(&runtime, dispatch(queue, setup, nocapture, test_events));
+        LocalSet::new().block_on(&runtime, dispatch(requests, setup, nocapture, test_events));
     })?;
-    Ok(orders)
+    Ok(service)
 }
 
 /// Gives every kind of VM a counter of its own, and every counter its orders.
 async fn dispatch(
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
     setup: &'static Setup,
     nocapture: bool,
     test_events: TestEvents,
@@ -72,11 +98,20 @@ async fn dispatch(
     let test_events = Box::leak(Box::new(test_events));
     let shared: &'static Shared<'static> = match Shared::new(setup, nocapture, test_events) {
         Ok(shared) => Box::leak(Box::new(shared)),
-        Err(error) => return refuse_all(orders, &error).await,
+        Err(error) => return refuse_all(requests, &error).await,
     };
     wait_at_exit(shared);
     let mut counters: Vec<Rc<Counter>> = Vec::new();
-    while let Some(order) = orders.recv().await {
+    let mut fetched = BTreeSet::new();
+    while let Some(request) = requests.recv().await {
+        let order = match request {
+            Request::Run(order) => *order,
+            Request::Fetch(kernels) => {
+                let new = kernels.into_iter().filter(|kernel| fetched.insert(kernel.clone()));
+                new.for_each(|kernel| drop(spawn_local(fetch(kernel, shared))));
+                continue;
+            }
+        };
         let key = VmKey::of(&order.job, &setup.config);
         let known = counters.iter().position(|counter| counter.key == key).unwrap_or_else(|| {
             let counter = Rc::new(Counter { key, line: Line::new([]), refusal: RefCell::default(), shared });
@@ -85,6 +120,13 @@ async fn dispatch(
             counters.len() - 1
         });
         counters[known].line.push(order);
+    }
+}
+
+/// Who wants the kernel later finds it in the store, or is told why it is not there.
+async fn fetch(kernel: String, shared: &'static Shared<'static>) {
+    if let Ok(source) = shared.config.kernel(&kernel) {
+        drop(shared.kernel(&kernel, &source).await);
     }
 }
 
@@ -104,9 +146,10 @@ fn wait_at_exit(shared: &'static Shared<'static>) {
     }
 }
 
-async fn refuse_all(mut orders: mpsc::UnboundedReceiver<Order>, error: &Error) {
+async fn refuse_all(mut requests: mpsc::UnboundedReceiver<Request>, error: &Error) {
     let mut refusal = Refusal::of(error);
-    while let Some(order) = orders.recv().await {
+    while let Some(request) = requests.recv().await {
+        let Request::Run(order) = request else { continue };
         let instance = &order.job.instance;
         let _ = order.answer.send(judge(instance, refusal.ending(&instance.name)));
     }

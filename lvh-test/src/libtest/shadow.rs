@@ -60,6 +60,7 @@ fn check_once(path: &str) {
 /// libtest has one test for all kernels of `lvh.toml`: its instances run one after the other, and all must pass.
 fn run_all(instances: Vec<Instance>, path: &str, setup: &'static Setup) -> bool {
     let several = instances.len() > 1;
+    service::announce(&instances, setup, nocapture());
     let (mut failed, mut others) = (Vec::new(), Vec::new());
     for instance in instances {
         let outcome = run_instance(&instance, path, setup);

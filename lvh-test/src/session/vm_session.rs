@@ -1,13 +1,15 @@
 //! One VM after the other for tests that want the same.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lvh_core::config::{Init, KernelEventKind, Share, VmDefaults};
 use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
-use lvh_core::{Config, Error, Events, HostContext, image, kernel};
-use tokio::sync::oneshot;
+use lvh_core::{Config, Error, Events, HostContext, Kernel, KernelSource, image, kernel};
+use tokio::sync::{OnceCell, oneshot};
 
 use super::guest_run;
 use super::log_dir::LogDir;
@@ -33,6 +35,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) test_events: &'a TestEvents,
     pub(crate) retained: Retained,
     pub(crate) program: Program,
+    kernels: Kernels,
 }
 
 impl<'a> Shared<'a> {
@@ -53,7 +56,27 @@ impl<'a> Shared<'a> {
             test_events,
             retained: Retained::default(),
             program: Program::default(),
+            kernels: Kernels::default(),
         })
+    }
+}
+
+/// The kernels of a run by their names, each resolved once.
+#[derive(Debug, Default)]
+struct Kernels(Mutex<HashMap<String, Arc<OnceCell<Kernel>>>>);
+
+impl Shared<'_> {
+    /// The kernel called `name`, fetched or built where that has not happened yet.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub(crate) async fn kernel(&self, name: &str, source: &KernelSource) -> lvh_core::Result<Kernel> {
+        let cell = {
+            let mut kernels = self.kernels.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(kernels.entry(name.to_owned()).or_default())
+        };
+        let resolved = cell.get_or_try_init(|| kernel::resolve(name, source, &self.store, &self.events)).await;
+        resolved.cloned()
     }
 }
 
@@ -229,7 +252,7 @@ impl<'a> Session<'a> {
         // A name that nothing knows need not wait for a kernel.
         let image = key.image.as_deref().map(|name| config.image(name).map(|source| (name, source))).transpose()?;
         let source = config.kernel(&key.kernel)?;
-        let kernel = kernel::resolve(&key.kernel, &source, store, events).await?;
+        let kernel = self.shared.kernel(&key.kernel, &source).await?;
         let unwritable = |error| Error::io("make a directory that tests may write to", error);
         let headers = match key.headers {
             true => Some(kernel::headers(&kernel, &source, store, events).await?),

@@ -56,7 +56,7 @@ pub(in crate::kernel) fn resolve(wanted: &Wanted<'_>, source: &DebSource, arch: 
         return fetch.pinned(arch, pin, wanted.name);
     }
     let question = question(source, arch);
-    let waiting = || events.step(subject, "waiting for another process that fetches it");
+    let waiting = || events.step(subject, "waiting for another fetch of it");
     // Without the network, better a kernel that cannot be pinned than none.
     let will_do = |kernel: &DebKernel| !wanted.records || !kernel.packages.is_empty() || store.is_offline();
     let known = || known(store, &question, &waiting).map(|kernel| kernel.filter(will_do));
@@ -115,8 +115,7 @@ impl Fetch<'_> {
             return Err(offline(asked, suite));
         }
         let archive = archive(self.source, arch)?;
-        let waiting = || self.step(format!("waiting for another process that reads the suite `{suite}`"));
-        let apt = Apt::open(self.store, &archive, &waiting)?;
+        let apt = self.apt(&archive)?;
         self.step(format!("reading the package index of `{suite}`"));
         apt.update()?;
         let first = apt.show(asked, version.as_deref())?;
@@ -128,6 +127,12 @@ impl Fetch<'_> {
         })
     }
 
+    /// One at a time.
+    fn apt(&self, archive: &Archive) -> Result<Apt> {
+        let waiting = || self.step(format!("waiting for another fetch from the suite `{}`", self.source.suite));
+        Apt::open(self.store, archive, &waiting)
+    }
+
     /// The kernel of the packages that `lvh.lock` names, whatever the suite has now.
     fn pinned(&self, arch: Arch, pin: &[String], name: &str) -> Result<DebKernel> {
         let packages: Option<Vec<Package>> = pin.iter().map(|pin| Package::parse_pin(pin)).collect();
@@ -136,7 +141,7 @@ impl Fetch<'_> {
             Error::new(ErrorKind::Usage, message).with_hint(format!("`lvh update {name}` writes it anew"))
         })?;
         let key = key_of(&packages, arch);
-        let waiting = || self.step("waiting for another process that fetches it".to_owned());
+        let waiting = || self.step("waiting for another fetch of it".to_owned());
         if let Some(entry) = self.store.get(KIND, &key, &waiting)? {
             return load(key, entry);
         }
@@ -145,7 +150,7 @@ impl Fetch<'_> {
             return Err(offline(package, suite));
         }
         let archive = archive(self.source, arch)?;
-        let apt = Apt::open(self.store, &archive, &waiting)?;
+        let apt = self.apt(&archive)?;
         self.populate(&packages, &key, |into, tick| {
             packages.iter().enumerate().try_for_each(|(number, package)| {
                 let uri = format!("{}/{}", archive.mirror, package.file);
@@ -163,7 +168,7 @@ impl Fetch<'_> {
         download: impl FnOnce(&Path, &mut dyn FnMut()) -> Result<()>,
     ) -> Result<DebKernel> {
         let identity = package::main_package(packages, &self.source.package)?.identity();
-        let waiting = || self.step("waiting for another process that fetches it".to_owned());
+        let waiting = || self.step("waiting for another fetch of it".to_owned());
         let pins: Vec<String> = packages.iter().map(Package::pin).collect();
         let entry = self.store.populate(KIND, key, &waiting, |staging| {
             let (scratch, entry) = (staging.scratch(), staging.entry());
