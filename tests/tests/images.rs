@@ -149,7 +149,7 @@ fn tests_run_on_images_with_older_libraries() {
     command.env("PATH", path_with_lvh());
     command
         .env("RUST_BACKTRACE", "1")
-        .args(["--show-output", "--skip=runs_beside_systemd", "--skip=never_runs"])
+        .args(["--show-output", "--test-threads=1", "--skip=runs_beside_systemd", "--skip=never_runs"])
         .env_remove("LVH_KERNELS");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     command.env("LVH_TEST_PORT", listener.local_addr().unwrap().port().to_string());

@@ -49,7 +49,9 @@ impl Machine {
         let mut command = Command::new(&self.binary);
         command.env("LVH_VERBOSE", "1");
         self.project.own(&mut command);
-        command.args(["--exact", "ends::passes", "ends::panics_as_expected"]).env("HOME", &self.project.dir);
+        command
+            .args(["--exact", "--test-threads=1", "ends::passes", "ends::panics_as_expected"])
+            .env("HOME", &self.project.dir);
         for variable in ["LVH_DATA_DIR", "LVH_ACCEL", "LVH_KERNELS", "LVH_MODE", "XDG_CACHE_HOME", "NEXTEST"] {
             command.env_remove(variable);
         }

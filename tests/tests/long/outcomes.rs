@@ -322,7 +322,7 @@ fn a_dead_guest_fails_its_test_and_no_other() {
 #[test]
 fn qemu_killed_from_outside() {
     let mut command = command();
-    command.args(["killed", "ends::writes_to_both_streams", "--nocapture"]);
+    command.args(["killed", "ends::writes_to_both_streams", "--nocapture", "--test-threads=1"]);
     let traces = Traces::mark(&mut command);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut stdout, mut errors) = (BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
