@@ -16,7 +16,7 @@ pub(crate) struct Exec {
     pub(crate) channel: &'static str,
     pub(crate) share: &'static str,
     pub(crate) cpus: u32,
-    pub(crate) program: &'static str,
+    pub(crate) program: &'static [&'static str],
     /// What that begins to write.
     pub(crate) prints: &'static str,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Exec {
 impl Exec {
     pub(crate) fn new(kernel: &'static str, channel: &'static str, share: &'static str) -> Self {
         let prints = kernel.trim_end_matches('x');
-        Self { kernel, channel, share, cpus: 1, program: "/bin/uname", prints }
+        Self { kernel, channel, share, cpus: 1, program: &["/bin/uname", "-r"], prints }
     }
 
     /// Whether QEMU can save all devices of such a VM.
@@ -37,14 +37,7 @@ impl Exec {
     pub(crate) fn runs(self) -> f64 {
         let mut command = lvh();
         command.args(["exec", "--kernel", self.kernel, "--cpus", &self.cpus.to_string()]);
-        if self.kernel == "7.x" {
-            // The sizes of registers that QEMU's emulation tells do not add up; 7.3 then dies of giving them up.
-            command.args(["--kernel-args", "noxsave"]);
-        }
-        command.arg(self.program);
-        if self.program == "/bin/uname" {
-            command.arg("-r");
-        }
+        command.args(self.program);
         command.env("LVH_ACCEL", "kvm").env("LVH_CHANNEL", self.channel).env("LVH_SHARE", self.share);
         let start = Instant::now();
         let Finished { code, stdout, stderr } = Finished::of(&mut command);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::qemu::command_line::{GuestMemory, Hypervisor, Invocation};
 use super::qemu::device::{Device, Writes};
+use super::qemu::machine;
 use super::root::initramfs::Initramfs;
 use super::root::kit::Kit;
 use super::root::modules_disk::ModulesDisk;
@@ -75,6 +76,7 @@ impl Attempt<'_> {
         Invocation {
             arch: kernel.arch,
             accel: self.hypervisor,
+            on_tcg: machine::on_tcg(),
             cpus: self.cpus,
             memory_mib: self.spec.memory.mib(),
             memory,

@@ -13,7 +13,7 @@ use lvh_tests::{Finished, TestTarget, lvh};
 const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", "7.x"];
 
 /// How many tests the target `nested` has.
-const TESTS: usize = 8;
+const TESTS: usize = 9;
 
 /// Fetches what is not there yet: the VM has no network.
 fn fetch_kernels(config: &Config) {

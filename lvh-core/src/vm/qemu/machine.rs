@@ -42,3 +42,18 @@ impl Arch {
         }
     }
 }
+
+/// Whether this machine is itself a guest of QEMU's TCG, as the leaf says that hypervisors have for their names.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn on_tcg() -> bool {
+    #[allow(unused_unsafe, reason = "the call is safe in newer versions of Rust")]
+    // SAFETY: every processor of x86-64 has the instruction.
+    let leaf = unsafe { std::arch::x86_64::__cpuid(0x4000_0000) };
+    [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes).as_flattened() == b"TCGTCGTCGTCG"
+}
+
+/// On other machines nothing depends on it.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn on_tcg() -> bool {
+    false
+}
