@@ -145,11 +145,12 @@ impl Pins {
 
     fn write(&self, parent: &Path, text: &str) -> io::Result<()> {
         let new = parent.join(format!(".{}.new", Self::FILE_NAME));
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(new, &self.0)?;
-        File::open(parent)?.sync_all()
+        let written = write_whole(&new, text).and_then(|()| fs::rename(&new, &self.0));
+        if written.is_err() {
+            // A full disk holds half of it.
+            let _ = fs::remove_file(&new);
+        }
+        written.and_then(|()| File::open(parent)?.sync_all())
     }
 
     fn parse(&self, text: &str) -> Result<Vec<Pin>> {
@@ -213,6 +214,12 @@ fn text_of(pins: &[Pin]) -> String {
     text
 }
 
+fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(file)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
 /// A TOML basic string.
 fn quoted(text: &str) -> String {
     let escape = |c: char| match c {
@@ -261,6 +268,15 @@ mod tests {
         pins.retain(|pin| pin.name == "b").unwrap();
         assert_eq!(pins.all().unwrap(), [pin("b", None, &["1"])]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no other file stands beside it");
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_no_half() {
+        let dir = tempfile::tempdir().unwrap();
+        let pins = Pins::beside(&dir.path().join("lvh.toml"));
+        fs::create_dir(pins.path()).unwrap();
+        assert!(pins.write(dir.path(), "text").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

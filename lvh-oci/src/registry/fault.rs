@@ -61,10 +61,14 @@ impl Asked<'_> {
         }
     }
 
-    pub(super) fn of_request(self, error: reqwest::Error) -> Fault {
+    pub(super) fn of_request(self, mut error: reqwest::Error) -> Fault {
         if let Some(status) = error.status() {
             let url = error.url().map(ToString::to_string).unwrap_or_default();
             return self.of_status(status.as_u16(), &url, status.canonical_reason().unwrap_or_default());
+        }
+        if let Some(url) = error.url_mut() {
+            // Storage behind a registry is asked with a signature, which is as good as a password while it lasts.
+            url.set_query(None);
         }
         let words = chain(&error);
         if error.is_connect() {

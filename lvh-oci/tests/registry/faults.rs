@@ -172,6 +172,17 @@ async fn retry_after_is_obeyed_unless_it_is_too_long() {
 }
 
 #[tokio::test]
+async fn the_signature_of_a_redirect_is_no_ones_to_read() {
+    let (_registry, proxy, dir) = broken().await;
+    let on =
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: /v2/k/blobs/elsewhere?sig=secret\r\nContent-Length: 0\r\n\r\n";
+    proxy.on(BLOB, 100, Fault::Answer(on));
+    let error = report(&fails(&proxy, dir.path(), &quick()).await);
+    assert!(error.contains("/v2/k/blobs/elsewhere") && error.contains("redirect"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+}
+
+#[tokio::test]
 async fn a_slow_registry_is_waited_for_and_a_silent_one_is_not() {
     let (_registry, proxy, dir) = broken().await;
     let options = Options { read_timeout: Duration::from_millis(1500), attempts: 2, ..quick() };
