@@ -9,6 +9,9 @@
 //! `svm_helper.c`, seen with 7.2), and loses one now and then. With a timer that the kernel sets for each tick anew, the
 //! lost one is the last: the guest sleeps until a device wakes it, and no deadline in it passes. One that ticks by itself
 //! goes on. Later versions of QEMU change them by `cpu_set_interrupt()`.
+//!
+//! One CPU: with two in one thread, that thread's kick every 100 ms makes QEMU 7.2 deliver an injected interrupt once more, for
+//! `helper_vmrun` leaves it in `exception_index`. A guest that has interrupts off then waits for a lock of its own.
 
 #![expect(clippy::print_stdout, reason = "the driver reads it")]
 
