@@ -30,7 +30,7 @@ fn under_kvm_in_a_vm() {
     fetch_kernels(&config);
     let mut command = TestTarget::build("nested").command();
     command.env("LVH_TEST_DATA_DIR", config.data_dir().unwrap()).env("LVH_TEST_LVH", lvh().get_program());
-    let Finished { code, stdout, stderr } = Finished::of(command.arg("--nocapture"));
+    let Finished { code, stdout, stderr } = Finished::of(command.args(["--nocapture", "--test-threads=1"]));
     println!("{stdout}\n{stderr}");
     assert_eq!(code, Some(0));
     assert!(stdout.contains(&format!("{TESTS} passed; 0 failed; 0 ignored")));
