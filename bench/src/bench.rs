@@ -17,7 +17,9 @@ use crate::terminal::say;
 pub(crate) struct Bench {
     /// What lvh calls the kernel.
     pub(crate) name: String,
-    /// The files that every contender boots.
+    /// A kernel of the group `lvh-fast`, as lvh calls it, where the user has one.
+    pub(crate) fast: Option<String>,
+    /// The files that every other contender boots.
     pub(crate) kernel: Kernel,
     /// Where scratch files and the peers are: `target/bench`.
     pub(crate) dir: PathBuf,
@@ -31,9 +33,12 @@ pub(crate) struct Bench {
 /// This package: the commands run here, for the `lvh.toml` that names the kernels.
 pub(crate) const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
+/// What Debian's kernel for VMs is called there.
+pub(crate) const CLOUD: &str = "cloud";
+
 impl Bench {
     /// Resolves the kernel, and boots it once with lvh: that fills lvh's caches and shows how it starts QEMU.
-    pub(crate) fn prepare(name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(name: &str, fast: Option<String>) -> anyhow::Result<Self> {
         let dir = Path::new(PACKAGE).parent().context("the package is in a workspace")?.join("target/bench");
         fs::create_dir_all(dir.join("log")).with_context(|| format!("failed to make `{}`", dir.display()))?;
         let kernel = resolve(name, false)?;
@@ -43,7 +48,7 @@ impl Bench {
         measure::run(&recipe, &dir.join("log/warm-up")).map_err(|why| anyhow::anyhow!("lvh does not run: {why}"))?;
         let lvh_qemu = shim.recorded()?;
         let tcg = lvh_qemu.iter().any(|word| word.starts_with("tcg"));
-        Ok(Self { name: name.to_owned(), kernel, dir, lvh_qemu, tcg, shim })
+        Ok(Self { name: name.to_owned(), fast, kernel, dir, lvh_qemu, tcg, shim })
     }
 
     /// Where the output of a run goes.

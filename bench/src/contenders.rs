@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::bench::{self, Bench, PACKAGE};
+use crate::bench::{self, Bench, CLOUD, PACKAGE};
 use crate::floor::{self, Words};
 use crate::recipe::Recipe;
 use crate::shim::{QEMU, find};
@@ -20,7 +20,7 @@ pub(crate) struct Contender {
 }
 
 /// The names, in the order of the report.
-pub(crate) const NAMES: [(&str, &str); 17] = [
+pub(crate) const NAMES: [(&str, &str); 19] = [
     (FLOOR, "floor: PVH, lvh's kernel words, init powers off"),
     ("floor-plain", "floor: bzImage, no words"),
     (EXEC, "lvh exec uname: as lvh chooses, warm"),
@@ -28,6 +28,8 @@ pub(crate) const NAMES: [(&str, &str); 17] = [
     ("exec-vsock", "lvh exec uname: cold, vhost-user-vsock, virtiofs"),
     ("exec-9p", "lvh exec uname: cold, virtio-serial, 9p"),
     ("exec-packed", "lvh exec uname: cold, serial, packed"),
+    (EXEC_CLOUD, "lvh exec uname: cold, Debian's cloud kernel"),
+    (EXEC_FAST, "lvh exec uname: cold, a kernel of lvh-fast"),
     (ONE, "cargo test: 1 test, warm"),
     (ONE_COLD, "cargo test: 1 test, cold"),
     (TEN, "cargo test: 10 tests, one VM"),
@@ -53,6 +55,9 @@ pub(crate) const TEN: &str = "test-ten";
 pub(crate) const NEXTEST: &str = "nextest-ten";
 /// Cold: the VM boots. Warm, as lvh does by itself: it goes on from one that was booted before.
 pub(crate) const EXEC_COLD: &str = "exec-cold";
+/// On a kernel of the group `lvh-fast`, and on the smallest that Debian builds for VMs.
+pub(crate) const EXEC_FAST: &str = "exec-fast";
+pub(crate) const EXEC_CLOUD: &str = "exec-cloud";
 pub(crate) const ONE_COLD: &str = "test-one-cold";
 pub(crate) const VNG: &str = "vng";
 pub(crate) const VMTEST: &str = "vmtest";
@@ -82,6 +87,8 @@ pub(crate) fn recipe(bench: &Bench, name: &str) -> Result<Recipe, String> {
         "exec-vsock" => Ok(on(exec(bench).cold(), "vhost-user-vsock", "virtiofs")),
         "exec-9p" => Ok(on(exec(bench).cold(), "virtio-serial", "9p")),
         "exec-packed" => Ok(on(exec(bench).cold(), "serial", "packed")),
+        EXEC_CLOUD => fast(bench).and_then(|_| exec_on(CLOUD)),
+        EXEC_FAST => fast(bench).and_then(exec_on),
         ONE => Ok(one(bench)),
         ONE_COLD => Ok(one(bench).cold()),
         TEN => Ok(cargo(bench, &["test"], &[], "ok. 10 passed")),
@@ -107,6 +114,17 @@ fn bare(bench: &Bench, kernel: &Path, words: Words) -> Result<Recipe, String> {
 
 fn exec(bench: &Bench) -> Recipe {
     bench::lvh(&bench.name, &["uname", "-r"]).expecting(bench.kernel.release.as_str())
+}
+
+/// The kernel that the user named; without one Debian's is beside nothing.
+fn fast(bench: &Bench) -> Result<&str, String> {
+    bench.fast.as_deref().ok_or_else(|| "`--fast-kernel` names no kernel of the group `lvh-fast`".to_owned())
+}
+
+/// Cold, on another kernel than the others; it is fetched or built here, so that no sample holds that.
+fn exec_on(kernel: &str) -> Result<Recipe, String> {
+    let resolved = bench::resolve(kernel, false).map_err(|error| error.to_string())?;
+    Ok(bench::lvh(kernel, &["uname", "-r"]).expecting(resolved.release.as_str()).cold())
 }
 
 fn on(recipe: Recipe, channel: &str, share: &str) -> Recipe {

@@ -9,7 +9,7 @@ use std::path::Path;
 use lvh_core::Kernel;
 use serde_json::{Value, json};
 
-use crate::bench::{self, Bench, PACKAGE};
+use crate::bench::{self, Bench, CLOUD, PACKAGE};
 use crate::contenders::FLOOR_SAYS;
 use crate::floor::{self, Words};
 use crate::recipe::Recipe;
@@ -21,7 +21,7 @@ use crate::{guest, measure};
 const ICOUNT: &str = "-icount shift=0,sleep=off";
 
 /// Those that are counted where the data directory has them.
-const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", "7.x"];
+const KERNELS: [&str; 5] = ["5.10", "6.1", "6.12", "7.x", CLOUD];
 
 /// Millions of instructions from power-on to init's first line.
 #[derive(Debug)]
@@ -48,8 +48,10 @@ impl Count {
 /// Counts on the kernels that need no network.
 pub(crate) fn count_all(bench: &Bench) -> Vec<Count> {
     let mut names: Vec<&str> = KERNELS.into();
-    if !names.contains(&bench.name.as_str()) {
-        names.push(&bench.name);
+    for name in [Some(&bench.name), bench.fast.as_ref()].into_iter().flatten() {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
     }
     let cached = names.into_iter().filter_map(|name| Some((name, bench::resolve(name, true).ok()?)));
     cached.map(|(name, kernel)| count(bench, name, &kernel)).collect()

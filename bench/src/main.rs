@@ -56,6 +56,10 @@ struct Args {
     /// The kernel that all boot
     #[arg(long, value_name = "K", default_value = "6.12")]
     kernel: String,
+    /// A kernel of the group `lvh-fast`, to boot beside Debian's cloud kernel: its build tree, or a name of bench/lvh.toml, which is
+    /// built first where it is not yet
+    #[arg(long, value_name = "K")]
+    fast_kernel: Option<String>,
     /// Measure only these
     #[arg(long, value_name = "NAME", num_args = 1.., value_parser = PossibleValuesParser::new(NAMES.map(|(name, _)| name)))]
     only: Vec<String>,
@@ -64,12 +68,21 @@ struct Args {
     from: PathBuf,
 }
 
+impl Args {
+    /// As the commands find it that are started elsewhere: what has a slash is a path.
+    fn fast_kernel(&self) -> Option<String> {
+        let kernel = self.fast_kernel.as_ref()?;
+        let path = || self.from.join(kernel).display().to_string();
+        Some(if kernel.contains('/') { path() } else { kernel.clone() })
+    }
+}
+
 fn main() -> anyhow::Result<()> {
     if let Some(log) = std::env::var_os(compiler::LOG) {
         compiler::stand_in(&log);
     }
     let args = Args::parse();
-    let bench = Bench::prepare(&args.kernel)?;
+    let bench = Bench::prepare(&args.kernel, args.fast_kernel())?;
     let mut machine = Machine::look(&bench);
     let wanted = |name| is_wanted(name, &args.only);
     let counts = if wanted(ICOUNT) { icount::count_all(&bench) } else { Vec::new() };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::contenders::{EXEC, FLOOR, NEXTEST, ONE, ONE_COLD, TEN, VMTEST, VNG};
+use crate::contenders::{EXEC, EXEC_CLOUD, EXEC_FAST, FLOOR, NEXTEST, ONE, ONE_COLD, TEN, VMTEST, VNG};
 use crate::first_build::FirstBuild;
 use crate::goals::{self, Goal, Limit};
 use crate::icount::Count;
@@ -149,6 +149,12 @@ impl Report {
             goal("lvh exec uname: warm", most(0.15), "× floor", ratio(EXEC, FLOOR)),
             goal("cargo test: 1 test, warm", most(0.3), "× floor", ratio(ONE, FLOOR)),
             goal("cargo test: 1 test, cold", most(1.3), "× floor", ratio(ONE_COLD, FLOOR)),
+            goal(
+                "lvh exec uname: cold, a kernel of lvh-fast",
+                most(0.5),
+                "× cloud kernel",
+                ratio(EXEC_FAST, EXEC_CLOUD),
+            ),
             goal("a further test in a running VM", most(100.0), "ms", self.further_test()),
             goal("cargo nextest: each of 10 tests", most(0.35), "s of CPU", [None, self.nextest_test()]),
             goal("first build of examples/hello", most(75.0), "s of CPU", [None, self.first_build_cpu()]),
