@@ -148,6 +148,7 @@ fn append(invocation: &Invocation) -> String {
     // the next one lies at the same addresses. Tests may turn it on again, in /proc/sys/kernel/randomize_va_space.
     if matches!(invocation.accel, Hypervisor::Tcg { .. }) {
         words.push("norandmaps".to_owned());
+        words.extend(emulated_alone(invocation).map(ToOwned::to_owned));
     }
     // TCG lets `xsetbv` of such a guest pass by KVM, which at each entry puts back the value that it knows
     // of (`helper_xsetbv` of QEMU 7.2 looks for no intercept). XSAVE then saves no vector registers.
@@ -160,6 +161,12 @@ fn append(invocation: &Invocation) -> String {
     words.push("rdinit=/init --".to_owned());
     words.extend(invocation.devices.iter().filter_map(Device::init));
     words.join(" ")
+}
+
+/// What shortens the boot of a translated x86 that is alone: else it patches each `lock` prefix of its code away
+/// (alternatives_smp_unlock): thousands of writes, before and after each of which QEMU has to forget what it knows of addresses.
+fn emulated_alone(invocation: &Invocation) -> Option<&'static str> {
+    (invocation.arch == Arch::X86_64 && invocation.cpus == 1).then_some("noreplace-smp")
 }
 
 /// Whether all words are for the kernel.
@@ -241,6 +248,15 @@ mod tests {
         let without =
             |accel, on_tcg| append(&Invocation { on_tcg, ..invocation(accel, Vec::new()) }).contains(" noxsave ");
         assert!(without(Hypervisor::Kvm, true) && !without(Hypervisor::Kvm, false) && !without(TCG, true));
+    }
+
+    #[test]
+    fn only_a_translated_processor_that_is_alone_keeps_its_locks() {
+        let has = |accel, cpus, arch| {
+            append(&Invocation { cpus, arch, ..invocation(accel, Vec::new()) }).contains("noreplace-smp")
+        };
+        assert!(has(TCG, 1, Arch::X86_64));
+        assert!(!has(TCG, 2, Arch::X86_64) && !has(TCG, 1, Arch::Aarch64) && !has(Hypervisor::Kvm, 1, Arch::X86_64));
     }
 
     #[test]
