@@ -74,7 +74,7 @@ impl Base {
     }
 }
 
-/// Reads a list; after `?` come options that not every kernel has.
+/// Reads a list; after `?` come options that not every kernel has. `SYMBOL=VALUE` is what it says.
 fn read(list: &str) -> Vec<KernelOption> {
     let (mut setting, mut optional, mut options) = (Setting::Yes, false, Vec::new());
     for word in list.split_whitespace() {
@@ -82,7 +82,13 @@ fn read(list: &str) -> Vec<KernelOption> {
             "+" => (setting, optional) = (Setting::Yes, false),
             "-" => (setting, optional) = (Setting::No, false),
             "?" => (setting, optional) = (Setting::Yes, true),
-            symbol => options.push(KernelOption { symbol: symbol.to_owned(), setting: setting.clone(), optional }),
+            word => {
+                let (symbol, setting) = word.split_once('=').map_or_else(
+                    || (word, setting.clone()),
+                    |(symbol, value)| (symbol, Setting::Value(value.to_owned())),
+                );
+                options.push(KernelOption { symbol: symbol.to_owned(), setting, optional });
+            }
         }
     }
     options
@@ -124,6 +130,25 @@ mod tests {
             symbols.sort();
             let twice: Vec<_> = symbols.windows(2).filter(|pair| pair[0] == pair[1]).collect();
             assert!(twice.is_empty(), "{name}: {twice:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_hold_values() {
+        let lines: Vec<_> = read("+ NET COUNT=0 ? BPF").iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["CONFIG_NET=y", "CONFIG_COUNT=0", "CONFIG_BPF=y"]);
+    }
+
+    /// What the guide promises of it.
+    #[test]
+    fn lvh_fast_has_what_is_promised() {
+        let options: Vec<_> = group("lvh-fast").unwrap().iter().map(ToString::to_string).collect();
+        let promised =
+            "PVH VIRTIO_VSOCKETS VIRTIO_FS 9P_FS NET_9P_VIRTIO VIRTIO_PCI VIRTIO_BLK VIRTIO_NET VIRTIO_CONSOLE
+            OVERLAY_FS EXT4_FS BPF_SYSCALL BPF_JIT DEBUG_INFO_BTF BPF_LSM KPROBES FTRACE FUNCTION_TRACER VETH NET_NS
+            CGROUPS MEMCG CGROUP_BPF";
+        for symbol in promised.split_whitespace() {
+            assert!(options.contains(&format!("CONFIG_{symbol}=y")), "{symbol}");
         }
     }
 
