@@ -4,10 +4,12 @@ mod project;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output};
 
 use project::{Project, check};
 use serde_json::{Value, json};
-use yaml_rust2::YamlLoader;
+use yaml_rust2::{Yaml, YamlLoader};
 
 const KERNELS: [&str; 3] = ["5.10", "6.1", "6.12"];
 
@@ -138,6 +140,15 @@ fn mistakes_are_named() {
     check(&project.lvh(&["ci", "matrix", "--list", "none.json"], &[]), 125, "error: there is no test to run");
 }
 
+/// What a job runs: GitHub's of each step, GitLab's as one.
+fn scripts(workflow: &Yaml, job: &str) -> Vec<String> {
+    if let Some(lines) = workflow[job]["script"].as_vec() {
+        return vec![lines.iter().map(|line| line.as_str().unwrap().to_owned() + "\n").collect()];
+    }
+    let steps = workflow["jobs"][job]["steps"].as_vec().unwrap();
+    steps.iter().filter_map(|step| step["run"].as_str().map(str::to_owned)).collect()
+}
+
 /// What runs of them is run by `lvh-tests`, in `archive`.
 #[test]
 fn workflows_are_yaml_and_their_scripts_are_bash() {
@@ -147,23 +158,43 @@ fn workflows_are_yaml_and_their_scripts_are_bash() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("--shards 6 --by kernel") && !text.contains("@SHARDS@"), "{text}");
         let workflow = YamlLoader::load_from_str(&text).unwrap().remove(0);
-        let scripts: Vec<String> = match system {
-            "github" => {
-                let jobs = workflow["jobs"].as_hash().unwrap().values();
-                let steps = jobs.flat_map(|job| job["steps"].as_vec().unwrap());
-                steps.filter_map(|step| step["run"].as_str().map(str::to_owned)).collect()
-            }
-            _ => {
-                let jobs = ["build", "test", "report"].map(|job| workflow[job]["script"].as_vec().unwrap());
-                jobs.iter()
-                    .map(|lines| lines.iter().map(|line| line.as_str().unwrap().to_owned() + "\n").collect())
-                    .collect()
-            }
-        };
+        let scripts: Vec<String> = ["build", "test", "report"].iter().flat_map(|job| scripts(&workflow, job)).collect();
         assert!(scripts.len() >= 3);
         for script in scripts {
-            let output = std::process::Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
+            let output = Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
             assert!(output.status.success(), "{output:?}\n{script}");
         }
+    }
+}
+
+/// The job that merges the reports, where the jobs before left what they leave: `list` names two tests, one shard ran one of them.
+fn merged(system: &str, list: &str, tools: &str) -> Output {
+    let project = Project::new("");
+    let shard = project.dir().join("shard-1");
+    fs::create_dir_all(&shard).unwrap();
+    fs::create_dir_all(project.dir().join(tools)).unwrap();
+    symlink(env!("CARGO_BIN_EXE_lvh"), project.dir().join(tools).join("lvh")).unwrap();
+    let test = json!({"ignored": false, "filter-match": {"status": "matches"}});
+    let tests = json!({"rust-suites": {"p::it": {"testcases": {"ran": test, "lost": test}}}});
+    fs::write(project.dir().join(list), tests.to_string()).unwrap();
+    let case = r#"<testcase classname="p::it" name="ran" time="1.5"/>"#;
+    let suites =
+        format!("<testsuites name=\"n\">\n<testsuite name=\"p::it\" tests=\"1\">{case}</testsuite>\n</testsuites>\n");
+    fs::write(shard.join("junit.xml"), suites).unwrap();
+    let printed = project.lvh(&["ci", "workflow", system], &[]);
+    let workflow = YamlLoader::load_from_str(&String::from_utf8(printed.stdout).unwrap()).unwrap().remove(0);
+    let script = scripts(&workflow, "report").pop().unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["-eo", "pipefail", "-c", &script]).current_dir(project.dir());
+    bash.env("GITHUB_STEP_SUMMARY", project.dir().join("summary.md")).output().unwrap()
+}
+
+/// As when a shard's machine died before it left a report.
+#[test]
+fn the_report_of_a_workflow_fails_where_no_shard_ran_a_test() {
+    for (system, list, tools) in
+        [("github", "tests/tests.json", "tests/tools/bin"), ("gitlab", "tests.json", "tools/bin")]
+    {
+        check(&merged(system, list, tools), 1, "lvh: 1 not run, 1 passed\n  p::it lost: not run");
     }
 }
