@@ -19,6 +19,8 @@ mod tests {
     fn in_the_guest() {
         assert!(super::release().starts_with(&std::env::var("RUST_TEST_RELEASE").unwrap()));
         assert!(std::fs::read_to_string("Cargo.toml").unwrap().contains("anycrate"));
+        // A program that a test starts as cargo would needs no VM in this one.
+        assert!(std::env::vars().all(|(name, _)| !name.starts_with("CARGO_TARGET_") || !name.ends_with("_RUNNER")));
     }
 
     #[test]

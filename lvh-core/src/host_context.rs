@@ -191,7 +191,7 @@ impl HostContext {
             "PATH" if *root == RootFs::Host => (name.into(), self.path(value)),
             _ => (name.into(), value.into()),
         });
-        let forwarded = self.env.iter().filter(|(name, _)| forwarded(name)).cloned();
+        let forwarded = self.env.iter().filter(|(name, value)| forwarded(name) && !is_lvh_runner(name, value)).cloned();
         let profile = self.variable(PROFILE).map(|profile| (PROFILE.into(), unique(profile)));
         base.into_iter().chain(forwarded).chain(profile).collect()
     }
@@ -213,6 +213,13 @@ impl HostContext {
             .map(|(_, value)| value.as_os_str())
             .filter(|value| !value.is_empty())
     }
+}
+
+/// Whether cargo, or a test that starts its program as cargo would, starts a VM by it: in a guest that would be one in another.
+fn is_lvh_runner(name: &OsStr, value: &OsStr) -> bool {
+    let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { return false };
+    let program = value.split_whitespace().next().map(Path::new).and_then(Path::file_name);
+    pattern_matches("CARGO_TARGET_*", name) && name.ends_with("_RUNNER") && program == Some(OsStr::new("lvh"))
 }
 
 /// Whether a mount that guests have hides it.
@@ -327,6 +334,18 @@ mod tests {
         check_visible("/tmp/p/a/deps/t", "/tmp/p", &["/tmp/p"]);
         check_visible("/tmp/t/debug/deps/t", "/tmp/p", &["/tmp/p", "/tmp/t/debug/deps"]);
         check_visible("/p/target/debug/deps/t", "/tmp", &[]);
+    }
+
+    #[test]
+    fn cargo_in_the_guest_starts_no_vm() {
+        let runs = |runner| {
+            let env = [("CARGO_TARGET_X_Y_RUNNER", runner), ("CARGO_TARGET_DIR", "lvh")];
+            let env = context("/e", "/", &env).guest_env(&RootFs::Host, &[]);
+            assert_eq!(env.last().unwrap().0, "CARGO_TARGET_DIR");
+            env.iter().any(|(name, _)| name == "CARGO_TARGET_X_Y_RUNNER")
+        };
+        assert!(!runs("lvh runner") && !runs("/opt/bin/lvh runner --kernel 6.1") && !runs("lvh"));
+        assert!(runs("qemu-aarch64 -L /lvh") && runs("/opt/lvh/other runner") && runs(""));
     }
 
     #[test]
