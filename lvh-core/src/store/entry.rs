@@ -1,9 +1,10 @@
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use super::whole_file::replace;
 use super::{Cache, Key, Lock, Pins, Staging, manifest, unwritable};
 use crate::{Error, ErrorKind, Result};
 
@@ -317,13 +318,7 @@ impl Store {
     pub fn remember(&self, question: &Key, answer: &Key) -> Result<()> {
         let staging = Staging::new(&self.dir.join("tmp"))?;
         let (temp, path) = (staging.scratch().join("answer"), self.resolved(question));
-        let write = || {
-            let mut file = File::create(&temp)?;
-            writeln!(file, "{answer}")?;
-            file.sync_all()?;
-            fs::rename(&temp, &path)
-        };
-        write().map_err(|e| Error::path("write", &path, e))
+        replace(&path, &temp, &format!("{answer}\n")).map_err(|e| Error::path("write", &path, e))
     }
 
     /// Forgets what `question` was resolved to; says whether it was known.

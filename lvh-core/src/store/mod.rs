@@ -22,6 +22,7 @@ mod lock;
 pub(crate) mod manifest;
 mod pins;
 mod staging;
+pub(crate) mod whole_file;
 
 pub use cache::Cache;
 pub use entry::{Entry, Store};

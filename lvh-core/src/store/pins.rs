@@ -1,12 +1,13 @@
 //! `lvh.lock`: what the names in an `lvh.toml` stood for when they were resolved, so that they stand for the same elsewhere.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::Lock;
+use super::whole_file::replace;
 use crate::{Error, ErrorKind, Result};
 
 /// The layout of the file that we read and write.
@@ -145,12 +146,8 @@ impl Pins {
 
     fn write(&self, parent: &Path, text: &str) -> io::Result<()> {
         let new = parent.join(format!(".{}.new", Self::FILE_NAME));
-        let written = write_whole(&new, text).and_then(|()| fs::rename(&new, &self.0));
-        if written.is_err() {
-            // A full disk holds half of it.
-            let _ = fs::remove_file(&new);
-        }
-        written.and_then(|()| File::open(parent)?.sync_all())
+        replace(&self.0, &new, text)?;
+        File::open(parent)?.sync_all()
     }
 
     fn parse(&self, text: &str) -> Result<Vec<Pin>> {
@@ -212,12 +209,6 @@ fn text_of(pins: &[Pin]) -> String {
         text.push_str(&format!("resolved = [\n{}]\n", resolved.concat()));
     }
     text
-}
-
-fn write_whole(file: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(file)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// A TOML basic string.

@@ -1,11 +1,12 @@
 //! What stands beside an image, and tells what it was made of.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::json::Value;
 use crate::store::Key;
+use crate::store::whole_file::replace;
 use crate::{Error, Result};
 
 /// What an image was made of. An image without a record is one of the Go tool, or from elsewhere: it counts as it is.
@@ -50,14 +51,8 @@ impl Record {
 
     /// Writes it to `path`, as a whole or not at all.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
-        let new = path.with_extension("new");
-        let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(self.to_json().as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, path)
-        };
-        write().map_err(|error| Error::path("write", path, error))
+        let replaced = replace(path, &path.with_extension("new"), &self.to_json());
+        replaced.map_err(|error| Error::path("write", path, error))
     }
 
     fn to_json(&self) -> String {
