@@ -1,12 +1,14 @@
 //! `lvh doctor`: what it says of machines and of kernels, and how it exits.
 
+#[path = "../../lvh-oci/tests/registry/support/program.rs"]
+mod program;
 mod project;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
+use program::write_script;
 use project::{Project, check};
 
 /// Asserts the code; gives stdout.
@@ -20,13 +22,7 @@ fn stdout(output: &Output, code: i32) -> String {
 /// Puts a QEMU into the project that is a script.
 fn write_qemu(project: &Project, script: &str) {
     let qemu = project.dir().join(format!("qemu-system-{}", std::env::consts::ARCH));
-    let file = project.dir().join("script");
-    fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    // Written by another process: while ours has a program open for writing, the child of any test's thread may have
-    // so too for a moment, and exec(2) would refuse it (ETXTBSY).
-    let copied = Command::new("cp").args(["--force", "--preserve=mode"]).arg(file).arg(qemu).status().unwrap();
-    assert!(copied.success());
+    write_script(&qemu, &format!("#!/bin/sh\n{script}\n"));
 }
 
 /// What a QEMU 10 says; the code 33 is that of the program that doctor has it run.

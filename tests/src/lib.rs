@@ -13,7 +13,7 @@ pub use kernel_source::KernelSource;
 pub use project::Project;
 pub use register::succeeded;
 pub use report::Report;
-pub use target::{Finished, TestTarget, cargo, cargo_home, copy_program, empty_directory, lvh, nextest};
+pub use target::{Finished, TestTarget, cargo, cargo_home, empty_directory, lvh, nextest};
 pub use traces::{Trace, Traces, send_signal};
 
 // Not public API.

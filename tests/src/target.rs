@@ -144,18 +144,6 @@ pub fn empty_directory(parent: &Path, name: &str) -> PathBuf {
     directory
 }
 
-/// Copies a program to `to`, which any thread may run at once.
-///
-/// By another process: while ours has a file open for writing, the child of another thread's test may have so too for a
-/// moment, and exec(2) would refuse the file (ETXTBSY).
-///
-/// # Panics
-/// If it cannot be copied.
-pub fn copy_program(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("--force").arg(from).arg(to).status().expect("cp starts");
-    assert!(copied.success(), "{} cannot be copied to {}", from.display(), to.display());
-}
-
 /// The executable in one of cargo's JSON messages, if it is the one of target `name`.
 fn executable_of(message: &str, name: &str) -> Option<PathBuf> {
     let (_, rest) = message.split_once("\"executable\":\"")?;

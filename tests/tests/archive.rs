@@ -1,12 +1,16 @@
 //! Built on one machine, run on another: there are no sources at the paths of the first, no toolchain in `PATH`, and another `HOME`.
 
+#[path = "../../lvh-oci/tests/registry/support/program.rs"]
+mod program;
+
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
 use lvh_core::Config;
-use lvh_tests::{Finished, cargo, copy_program, empty_directory, lvh, nextest};
+use lvh_tests::{Finished, cargo, empty_directory, lvh, nextest};
+use program::copy_program;
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 

@@ -1,11 +1,14 @@
 //! What keeps tests from running, and how it is told: in one block, with the words of whoever failed, in full once.
 
+#[path = "../../lvh-oci/tests/registry/support/program.rs"]
+mod program;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use lvh_tests::{Finished, Project, Report, TestTarget, Traces, copy_program, empty_directory, send_signal};
+use lvh_tests::{Finished, Project, Report, TestTarget, Traces, empty_directory, send_signal};
+use program::write_script;
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 
@@ -121,10 +124,7 @@ fn bad_configuration_stops_everything_at_once() {
 fn check_instead_of_qemu(name: &str, program: &str, short: &str, report_parts: &[&str]) {
     let directory = empty_directory(Path::new(env!("CARGO_TARGET_TMPDIR")), &format!("{name}-bin"));
     let path = directory.join(format!("qemu-system-{}", std::env::consts::ARCH));
-    let written = directory.join("written");
-    fs::write(&written, program).unwrap();
-    fs::set_permissions(&written, fs::Permissions::from_mode(0o755)).unwrap();
-    copy_program(&written, &path);
+    write_script(&path, program);
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
     // Else what fails is tried with KVM first, and KVM blamed.
     let variables = [("PATH", path.as_str()), ("LVH_ACCEL", "tcg")];

@@ -2,6 +2,9 @@
 //!
 //! What KVM is worth differs from machine to machine; what lvh says about it must fit what it then does.
 
+#[path = "../../lvh-oci/tests/registry/support/program.rs"]
+mod program;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -12,7 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use lvh_core::{Config, Events, Kernel, kernel};
-use lvh_tests::{Finished, Project, Report, TestTarget, Trace, Traces, cargo, copy_program};
+use lvh_tests::{Finished, Project, Report, TestTarget, Trace, Traces, cargo};
+use program::copy_program;
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 

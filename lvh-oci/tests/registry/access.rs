@@ -1,7 +1,5 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use lvh_oci::{Credentials, Error, Options};
 
@@ -70,14 +68,7 @@ async fn podmans_file_may_have_credentials_for_one_repository() {
 /// Puts a credential helper called `test` into `dir/bin`, named by `dir/config.json`; returns what it does to PATH.
 fn helper(dir: &Path, script: &str) -> String {
     let program = dir.join("bin/docker-credential-test");
-    let written = dir.join("written");
-    write(&written, format!("#!/bin/sh\nread -r server\n{script}\n").as_bytes());
-    fs::set_permissions(&written, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::create_dir_all(dir.join("bin")).unwrap();
-    // Written by another process: while ours has a program open for writing, the child of another test's thread may
-    // have so too for a moment, and exec(2) would refuse it (ETXTBSY).
-    let copied = Command::new("cp").args(["--force", "--preserve=mode"]).arg(written).arg(&program).status().unwrap();
-    assert!(copied.success());
+    write_script(&program, &format!("#!/bin/sh\nread -r server\n{script}\n"));
     fs::write(dir.join("config.json"), r#"{"credsStore":"test"}"#).unwrap();
     format!("{}:{}", dir.join("bin").display(), std::env::var("PATH").unwrap())
 }

@@ -3,6 +3,7 @@
 mod files;
 mod images;
 mod process;
+mod program;
 mod proxy;
 mod server;
 mod token;
@@ -10,6 +11,7 @@ mod token;
 pub(crate) use files::{entries, kernel, noise, read_tree, write};
 pub(crate) use images::{Member, Shape, hand_made, tar_of};
 pub(crate) use process::{Process, unshared};
+pub(crate) use program::write_script;
 pub(crate) use proxy::{Fault, Proxy};
 pub(crate) use server::{Flavour, Registry};
 pub(crate) use token::TokenServer;
