@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A result whose error is [`struct@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -29,11 +30,11 @@ pub enum ErrorKind {
 ///
 /// `Display` prints one line without the cause; [`Error::report`] prints the whole chain, the captured output and the
 /// hint.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
     output: Option<String>,
     hint: Option<String>,
 }
@@ -69,7 +70,7 @@ impl Error {
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lvh_core::machine::{has_room, room_is_wanted, start_thread};
+use lvh_core::machine::{room_is_wanted, start_thread};
 use lvh_core::{Error, Progress};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
@@ -17,7 +17,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::guest_mode::Launch;
 use crate::job::{Instance, Job, Outcome};
 use crate::run::end_with_cargo;
-use crate::session::{Line, Session, Shared, VmKey};
+use crate::session::{Queue, Session, Shared, VmKey};
 use crate::settings::Setup;
 use crate::test_binary::under_nextest;
 use crate::test_events::{OutputStream, TestEvent, TestEvents};
@@ -88,7 +88,7 @@ fn start(setup: &'static Setup, nocapture: bool) -> lvh_core::Result<mpsc::Unbou
     Ok(service)
 }
 
-/// Gives every kind of VM a counter of its own, and every counter its orders.
+/// Gives every kind of VM a pool of its own, and every pool its orders.
 async fn dispatch(
     mut requests: mpsc::UnboundedReceiver<Request>,
     setup: &'static Setup,
@@ -101,7 +101,7 @@ async fn dispatch(
         Err(error) => return refuse_all(requests, &error).await,
     };
     wait_at_exit(shared);
-    let mut counters: Vec<Rc<Counter>> = Vec::new();
+    let mut pools: Vec<Rc<Pool>> = Vec::new();
     let mut fetched = BTreeSet::new();
     while let Some(request) = requests.recv().await {
         let order = match request {
@@ -113,13 +113,13 @@ async fn dispatch(
             }
         };
         let key = VmKey::of(&order.job, &setup.config);
-        let known = counters.iter().position(|counter| counter.key == key).unwrap_or_else(|| {
-            let counter = Rc::new(Counter { key, line: Line::new([]), refusal: RefCell::default(), shared });
-            spawn_local(Rc::clone(&counter).serve());
-            counters.push(counter);
-            counters.len() - 1
+        let known = pools.iter().position(|pool| pool.key == key).unwrap_or_else(|| {
+            let pool = Rc::new(Pool { key, queue: Queue::new([]), refusal: RefCell::default(), shared });
+            spawn_local(Rc::clone(&pool).serve());
+            pools.push(pool);
+            pools.len() - 1
         });
-        counters[known].line.push(order);
+        pools[known].queue.push(order);
     }
 }
 
@@ -155,20 +155,20 @@ async fn refuse_all(mut requests: mpsc::UnboundedReceiver<Request>, error: &Erro
     }
 }
 
-/// The orders for VMs of one kind.
-struct Counter {
+/// The VMs of one kind, and the orders for them.
+struct Pool {
     key: VmKey,
-    line: Line<Order>,
+    queue: Queue<Order>,
     /// What keeps a test from running keeps the others too, at once and in the same words.
     refusal: RefCell<Option<Refusal>>,
     shared: &'static Shared<'static>,
 }
 
-impl Counter {
+impl Pool {
     /// Serves orders for ever, in a VM that is started for the first of them.
     async fn serve(self: Rc<Self>) {
         loop {
-            let first = self.line.next().await;
+            let first = self.queue.next().await;
             Rc::clone(&self).serve_from(Some(first)).await;
         }
     }
@@ -197,7 +197,7 @@ impl Counter {
         {
             return self.shared.events.note(format!("a further VM cannot be had: {}", error.report()));
         }
-        let mut next = first.or_else(|| self.line.take());
+        let mut next = first.or_else(|| self.queue.take());
         loop {
             if let Some(order) = next {
                 self.run(session, order).await;
@@ -207,7 +207,7 @@ impl Counter {
             }
             next = tokio::select! {
                 biased;
-                order = self.line.next() => Some(order),
+                order = self.queue.next() => Some(order),
                 () = room_is_wanted() => return,
             };
         }
@@ -232,10 +232,10 @@ impl Counter {
     /// As long as the VM beside which it is started has not ended.
     async fn serve_in_further(self: &Rc<Self>, start: oneshot::Receiver<Duration>, ended: &Notify) {
         let Ok(start) = start.await else { return };
-        let may = || has_room(self.key.memory, self.shared.config.vms).then_some(());
+        let may = || self.shared.may_start_further(&self.key).then_some(());
         tokio::select! {
             () = ended.notified() => {}
-            () = self.line.wants_further(start, may) => Rc::clone(self).serve_from(None).await,
+            () = self.queue.wants_further(start, may) => Rc::clone(self).serve_from(None).await,
         }
     }
 }

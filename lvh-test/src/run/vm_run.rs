@@ -4,7 +4,6 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use lvh_core::machine::has_room;
 use lvh_core::{Config, Error};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
@@ -12,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use crate::guest_mode::Launch;
 use crate::job::Job;
 use crate::libtest_ui::Args;
-use crate::session::{Line, Retained, Session, Shared, VmKey};
+use crate::session::{Queue, Retained, Session, Shared, VmKey};
 use crate::settings::Setup;
 use crate::test_events::TestEvents;
 use crate::verdict::{Refusal, judge};
@@ -80,15 +79,15 @@ async fn run_groups(groups: Vec<Group>, threads: usize, shared: &Shared<'_>) {
 async fn run_group(group: Group, shared: &Shared<'_>, slots: &Semaphore) {
     let slot = slots.acquire().await.expect("the semaphore is never closed");
     let is_for_one = group.jobs.len() == 1;
-    let work = Work { key: &group.key, line: &Line::new(group.jobs), is_for_one, shared, slots };
-    work.run(slot, Place::First).await;
+    let work = Work { key: &group.key, queue: &Queue::new(group.jobs), is_for_one, shared, slots };
+    work.run(slot, Rank::First).await;
 }
 
 /// Tests that want the same VM.
 #[derive(Clone, Copy)]
 struct Work<'w> {
     key: &'w VmKey,
-    line: &'w Line<Job>,
+    queue: &'w Queue<Job>,
     is_for_one: bool,
     shared: &'w Shared<'w>,
     slots: &'w Semaphore,
@@ -96,24 +95,24 @@ struct Work<'w> {
 
 /// Which of the VMs for the same tests one is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Rank {
     First,
     Further,
 }
 
 impl<'w> Work<'w> {
     /// Runs tests in a VM, and in a further one beside it where that pays, until none is left.
-    fn run(self, slot: SemaphorePermit<'w>, place: Place) -> Pin<Box<dyn Future<Output = ()> + 'w>> {
+    fn run(self, slot: SemaphorePermit<'w>, rank: Rank) -> Pin<Box<dyn Future<Output = ()> + 'w>> {
         let (shared, key) = (self.shared, self.key.clone());
         let mut session = if self.is_for_one { Session::for_one(shared, key) } else { Session::new(shared, key) };
         let start = session.start();
         Box::pin(async move {
-            tokio::join!(self.run_in(session, slot, place), self.run_in_further(start));
+            tokio::join!(self.run_in(session, slot, rank), self.run_in_further(start));
         })
     }
 
-    async fn run_in(self, mut session: Session<'w>, _slot: SemaphorePermit<'w>, place: Place) {
-        while !self.line.is_empty() {
+    async fn run_in(self, mut session: Session<'w>, _slot: SemaphorePermit<'w>, rank: Rank) {
+        while !self.queue.is_empty() {
             if self.shared.test_events.stopped() {
                 // No VM runs them.
                 self.take_all();
@@ -122,13 +121,13 @@ impl<'w> Work<'w> {
             let ready = tokio::select! {
                 ready = session.ready() => ready,
                 // Others have taken what it was to be started for.
-                () = self.line.emptied() => break,
+                () = self.queue.emptied() => break,
             };
             if let Err(error) = ready {
-                self.give_up(&error, place);
+                self.give_up(&error, rank);
                 break;
             }
-            let Some(job) = self.line.take() else { break };
+            let Some(job) = self.queue.take() else { break };
             self.shared.test_events.started(&job);
             let outcome = session.run(&job.instance, &Launch::as_we_are()).await;
             self.shared.test_events.ended(&job, outcome);
@@ -137,30 +136,29 @@ impl<'w> Work<'w> {
     }
 
     /// Where a further VM cannot be had, the others do its work.
-    fn give_up(self, error: &Error, place: Place) {
-        match place {
-            Place::First => fail(&self.take_all(), error, self.shared.test_events),
-            Place::Further => self.shared.events.note(format!("a further VM cannot be had: {}", error.report())),
+    fn give_up(self, error: &Error, rank: Rank) {
+        match rank {
+            Rank::First => fail(&self.take_all(), error, self.shared.test_events),
+            Rank::Further => self.shared.events.note(format!("a further VM cannot be had: {}", error.report())),
         }
     }
 
     fn take_all(self) -> Vec<Job> {
-        std::iter::from_fn(|| self.line.take()).collect()
+        std::iter::from_fn(|| self.queue.take()).collect()
     }
 
     async fn run_in_further(self, start: oneshot::Receiver<Duration>) {
         let Ok(start) = start.await else { return };
         tokio::select! {
-            () = self.line.emptied() => {}
-            slot = self.line.wants_further(start, || self.further_slot()) => self.run(slot, Place::Further).await,
+            () = self.queue.emptied() => {}
+            slot = self.queue.wants_further(start, || self.further_slot()) => self.run(slot, Rank::Further).await,
         }
     }
 
-    /// Where other tests wait for theirs, or the machine has no room, there is no further VM. With gdb there is one at a time.
+    /// Where other tests wait for theirs, there is no further VM.
     fn further_slot(self) -> Option<SemaphorePermit<'w>> {
-        let Shared { config, settings, .. } = self.shared;
         let slot = self.slots.try_acquire().ok()?;
-        (!settings.gdb && has_room(self.key.memory, config.vms)).then_some(slot)
+        self.shared.may_start_further(self.key).then_some(slot)
     }
 }
 

@@ -5,15 +5,15 @@
 //! ```
 
 mod guest_run;
-mod line;
 mod log_dir;
 mod output;
 mod program;
+mod queue;
 mod retained;
 mod vm_key;
 mod vm_session;
 
-pub(crate) use line::Line;
+pub(crate) use queue::Queue;
 pub(crate) use retained::Retained;
 pub(crate) use vm_key::VmKey;
 pub(crate) use vm_session::{Session, Shared};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lvh_core::config::{Init, KernelEventKind, Share, VmDefaults};
+use lvh_core::machine::has_room;
 use lvh_core::store::Store;
 use lvh_core::vm::attach::Offer;
 use lvh_core::vm::{Hypervisor, TCG_FACTOR, Vm, VmSpec};
@@ -61,9 +62,23 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// The kernels of a run by their names, each resolved once.
+/// The kernels of a run by their names, each resolved once, or why it cannot be had: a build that failed takes as long again.
 #[derive(Debug, Default)]
-struct Kernels(Mutex<HashMap<String, Arc<OnceCell<Kernel>>>>);
+struct Kernels(Mutex<HashMap<String, Arc<OnceCell<lvh_core::Result<Kernel>>>>>);
+
+impl Kernels {
+    async fn get(
+        &self,
+        name: &str,
+        resolve: impl Future<Output = lvh_core::Result<Kernel>>,
+    ) -> lvh_core::Result<Kernel> {
+        let cell = {
+            let mut kernels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(kernels.entry(name.to_owned()).or_default())
+        };
+        cell.get_or_init(|| resolve).await.clone()
+    }
+}
 
 impl Shared<'_> {
     /// The kernel called `name`, fetched or built where that has not happened yet.
@@ -71,12 +86,12 @@ impl Shared<'_> {
     /// # Errors
     /// It cannot be had.
     pub(crate) async fn kernel(&self, name: &str, source: &KernelSource) -> lvh_core::Result<Kernel> {
-        let cell = {
-            let mut kernels = self.kernels.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(kernels.entry(name.to_owned()).or_default())
-        };
-        let resolved = cell.get_or_try_init(|| kernel::resolve(name, source, &self.store, &self.events)).await;
-        resolved.cloned()
+        self.kernels.get(name, kernel::resolve(name, source, &self.store, &self.events)).await
+    }
+
+    /// Whether another VM of the kind `key` may start beside those that run: with gdb there is one at a time.
+    pub(crate) fn may_start_further(&self, key: &VmKey) -> bool {
+        !self.settings.gdb && has_room(key.memory, self.config.vms)
     }
 }
 
@@ -156,7 +171,9 @@ impl<'a> Session<'a> {
         }
         let vm = booted?;
         // Who asked may have gone.
-        self.start.take().map(|start| start.send(vm.info().times.total()));
+        if let Some(start) = self.start.take() {
+            let _ = start.send(vm.info().times.total());
+        }
         self.vm = Some(Booted { vm, logs, shows_copy: copy.is_some() });
         Ok(())
     }
@@ -327,4 +344,28 @@ fn timeout(config: &Config, settings: &HarnessSettings, instance: &Instance, vm:
 /// The attribute's list replaces that of `lvh.toml`.
 fn fail_on(config: &Config, instance: &Instance) -> Vec<KernelEventKind> {
     instance.fail_on.as_ref().unwrap_or(&config.vm.fail_on).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use lvh_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_cannot_be_had_is_not_asked_for_again() {
+        let (kernels, asked) = (Kernels::default(), Cell::new(0));
+        let resolve = || async {
+            asked.set(asked.get() + 1);
+            tokio::task::yield_now().await;
+            Err(Error::new(ErrorKind::Artifact, "the build failed"))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let both = async { tokio::join!(kernels.get("k", resolve()), kernels.get("k", resolve())) };
+        let (one, two) = runtime.block_on(both);
+        assert_eq!([one, two].map(|kernel| kernel.unwrap_err().report()), ["the build failed"; 2]);
+        assert_eq!(asked.get(), 1);
+    }
 }

@@ -12,12 +12,12 @@ const PATIENCE: u32 = 4;
 
 /// The tests that wait for VMs of one kind, first come, first served.
 #[derive(Debug)]
-pub(crate) struct Line<T> {
+pub(crate) struct Queue<T> {
     waiting: RefCell<VecDeque<(Instant, T)>>,
     changed: Notify,
 }
 
-impl<T> Line<T> {
+impl<T> Queue<T> {
     /// Those of `items`, all of which wait from now on.
     pub(crate) fn new(items: impl IntoIterator<Item = T>) -> Self {
         let now = Instant::now();
@@ -50,7 +50,7 @@ impl<T> Line<T> {
 
     /// Returns when nobody waits.
     pub(crate) async fn emptied(&self) {
-        self.until(|line| line.is_empty().then_some(())).await;
+        self.until(|queue| queue.is_empty().then_some(())).await;
     }
 
     /// Waits until a further VM pays, where one starts in about the time `start`, and `may` lets it: gives what that gave.
@@ -98,26 +98,26 @@ mod tests {
     #[test]
     fn first_come_first_served() {
         run(async {
-            let line = Line::new([1, 2]);
-            line.push(3);
-            assert_eq!([line.next().await, line.next().await], [1, 2]);
-            let ((), last) = tokio::join!(line.emptied(), line.next());
+            let queue = Queue::new([1, 2]);
+            queue.push(3);
+            assert_eq!([queue.next().await, queue.next().await], [1, 2]);
+            let ((), last) = tokio::join!(queue.emptied(), queue.next());
             assert_eq!(last, 3);
-            let (next, ()) = tokio::join!(line.next(), async { line.push(4) });
-            assert_eq!((next, line.take(), line.is_empty()), (4, None, true));
+            let (next, ()) = tokio::join!(queue.next(), async { queue.push(4) });
+            assert_eq!((next, queue.take(), queue.is_empty()), (4, None, true));
         });
     }
 
     #[test]
     fn a_further_vm_pays_where_tests_wait() {
         run(async {
-            let (line, asked) = (Line::new(["waits"]), Cell::new(0));
+            let (queue, asked) = (Queue::new(["waits"]), Cell::new(0));
             let may = || {
                 asked.set(asked.get() + 1);
                 (asked.get() == 2).then_some("may")
             };
             let since = Instant::now();
-            assert_eq!(line.wants_further(START, may).await, "may");
+            assert_eq!(queue.wants_further(START, may).await, "may");
             assert!(since.elapsed() >= START * PATIENCE * 2);
         });
     }
@@ -125,16 +125,16 @@ mod tests {
     #[test]
     fn a_further_vm_does_not_pay_where_none_waits_long() {
         run(async {
-            let line = Line::new(["first"]);
+            let queue = Queue::new(["first"]);
             let busy = async {
                 for _ in 0..8 {
-                    line.take();
-                    line.push("next");
+                    queue.take();
+                    queue.push("next");
                     tokio::time::sleep(START).await;
                 }
             };
             tokio::select! {
-                () = line.wants_further(Duration::from_millis(500), || Some(())) => panic!("nobody waits that long"),
+                () = queue.wants_further(Duration::from_millis(500), || Some(())) => panic!("nobody waits that long"),
                 () = busy => {}
             }
         });
