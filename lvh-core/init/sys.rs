@@ -65,6 +65,7 @@ unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
     fn lgetxattr(path: *const c_char, name: *const c_char, value: *mut c_void, size: usize) -> isize;
+    fn fsetxattr(fd: c_int, name: *const c_char, value: *const c_void, size: usize, flags: c_int) -> c_int;
     fn lseek(fd: c_int, offset: i64, whence: c_int) -> i64;
     fn tcgetattr(fd: c_int, termios: *mut c_void) -> c_int;
     fn tcsetattr(fd: c_int, when: c_int, termios: *const c_void) -> c_int;
@@ -237,6 +238,12 @@ pub fn attribute(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
     // SAFETY: two NUL-terminated strings, and a buffer of that length, which outlive the call.
     let len = unsafe { lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
     if len < 0 { Err(io::Error::last_os_error()) } else { Ok(value[..len as usize].to_vec()) }
+}
+
+/// Sets an extended attribute of a file.
+pub fn set_attribute(file: &File, name: &CStr, value: &[u8]) -> io::Result<()> {
+    // SAFETY: a NUL-terminated string and a value of that length, which outlive the call.
+    check(unsafe { fsetxattr(file.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) }).map(drop)
 }
 
 /// Where the next bytes of a file that are no hole are, at `offset` or behind; none: there are none.

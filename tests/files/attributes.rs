@@ -5,7 +5,9 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Output};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::call::{Case, Said, c, check, ok, open};
@@ -101,11 +103,9 @@ pub(crate) const CASES: &[Case] = &[
     ("an attribute of root's", |dir| attribute(dir, c"trusted.lvh")),
     ("an attribute of nobody's", |dir| attribute(dir, c"lvh.lvh")),
     ("a capability", |dir| {
-        // struct vfs_cap_data of version 2, with CAP_NET_RAW permitted and effective.
-        let value = [1u8, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         fs::write(dir.join("f"), "")?;
-        set(&dir.join("f"), c"security.capability", &value)?;
-        Ok(format!("{}", get(&dir.join("f"), c"security.capability")? == value))
+        set(&dir.join("f"), CAPABILITY, &MAY_READ_ALL)?;
+        Ok(format!("{}", get(&dir.join("f"), CAPABILITY)? == MAY_READ_ALL))
     }),
     ("file system", |dir| {
         // SAFETY: all zero is a valid statfs, which the call writes.
@@ -144,6 +144,24 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
+const CAPABILITY: &CStr = c"security.capability";
+
+/// struct vfs_cap_data of version 2, with CAP_DAC_OVERRIDE permitted and effective.
+const MAY_READ_ALL: [u8; 20] = [1, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Makes a program that may read every file, and a file that only its owner may read.
+pub(crate) fn give_capability(top: &Path) -> io::Result<()> {
+    fs::write(top.join("secret"), "read")?;
+    fs::set_permissions(top.join("secret"), Permissions::from_mode(0o600))?;
+    fs::copy("/bin/cat", top.join("cat"))?;
+    set(&top.join("cat"), CAPABILITY, &MAY_READ_ALL)
+}
+
+/// What an ordinary user reads with that program.
+pub(crate) fn read_by_capability(top: &Path) -> io::Result<Output> {
+    Command::new(top.join("cat")).arg(top.join("secret")).uid(1234).gid(1234).output()
+}
+
 fn moded(dir: &Path, mode: u32) -> Said {
     fs::write(dir.join("f"), "")?;
     fs::set_permissions(dir.join("f"), Permissions::from_mode(mode))?;
@@ -160,9 +178,9 @@ fn as_user(work: impl FnOnce() -> Said) -> Said {
     said
 }
 
-fn set(path: &Path, name: &CStr, value: &[u8]) -> io::Result<i64> {
+fn set(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
     // SAFETY: NUL-terminated strings, and the pointer and length of one value.
-    check(unsafe { libc::setxattr(c(path).as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) })
+    check(unsafe { libc::setxattr(c(path).as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) }).map(drop)
 }
 
 fn get(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {

@@ -40,6 +40,20 @@ fn leaves_files() {
     special::leave_files(&shared());
 }
 
+/// On the host, and the next one in VMs.
+#[lvh::test]
+#[ignore = "run by tests/files.rs"]
+fn gives_a_capability() {
+    attributes::give_capability(&shared()).unwrap();
+}
+
+#[lvh::test]
+#[ignore = "run by tests/files.rs"]
+fn has_a_capability() {
+    let said = attributes::read_by_capability(&shared()).unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "read", "{said:?}");
+}
+
 #[lvh::test]
 #[ignore = "run by tests/files.rs"]
 fn leaves_a_file_and_panics() {

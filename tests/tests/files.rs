@@ -157,6 +157,23 @@ fn what_was_done_in_the_guest_is_done_on_the_host() {
     }
 }
 
+#[test]
+fn programs_of_the_host_have_their_capabilities() {
+    // SAFETY: geteuid reads a number.
+    if unsafe { libc::geteuid() } != 0 {
+        return; // Who else may give them?
+    }
+    for (kernel, transport) in [("6.12", TRANSPORTS[0]), ("6.12", TRANSPORTS[2]), ("5.10", TRANSPORTS[1])] {
+        let scratch = scratch(&format!("capability-{kernel}-{}", transport.1));
+        for (settings, test) in
+            [(&[("LVH_MODE", "host")][..], "gives_a_capability"), (&in_vm(kernel, transport), "has_a_capability")]
+        {
+            let Finished { code, stdout, stderr } = run(&scratch, settings, &["--ignored", "--exact", test]);
+            assert_eq!(code, Some(0), "{kernel} {transport:?}: {stderr}\n{stdout}");
+        }
+    }
+}
+
 /// Too much to be copied into a guest's memory: it is seen through an overlay.
 #[test]
 fn a_directory_that_is_large_is_seen_too() {

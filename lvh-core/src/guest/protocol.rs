@@ -38,7 +38,7 @@ use std::io::{self, Read, Write};
 use super::wire::{Bytes, Wire, malformed, wire_enum, wire_struct};
 
 /// Version of this protocol. Both sides are built together, so any difference is an error.
-pub const VERSION: u32 = 17;
+pub const VERSION: u32 = 18;
 
 /// The guest sends this before its first message: on a serial line, firmware or the kernel may have written before.
 pub const MAGIC: &[u8; 8] = b"\0LVHINIT";
@@ -250,7 +250,12 @@ wire_enum! {
         /// Bytes of the file.
         2 => Data { /** Where. */ offset: u64, /** What. */ data: Bytes },
         /// The file is complete, and may take its name.
-        3 => Complete { /** Whose. */ owner: Owner, /** As for directories. */ modified: u64 },
+        3 => Complete {
+            /** Whose. */ owner: Owner,
+            /** As for directories. */ modified: u64,
+            /** Its file capabilities, as the kernel keeps them in `security.capability`: empty for none, and from guests. */
+            capabilities: Bytes
+        },
         /// It is a symbolic link.
         4 => Link { /** Where to. */ target: Bytes },
         /// There is none of that name any more.

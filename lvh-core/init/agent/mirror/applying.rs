@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::agent::mirror::listing::Stamp;
 use crate::agent::mirror::mirrors::Mirror;
 use crate::guest::protocol::{Change, Owner};
+use crate::sys;
 
 /// A file that the host is sending.
 pub struct Arrival {
@@ -45,14 +46,20 @@ impl Mirror {
                 // Of a file that could not be made, which was noted.
                 None => Ok(()),
             },
-            Change::Complete { owner, modified } => match self.arrival.take_if(|arrival| arrival.path == path) {
-                Some(Arrival { file, .. }) => {
-                    fchown(&file, Some(owner.uid), Some(owner.gid))?;
-                    finish(&file, owner, modified)?;
-                    self.agree(path, &there)
+            Change::Complete { owner, modified, capabilities } => {
+                match self.arrival.take_if(|arrival| arrival.path == path) {
+                    Some(Arrival { file, .. }) => {
+                        // A change of the owner clears capabilities.
+                        fchown(&file, Some(owner.uid), Some(owner.gid))?;
+                        finish(&file, owner, modified)?;
+                        if !capabilities.0.is_empty() {
+                            sys::set_attribute(&file, c"security.capability", &capabilities.0)?;
+                        }
+                        self.agree(path, &there)
+                    }
+                    None => Ok(()),
                 }
-                None => Ok(()),
-            },
+            }
             Change::Link { target } => {
                 clear(&there)?;
                 symlink(OsStr::from_bytes(&target.0), &there)?;

@@ -131,7 +131,10 @@ impl Collection {
             offset = start + len as u64;
             self.send(path, Change::Data { offset: start, data: Bytes(chunk) });
         }
-        self.send(path, Change::Complete { owner: owner(&metadata), modified: modified(&metadata) });
+        self.send(
+            path,
+            Change::Complete { owner: owner(&metadata), modified: modified(&metadata), capabilities: Bytes::default() },
+        );
         if self.take { fs::remove_file(there) } else { Ok(()) }
     }
 

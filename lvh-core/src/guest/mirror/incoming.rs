@@ -105,7 +105,7 @@ impl<'a> Incoming<'a> {
                 // Of a file that could not be made, which was told.
                 None => Ok(()),
             },
-            Change::Complete { owner, modified } => match self.open.take_if(|(open, _)| open == path) {
+            Change::Complete { owner, modified, .. } => match self.open.take_if(|(open, _)| open == path) {
                 Some((_, newcomer)) => self.complete(path, newcomer, owner, modified),
                 None => Ok(()),
             },

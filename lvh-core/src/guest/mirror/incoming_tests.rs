@@ -62,7 +62,7 @@ fn file<'a>(path: &'a str, data: &str) -> Vec<(&'a str, Change)> {
     vec![
         (path, Change::File { size: data.len() as u64 }),
         (path, Change::Data { offset: 0, data: Bytes(data.into()) }),
-        (path, Change::Complete { owner: OWNER, modified: MODIFIED }),
+        (path, Change::Complete { owner: OWNER, modified: MODIFIED, capabilities: Bytes::default() }),
     ]
 }
 
@@ -134,7 +134,10 @@ fn a_file_is_there_when_all_of_it_is() {
     // More than was announced, and parts of nothing.
     let problems = host.takes([vec![("a", Change::File { size: 4 })], begun("xyz"), file("b", "2")].concat());
     assert_eq!(problems.len(), 1, "{problems:?}");
-    host.takes([begun("x"), vec![("a", Change::Complete { owner: OWNER, modified: 0 })]].concat());
+    host.takes(
+        [begun("x"), vec![("a", Change::Complete { owner: OWNER, modified: 0, capabilities: Bytes::default() })]]
+            .concat(),
+    );
     assert_eq!(host.content(), ["a=old", "b=2"]);
 }
 
@@ -145,7 +148,7 @@ fn holes_modes_and_times_come_home() {
     host.takes(vec![
         ("f", Change::File { size: 64 << 20 }),
         ("f", Change::Data { offset: 32 << 20, data: Bytes(b"x".to_vec()) }),
-        ("f", Change::Complete { owner, modified: MODIFIED }),
+        ("f", Change::Complete { owner, modified: MODIFIED, capabilities: Bytes::default() }),
     ]);
     let metadata = fs::metadata(host.at("f")).unwrap();
     assert_eq!((metadata.len(), metadata.mode() & 0o7777), (64 << 20, 0o751), "no set-user-id");

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{SeekFrom, fgetxattr, seek};
 use rustix::io::Errno;
 
 use super::listing::{Kind, Listing};
@@ -81,7 +81,7 @@ impl Messages<'_> {
             offset = start + chunk.len() as u64;
             self.push(path, Change::Data { offset: start, data: Bytes(chunk) });
         }
-        self.push(path, Change::Complete { owner, modified });
+        self.push(path, Change::Complete { owner, modified, capabilities: capabilities(file) });
         Ok(())
     }
 }
@@ -93,6 +93,15 @@ fn data_from(file: &File, offset: u64) -> io::Result<Option<u64>> {
         Err(Errno::NXIO) => Ok(None),
         Err(_) => Ok(Some(offset)),
     }
+}
+
+/// What `setcap` gave the file: most have none, and some file systems know none.
+fn capabilities(file: &File) -> Bytes {
+    // Longer than any version of the kernel's structure.
+    let mut value = vec![0; 64];
+    let len = fgetxattr(file, c"security.capability", &mut value).unwrap_or(0);
+    value.truncate(len);
+    Bytes(value)
 }
 
 fn open(path: &Path) -> io::Result<File> {

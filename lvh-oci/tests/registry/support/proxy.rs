@@ -85,6 +85,8 @@ fn serve(mut client: TcpStream, registry: &str, rules: &Mutex<Vec<Rule>>, log: &
     log.lock().unwrap().push(head.clone());
     let fault = choose(&head, rules);
     if let Fault::Answer(answer) = fault {
+        // It says that it ends: a client that keeps the connection would send its next request into nothing.
+        let answer = answer.replacen("\r\n", "\r\nConnection: close\r\n", 1);
         client.write_all(answer.as_bytes())?;
         return client.shutdown(Shutdown::Both);
     }
