@@ -184,42 +184,37 @@ fn a_whole_image_boots() {
     check_boots(&site, "whole.qcow2", "up on Linux");
 }
 
-/// systemd, 256 or newer, starts lvh's agent in an image that boots by itself: the firmware's tables tell it.
-#[test]
-#[ignore = "installs Debian's kernel and systemd, which takes minutes"]
-fn systemd_of_an_image_starts_the_agent() {
+/// The systemd of an image of `suite` with these `packages` too, booted with `more` arguments, gets up with lvh's agent.
+fn check_agent(suite: &str, packages: &str, more: &[&str]) {
     let site = Built::new();
-    let image = r#"[{"name": "s.qcow2", "variant": "minbase", "packages": ["systemd-sysv", "udev", "linux-image-cloud-amd64"]}]"#;
-    fs::write(site.path("D/images.json"), image).unwrap();
+    let image = r#"[{"name": "s", "variant": "minbase", "packages": ["systemd-sysv", "udev", "MORE"]}]"#;
+    fs::write(site.path("D/images.json"), image.replace("MORE", packages)).unwrap();
     let lvh = |arguments: &[&str]| {
         let mut lvh = Command::new(env!("CARGO_BIN_EXE_lvh"));
         lvh.args(arguments).current_dir(site.dir.path()).stdin(Stdio::null()).output().unwrap()
     };
-    let built = lvh(&["images", "build", "--dir", "D", "--pkg-repo", "trixie"]);
+    let built = lvh(&["images", "build", "--dir", "D", "--pkg-repo", suite]);
     assert!(built.status.success(), "{built:?}");
-    let run = [
-        "run",
-        "--dir",
-        "D",
-        "--mem",
-        "1G",
-        "--daemonize",
-        "--console-log-file",
-        "log",
-        "--agent",
-        "./agent",
-        "--image",
-        "s.qcow2",
-    ];
-    assert!(lvh(&run).status.success());
+    let run = "run --dir D --mem 1G --daemonize --console-log-file log --agent ./agent --image s";
+    let started = lvh(&run.split(' ').chain(more.iter().copied()).collect::<Vec<_>>());
+    assert!(started.status.success(), "{started:?}");
     let state = lvh(&["attach", "--wait", "5m", "./agent", "--", "systemctl", "is-system-running", "--wait"]);
     assert_eq!(String::from_utf8_lossy(&state.stdout), "running\n", "{state:?}");
-    assert!(
-        lvh(&["attach", "--wait", "1m", "./agent", "--", "systemctl", "poweroff", "--force", "--force"])
-            .status
-            .code()
-            .is_some()
-    );
+    let end = ["attach", "--wait", "1m", "./agent", "--", "systemctl", "poweroff", "--force", "--force"];
+    assert!(lvh(&end).status.code().is_some());
+}
+
+/// Any systemd takes lvh's agent from the initial RAM disk of a kernel that boots directly.
+#[test]
+fn systemd_starts_the_agent_that_comes_with_a_kernel() {
+    check_agent("bookworm", "kmod", &["--kernel", "6.12"]);
+}
+
+/// systemd, 256 or newer, starts lvh's agent in an image that boots by itself: the firmware's tables tell it.
+#[test]
+#[ignore = "installs Debian's kernel and systemd, which takes minutes"]
+fn systemd_of_an_image_starts_the_agent() {
+    check_agent("trixie", "linux-image-cloud-amd64", &[]);
 }
 
 /// Its parent stays, it does not; disk and log are kept.

@@ -127,29 +127,27 @@ impl Args {
             return Err(no_boot_loader(&image.path).into());
         }
         let hypervisor = self.hypervisor(arch, &config)?;
-        let modules = given(self.kernel_modules);
-        let wanted = Wanted { arch, device, append: self.append, modules, shown_only };
-        let Boot { kernel, modules } = match self.kernel.filter(|kernel| !kernel.is_empty()) {
-            Some(name) => wanted.find(&name, &config)?,
-            None => Boot { kernel: None, modules: wanted.modules },
-        };
         let agent = given(self.agent).map(|socket| Agent::prepare(socket, arch, &fetch_kernel::store(&config)?));
-        Ok(RunConfig {
+        let run = RunConfig {
             arch,
             agent: agent.transpose()?,
             cpus: self.cpu,
             memory: self.mem,
             cpu_kind: cpu_kind(self.cpu_kind, hypervisor),
-            kernel,
             ports,
             host_mount: given(self.host_mount),
-            kernel_modules: modules,
+            kernel_modules: given(self.kernel_modules),
             serial_port: Some(self.serial_port).filter(|port| *port != 0),
             console_log: given(self.console_log_file),
             monitor_port: Some(self.qemu_monitor_port).filter(|port| *port != 0),
             daemonize: self.daemonize,
             ..RunConfig::new(run::Image { writable: self.rw, device, ..image }, hypervisor)
-        })
+        };
+        let Some(name) = self.kernel.filter(|kernel| !kernel.is_empty()) else { return Ok(run) };
+        let (modules, agent) = (run.kernel_modules.clone(), run::agent_unit(&run));
+        let wanted = Wanted { arch, device, append: self.append, modules, agent, shown_only };
+        let Boot { kernel, modules } = wanted.find(&name, &config)?;
+        Ok(RunConfig { kernel: Some(kernel), kernel_modules: modules, ..run })
     }
 
     fn arch(&self) -> Result<Arch> {

@@ -19,6 +19,8 @@ pub(super) struct Wanted {
     pub(super) append: Vec<String>,
     /// The modules that the user has for it.
     pub(super) modules: Option<PathBuf>,
+    /// The service of lvh's agent, where the guest is to have it.
+    pub(super) agent: Option<String>,
     /// Its call is only shown: it need not exist.
     pub(super) shown_only: bool,
 }
@@ -26,7 +28,7 @@ pub(super) struct Wanted {
 /// What boots, and the modules that the guest can mount.
 #[derive(Debug)]
 pub(super) struct Boot {
-    pub(super) kernel: Option<BootKernel>,
+    pub(super) kernel: BootKernel,
     pub(super) modules: Option<PathBuf>,
 }
 
@@ -79,12 +81,13 @@ impl Wanted {
         let beside = known.as_ref().filter(|_| needed).and_then(|kernel| kernel.modules.clone());
         let modules = self.modules.clone().or(beside);
         let shared = Self { modules, ..self };
-        let initrd = match needed || shared.modules.is_some() {
+        let has_agent = shared.agent.is_some();
+        let initrd = match needed || has_agent || shared.modules.is_some() {
             true => shared.initramfs(known.as_ref()).file(&store).map(Some),
             false => Ok(None),
         };
         match initrd {
-            Err(error) if !needed => {
+            Err(error) if !needed && !has_agent => {
                 events.note(format!("the guest has to mount `kernel_modules` itself: {error}"));
                 Ok(shared.plain(file))
             }
@@ -97,14 +100,15 @@ impl Wanted {
         let modules = self.modules.clone().or_else(|| kernel.modules.clone());
         let shared = Self { modules, ..self };
         let initramfs = shared.initramfs(Some(kernel));
-        let wanted = initramfs.is_needed()? || initramfs.shares_modules;
+        let wanted = initramfs.is_needed()? || initramfs.shares_modules || initramfs.agent.is_some();
         let initrd = wanted.then(|| initramfs.file(&config.store()?)).transpose()?;
         let file = kernel.vmlinux.as_ref().unwrap_or(&kernel.image);
         Ok(Self::boot(file, initrd, shared.append, shared.modules))
     }
 
-    fn initramfs<'k>(&self, kernel: Option<&'k Kernel>) -> Initramfs<'k> {
-        Initramfs { arch: self.arch, kernel, device: self.device, shares_modules: self.modules.is_some() }
+    fn initramfs<'k>(&'k self, kernel: Option<&'k Kernel>) -> Initramfs<'k> {
+        let Self { arch, device, modules, agent, .. } = self;
+        Initramfs { arch: *arch, kernel, device: *device, shares_modules: modules.is_some(), agent: agent.as_deref() }
     }
 
     fn plain(self, file: &Path) -> Boot {
@@ -112,7 +116,7 @@ impl Wanted {
     }
 
     fn boot(file: &Path, initrd: Option<PathBuf>, append: Vec<String>, modules: Option<PathBuf>) -> Boot {
-        Boot { kernel: Some(BootKernel { file: file.to_owned(), initrd, append }), modules }
+        Boot { kernel: BootKernel { file: file.to_owned(), initrd, append }, modules }
     }
 }
 

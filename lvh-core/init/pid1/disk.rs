@@ -1,8 +1,10 @@
-//! The way of `lvh run` to a disk whose drivers are modules: what a distribution's initramfs does, and no more. Nobody talks to
-//! this guest; its root's own init takes over.
+//! The way of `lvh run` to a disk whose drivers are modules, or whose systemd is to start lvh's agent: what a distribution's initramfs
+//! does, and no more. Nobody talks to this program; the root's own init takes over.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,10 +12,13 @@ use std::process::Command;
 use crate::pid1::modules::{load_all, once_there};
 use crate::pid1::mounts::{context, make_dir};
 use crate::pid1::root;
-use crate::sys::{self, MS_MOVE, MS_RDONLY};
+use crate::sys::{self, MS_MOVE, MS_NODEV, MS_NOSUID, MS_RDONLY};
 
 /// The initramfs brings it where this is wanted: the 9p tag of the kernel's modules, or nothing.
 const ORDER: &str = "/lvh/disk";
+
+/// The initramfs brings it where systemd is to start the agent: its service.
+const AGENT: &str = "/lvh/agent.service";
 
 /// What the kernel would try (init/main.c, kernel_init), in this order.
 const INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
@@ -28,6 +33,7 @@ pub fn boot(tag: &str) -> io::Result<()> {
     load_all(Path::new("/lvh/modules"))?;
     let (words, release) = (read("/proc/cmdline")?, read("/proc/sys/kernel/osrelease")?);
     let words = Words(&words);
+    let agent = fs::read(AGENT).ok().map(|unit| Ok::<_, io::Error>((unit, fs::read("/init")?))).transpose()?;
     mount_root(&words)?;
     // As the kernel leaves it: with devices, and without the rest.
     let dev = Path::new(root::ROOT).join("dev");
@@ -41,7 +47,13 @@ pub fn boot(tag: &str) -> io::Result<()> {
             crate::complain(&error.to_string());
         }
     }
-    start(&words)
+    let inits = inits(&words);
+    if let Some((unit, program)) = agent.filter(|_| are_systemd(&inits))
+        && let Err(error) = bring_agent(&unit, &program)
+    {
+        crate::complain(&format!("no agent: {error}"));
+    }
+    start(&inits)
 }
 
 fn read(path: &str) -> io::Result<String> {
@@ -66,11 +78,37 @@ fn mount_modules(tag: &str, release: &str) -> io::Result<()> {
         .map_err(|error| context(error, &target))
 }
 
+/// What is to be tried in its order.
+fn inits<'a>(words: &Words<'a>) -> Vec<&'a str> {
+    words.value("init").map_or_else(|| INITS.to_vec(), |init| vec![init])
+}
+
+/// Whether the first of them that there is is systemd: others would not start the agent, and programs take what it reads for the sign
+/// that it runs (sd_booted(3)).
+fn are_systemd(inits: &[&str]) -> bool {
+    let mut found = inits.iter().filter_map(|init| fs::canonicalize(init).ok());
+    found.next().is_some_and(|init| init.file_name() == Some(OsStr::new("systemd")))
+}
+
+/// Leaves the agent and its service in `/run`, which systemd takes as it is. In a directory of its own, for systemd may later forbid
+/// programs to run in the rest.
+fn bring_agent(unit: &[u8], program: &[u8]) -> io::Result<()> {
+    let mount = |target: &Path, flags, data: &str| {
+        sys::mount_at(Path::new("tmpfs"), target, "tmpfs", flags, data).map_err(|error| context(error, target))
+    };
+    mount(Path::new("/run"), MS_NOSUID | MS_NODEV, "mode=755")?;
+    let (home, units) = (Path::new("/run/lvh"), Path::new("/run/systemd/system"));
+    let wanted = units.join("multi-user.target.wants");
+    [home, &wanted].into_iter().try_for_each(fs::create_dir_all)?;
+    mount(home, MS_NOSUID | MS_NODEV, "mode=700")?;
+    fs::write(home.join("agent"), program)?;
+    fs::set_permissions(home.join("agent"), Permissions::from_mode(0o700))?;
+    fs::write(units.join("lvh-agent.service"), unit)?;
+    symlink("../lvh-agent.service", wanted.join("lvh-agent.service"))
+}
+
 /// Returns where there is no init. It gets the words and variables that the kernel gave us.
-fn start(words: &Words<'_>) -> io::Result<()> {
-    let named = words.value("init");
-    let inits = named.as_slice();
-    let inits = if inits.is_empty() { &INITS[..] } else { inits };
+fn start(inits: &[&str]) -> io::Result<()> {
     let mut why = io::Error::other("there is no init");
     for init in inits {
         why = Command::new(init).args(std::env::args_os().skip(1)).exec();

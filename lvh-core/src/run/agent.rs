@@ -1,8 +1,9 @@
-//! lvh's agent in an image that boots by itself, and that has nothing of lvh: a program, a line to it, and a service of systemd.
+//! lvh's agent in an image that has an init of its own, and nothing of lvh: a program, a line to it, and a service of systemd.
 //!
-//! The program is a disk. systemd (256 or newer) takes the service from QEMU, as credentials: of the firmware's tables, which the
-//! kernel's `dmi-sysfs` reads, or of the command line where a kernel boots directly (systemd.system-credentials(7)). On the serial line
-//! `agent/resident.rs` of lvh-init answers to [`attach`](crate::vm::attach).
+//! Where a kernel boots directly, its [initial RAM disk](super::Initramfs) brings program and service to `/run`, which any systemd
+//! keeps as an initramfs leaves it. An image that boots by itself gets the program as a disk, and its systemd (256 or newer) takes the
+//! service from QEMU: as credentials of the firmware's tables, which the kernel's `dmi-sysfs` reads (systemd.system-credentials(7)).
+//! On the serial line `agent/resident.rs` of lvh-init answers to [`attach`](crate::vm::attach).
 
 use std::ffi::OsString;
 use std::fs;
@@ -51,40 +52,45 @@ impl Agent {
 
     /// QEMU's arguments for it, to stand behind those of all other disks and lines.
     pub(super) fn arguments(&self, config: &RunConfig) -> Vec<OsString> {
-        let disk = around("file=", &escaped(self.program.as_os_str()), ",if=virtio,index=1,format=raw,readonly=on");
         let line = around("socket,id=lvh-agent,path=", &escaped(self.socket.as_os_str()), ",server=on,wait=off");
-        let words = [pair("-drive", disk), pair("-chardev", line), pair("-serial", "chardev:lvh-agent")].concat();
-        let tables = config.kernel.is_none().then(|| {
-            let table =
-                |(name, value)| pair("-smbios", format!("type=11,value=io.systemd.credential.binary:{name}={value}"));
-            credentials(config).into_iter().flat_map(table)
-        });
-        words.into_iter().chain(tables.into_iter().flatten()).collect()
-    }
-
-    /// What a kernel that boots directly is told of it.
-    pub(super) fn kernel_words(config: &RunConfig) -> impl Iterator<Item = String> {
-        credentials(config).into_iter().map(|(name, value)| format!("systemd.set_credential_binary={name}:{value}"))
+        let line = [pair("-chardev", line), pair("-serial", "chardev:lvh-agent")].concat();
+        if config.kernel.is_some() {
+            return line;
+        }
+        let disk = around("file=", &escaped(self.program.as_os_str()), ",if=virtio,index=1,format=raw,readonly=on");
+        let table = |(name, unit): (_, String)| {
+            let value = base64(unit.as_bytes());
+            pair("-smbios", format!("type=11,value=io.systemd.credential.binary:{name}={value}"))
+        };
+        let unit = unit(config, &format!("{}\n", program_from_disk(config.image.device)));
+        let tables = [(UNIT, unit), (WANTED.0, WANTED.1.to_owned())].map(table);
+        [pair("-drive", disk), line].into_iter().chain(tables).flatten().collect()
     }
 }
 
-/// Their values, in Base64.
-fn credentials(config: &RunConfig) -> [(&'static str, String); 2] {
-    [(UNIT, base64(unit(config).as_bytes())), (WANTED.0, base64(WANTED.1.as_bytes()))]
+/// The service of the agent, where it has one and an initial RAM disk brings its program: `/run/lvh/agent`.
+pub fn agent_unit(config: &RunConfig) -> Option<String> {
+    config.agent.as_ref().map(|_| unit(config, ""))
 }
 
-/// A directory of its own, because `/run` may not have programs that run. A session ends its process, and what it left behind goes on.
-fn unit(config: &RunConfig) -> String {
-    let disk = if config.image.device == RootDevice::Vda { "vdb" } else { "vda" };
+/// A session ends its process, and what it left behind goes on.
+fn unit(config: &RunConfig, more: &str) -> String {
     let lines = [config.serial_port.is_some(), config.console_log.is_some(), !config.daemonize];
     let line = lines.iter().filter(|there| **there).count();
     format!(
-        "[Unit]\nDescription=lvh's agent\nStartLimitIntervalSec=0\n[Service]\n\
-         ExecStartPre=/bin/sh -ec '[ ! -x lvh/agent ] || exit 0; mkdir -p lvh; mount -t tmpfs -o mode=700 lvh lvh; \
-         cat /dev/{disk} > lvh/agent; chmod 700 lvh/agent'\n\
+        "[Unit]\nDescription=lvh's agent\nStartLimitIntervalSec=0\n[Service]\n{more}\
          ExecStart=/run/lvh/agent serve tty:/dev/ttyS{line}\n\
          WorkingDirectory=/run\nRestart=always\nRestartSec=100ms\nKillMode=process\nOOMPolicy=continue\nIgnoreSIGPIPE=no\n\
          TasksMax=infinity\n"
+    )
+}
+
+/// The service's line that makes the program a file. In a directory of its own, because `/run` may not have programs that run.
+fn program_from_disk(image: RootDevice) -> String {
+    let disk = if image == RootDevice::Vda { "vdb" } else { "vda" };
+    format!(
+        "ExecStartPre=/bin/sh -ec '[ ! -x lvh/agent ] || exit 0; mkdir -p lvh; mount -t tmpfs -o mode=700 lvh lvh; \
+         cat /dev/{disk} > lvh/agent; chmod 700 lvh/agent'"
     )
 }
 
@@ -122,7 +128,6 @@ mod tests {
 Description=lvh's agent
 StartLimitIntervalSec=0
 [Service]
-ExecStartPre=/bin/sh -ec '[ ! -x lvh/agent ] || exit 0; mkdir -p lvh; mount -t tmpfs -o mode=700 lvh lvh; cat /dev/vdb > lvh/agent; chmod 700 lvh/agent'
 ExecStart=/run/lvh/agent serve tty:/dev/ttyS1
 WorkingDirectory=/run
 Restart=always
@@ -132,37 +137,32 @@ OOMPolicy=continue
 IgnoreSIGPIPE=no
 TasksMax=infinity
 ";
-        assert_eq!(unit(&config(|_| ())), expected);
-        let check = |change: fn(&mut RunConfig), disk: &str, line: &str| {
-            let changed = expected.replace("/dev/vdb", disk).replace("/dev/ttyS1", line);
-            assert_eq!(unit(&config(change)), changed);
+        let check = |change: fn(&mut RunConfig), line: &str| {
+            assert_eq!(agent_unit(&config(change)), Some(expected.replace("/dev/ttyS1", line)));
         };
-        check(|config| config.image.device = RootDevice::Hda, "/dev/vda", "/dev/ttyS1");
-        check(|config| config.daemonize = true, "/dev/vdb", "/dev/ttyS0");
-        check(|config| config.serial_port = Some(1), "/dev/vdb", "/dev/ttyS2");
-        let all = |config: &mut RunConfig| (config.serial_port, config.console_log) = (Some(1), Some("log".into()));
-        check(all, "/dev/vdb", "/dev/ttyS3");
+        check(|_| (), "/dev/ttyS1");
+        check(|config| config.daemonize = true, "/dev/ttyS0");
+        check(|config| config.serial_port = Some(1), "/dev/ttyS2");
+        check(|config| (config.serial_port, config.console_log) = (Some(1), Some("log".into())), "/dev/ttyS3");
+        assert_eq!(agent_unit(&config(|config| config.agent = None)), None);
+        let line = "ExecStartPre=/bin/sh -ec '[ ! -x lvh/agent ] || exit 0; mkdir -p lvh; mount -t tmpfs -o mode=700 \
+                    lvh lvh; cat /dev/vdb > lvh/agent; chmod 700 lvh/agent'";
+        assert_eq!(program_from_disk(RootDevice::Vda), line);
+        assert_eq!(program_from_disk(RootDevice::Hda), line.replace("vdb", "vda"));
     }
 
     #[test]
     fn a_boot_loader_leaves_it_to_the_firmware() {
         let words = |config: &RunConfig| for_a_shell("", &arguments(config)).into_string().unwrap();
-        let devices = "-drive file=P,if=virtio,index=1,format=raw,readonly=on \\\n\t-chardev \
-                       socket,id=lvh-agent,path=A,,B,server=on,wait=off \\\n\t-serial chardev:lvh-agent";
-        let [(name, value), (_, wanted)] = credentials(&config(|_| ()));
-        assert_eq!(wanted, "W1VuaXRdCldhbnRzPWx2aC1hZ2VudC5zZXJ2aWNlCg==");
+        let disk = "-drive file=P,if=virtio,index=1,format=raw,readonly=on \\\n\t";
+        let line = "-chardev socket,id=lvh-agent,path=A,,B,server=on,wait=off \\\n\t-serial chardev:lvh-agent";
+        let value = base64(unit(&config(|_| ()), &(program_from_disk(RootDevice::Vda) + "\n")).as_bytes());
         let table = |name, value| format!(" \\\n\t-smbios type=11,value=io.systemd.credential.binary:{name}={value}");
-        let tables = table(name, &value) + &table(WANTED.0, &wanted);
-        assert!(words(&config(|_| ())).ends_with(&format!("{devices}{tables}")));
+        let tables = table(UNIT, &*value) + &table(WANTED.0, "W1VuaXRdCldhbnRzPWx2aC1hZ2VudC5zZXJ2aWNlCg==");
+        assert!(words(&config(|_| ())).ends_with(&format!("{disk}{line}{tables}")));
 
-        let direct = words(&config(|config| {
-            config.kernel = Some(BootKernel { append: vec!["last".into()], ..Default::default() })
-        }));
-        let told = format!(
-            "panic=-1 rw systemd.set_credential_binary={name}:{value} systemd.set_credential_binary={}:{wanted} last'",
-            WANTED.0
-        );
-        assert!(direct.contains(&told) && direct.ends_with(devices), "{direct}");
+        let direct = words(&config(|config| config.kernel = Some(BootKernel::default())));
+        assert!(direct.ends_with(line) && !direct.contains(disk), "{direct}");
     }
 
     #[test]

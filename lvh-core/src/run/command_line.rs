@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use super::initramfs::MODULES;
-use super::{Agent, BootKernel, Image, RootDevice, RunConfig};
+use super::{BootKernel, Image, RootDevice, RunConfig};
 use crate::Arch;
 use crate::vm::Hypervisor;
 
@@ -80,8 +80,7 @@ fn boot(config: &RunConfig, kernel: &BootKernel) -> Vec<OsString> {
     let root = config.image.device.in_guest();
     // `panic=-1` with `-no-reboot` ends QEMU. Without `rw` a root that no fstab speaks of would stay read-only.
     let mut words = format!("root={root} console={} earlyprintk=ttyS0 panic=-1 rw", config.arch.console());
-    let agent = config.agent.iter().flat_map(|_| Agent::kernel_words(config));
-    for more in agent.chain(kernel.append.iter().filter(|more| !more.is_empty()).cloned()) {
+    for more in kernel.append.iter().filter(|more| !more.is_empty()) {
         words = format!("{words} {more}");
     }
     let initrd = kernel.initrd.iter().flat_map(|initrd| pair("-initrd", initrd));

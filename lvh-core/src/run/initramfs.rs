@@ -1,5 +1,5 @@
-//! What a kernel needs before it can mount the disk, where it does not have that built in: Debian's have virtio's disks and ext4
-//! as modules.
+//! What runs before the disk's own init: it leads a kernel to the disk that has virtio's disks and ext4 as modules, as Debian's have,
+//! and brings lvh's agent.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub(super) const MODULES: &str = "kernel_modules";
 /// What else such a guest has devices for: its kernel may lack it, and the rest works without.
 const OPTIONAL: [&str; 3] = ["virtio_net", "9pnet_virtio", "9p"];
 
-/// An initial RAM disk that loads what is missing, mounts the root, and on it the shared modules where there are some.
+/// An initial RAM disk that loads what is missing, mounts the root, and on it the shared modules and lvh's agent where there are some.
 #[derive(Debug)]
 pub struct Initramfs<'a> {
     /// The guest's architecture.
@@ -28,6 +28,8 @@ pub struct Initramfs<'a> {
     pub device: RootDevice,
     /// The guest can mount its kernel's modules.
     pub shares_modules: bool,
+    /// The [service](super::agent_unit) of lvh's agent, which is to be there for systemd.
+    pub agent: Option<&'a str>,
 }
 
 impl Initramfs<'_> {
@@ -61,12 +63,13 @@ impl Initramfs<'_> {
         modules.extend(OPTIONAL);
         let (kernel, order) =
             (self.kernel.map_or("", |kernel| &kernel.key), if self.shares_modules { MODULES } else { "" });
-        let key = Key::of([init.digest, kernel, order].iter().chain(&modules));
+        let key = Key::of([init.digest, kernel, order, self.agent.unwrap_or_default()].iter().chain(&modules));
         let entry = store.populate("run-initramfs", &key, &|| {}, |staging| {
             let drivers = self.kernel.map(Drivers::of).transpose()?;
             let loaded = drivers.map_or(Ok(Vec::new()), |drivers| drivers.load(&modules))?;
             let mut archive = Archive::default();
             archive.file("/lvh/disk", 0o644, order.as_bytes());
+            self.agent.iter().for_each(|unit| archive.file("/lvh/agent.service", 0o644, unit.as_bytes()));
             let segments = [base(init, &[], &loaded, &[]), archive.finish(), packed::libraries_of_init(init)?];
             let file = staging.entry().join("initramfs");
             std::fs::write(&file, segments.concat()).map_err(|error| Error::path("write", &file, error))
@@ -104,7 +107,7 @@ mod tests {
             kernel.modules = Some(dir.path().to_owned());
         }
         let arch = Arch::X86_64;
-        let initramfs = |device| Initramfs { arch, kernel: Some(&kernel), device, shares_modules: false };
+        let initramfs = |device| Initramfs { arch, kernel: Some(&kernel), device, shares_modules: false, agent: None };
         let found = initramfs(RootDevice::Vda).is_needed();
         let found = found.map_err(|error| error.to_string());
         assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|why| *why), "{config:?}");

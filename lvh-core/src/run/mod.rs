@@ -12,7 +12,7 @@ mod initramfs;
 mod port;
 
 pub use accelerator::accelerator;
-pub use agent::Agent;
+pub use agent::{Agent, agent_unit};
 pub use check::check;
 pub use command_line::{arguments, for_a_shell, program};
 pub use config::{BootKernel, Image, RootDevice, RunConfig};
