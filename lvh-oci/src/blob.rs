@@ -27,7 +27,18 @@ pub struct BlobStore {
 /// Blobs of a store are in use for as long as this is held.
 #[derive(Debug)]
 pub(crate) struct InUse {
-    _lock: File,
+    _lock: Held,
+}
+
+/// A lock of this store.
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that another thread starts has the descriptor too until it is executed.
+        let _ = self.0.unlock();
+    }
 }
 
 /// A blob that is being downloaded, by us alone.
@@ -38,7 +49,7 @@ pub(crate) struct Partial {
     target: PathBuf,
     hash: Sha256,
     length: u64,
-    _alone: File,
+    _alone: Held,
 }
 
 impl BlobStore {
@@ -78,7 +89,7 @@ impl BlobStore {
     /// Keeps the blobs from [`BlobStore::clear`].
     pub(crate) fn in_use(&self) -> Result<InUse> {
         let lock = self.users()?;
-        lock.lock_shared().map_err(|e| Error::io("lock", &self.dir, e))?;
+        lock.0.lock_shared().map_err(|e| Error::io("lock", &self.dir, e))?;
         Ok(InUse { _lock: lock })
     }
 
@@ -88,7 +99,7 @@ impl BlobStore {
     /// When one cannot be removed.
     pub fn clear(&self) -> Result<()> {
         let lock = self.users()?;
-        match lock.try_lock() {
+        match lock.0.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(e)) => return Err(Error::io("lock", &self.dir, e)),
@@ -104,7 +115,7 @@ impl BlobStore {
     /// When one cannot be removed.
     pub fn collect(&self, unused: Duration, dry_run: bool) -> Result<u64> {
         let lock = self.users()?;
-        if lock.try_lock().is_err() {
+        if lock.0.try_lock().is_err() {
             return Ok(0);
         }
         let mut bytes = 0;
@@ -118,10 +129,10 @@ impl BlobStore {
         Ok(bytes)
     }
 
-    fn users(&self) -> Result<File> {
+    fn users(&self) -> Result<Held> {
         let path = self.dir.join("locks/users");
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        file.map_err(|e| Error::io("open", &path, e))
+        file.map(Held).map_err(|e| Error::io("open", &path, e))
     }
 
     /// The complete blob, if it is here.
@@ -153,14 +164,14 @@ impl BlobStore {
     }
 
     // Polls instead of blocking in flock(2), so that the wait has an end and holds up no thread.
-    async fn lock(&self, digest: &Digest) -> Result<File> {
+    async fn lock(&self, digest: &Digest) -> Result<Held> {
         let path = self.dir.join("locks").join(digest.hex());
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|e| Error::io("open", &path, e))?;
+        let lock = Held(file.map_err(|e| Error::io("open", &path, e))?);
         let start = Instant::now();
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
+            match lock.0.try_lock() {
+                Ok(()) => return Ok(lock),
                 Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -171,7 +182,7 @@ impl BlobStore {
 }
 
 impl Partial {
-    fn open(path: PathBuf, target: PathBuf, alone: File) -> Result<Self> {
+    fn open(path: PathBuf, target: PathBuf, alone: Held) -> Result<Self> {
         let open = || {
             let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
             let mut hash = Sha256::new();

@@ -19,8 +19,11 @@ impl Scratch {
         let make = || {
             sweep(parent);
             let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-            let lock = File::create(dir.path().join("lock"))?;
+            // It has its name when it is locked: others remove what they can lock.
+            let (new, name) = (dir.path().join("new-lock"), dir.path().join("lock"));
+            let lock = File::create(&new)?;
             lock.lock()?;
+            fs::rename(new, name)?;
             Ok(Self { dir, _in_use: lock })
         };
         make().map_err(|e| Error::io("create a directory in", parent, e))

@@ -1,6 +1,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,25 +11,36 @@ use crate::{Error, ErrorKind, Result};
 /// The longest that one process waits for another's work: a kernel build on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// How long a lock that this process has given up may still be held: a program that another thread starts has it too until
-/// it is executed.
-const STARTING: Duration = Duration::from_millis(20);
-
 /// A held lock; dropping it releases it, and so does the death of the process.
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
 pub struct Lock {
     file: File,
+    is_inherited: AtomicBool,
 }
 
 impl AsFd for Lock {
-    /// A process that inherits it holds the lock too.
+    /// A process that inherits it holds the lock too: it is released when the last of them has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.is_inherited.store(true, Ordering::Relaxed);
         self.file.as_fd()
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that another thread starts has the descriptor too until it is executed.
+        if !*self.is_inherited.get_mut() {
+            let _ = self.file.unlock();
+        }
+    }
+}
+
 impl Lock {
+    fn of(file: File) -> Self {
+        Self { file, is_inherited: AtomicBool::new(false) }
+    }
+
     /// Takes the lock file at `path` for this thread alone. `waiting` is called once if somebody else holds it.
     ///
     /// # Errors
@@ -88,7 +100,7 @@ fn take(
     let mut told = false;
     loop {
         match attempt(&file) {
-            Ok(()) => return Ok(Lock { file }),
+            Ok(()) => return Ok(Lock::of(file)),
             Err(TryLockError::Error(e)) => return Err(Error::path("lock", path, e)),
             Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => return Err(stuck(path)),
             Err(TryLockError::WouldBlock) => {}
@@ -105,14 +117,10 @@ fn take(
 
 fn at_once(path: &Path, attempt: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Option<Lock>> {
     let file = open(path)?;
-    let start = Instant::now();
-    loop {
-        match attempt(&file) {
-            Ok(()) => return Ok(Some(Lock { file })),
-            Err(TryLockError::Error(e)) => return Err(Error::path("lock", path, e)),
-            Err(TryLockError::WouldBlock) if start.elapsed() > STARTING => return Ok(None),
-            Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(1)),
-        }
+    match attempt(&file) {
+        Ok(()) => Ok(Some(Lock::of(file))),
+        Err(TryLockError::Error(e)) => Err(Error::path("lock", path, e)),
+        Err(TryLockError::WouldBlock) => Ok(None),
     }
 }
 
@@ -126,4 +134,28 @@ fn stuck(path: &Path) -> Error {
     let hours = PATIENCE.as_secs() / 3600;
     Error::new(ErrorKind::Artifact, format!("waited {hours} h for the lock `{}`", path.display()))
         .with_hint("another process holds it: end that process (`fuser` on the file names it)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_descriptor_holds_a_lock_only_where_it_is_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let is_held = || Lock::try_exclusive(&path).unwrap().is_none();
+        // As a program has it that another thread starts.
+        let lock = Lock::exclusive(&path, &|| {}).unwrap();
+        let _copy = lock.file.try_clone().unwrap();
+        drop(lock);
+        assert!(!is_held());
+
+        let lock = Lock::exclusive(&path, &|| {}).unwrap();
+        let inherited = lock.as_fd().try_clone_to_owned().unwrap();
+        drop(lock);
+        assert!(is_held());
+        drop(inherited);
+        assert!(!is_held());
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::facts::Facts;
 use super::mounts::{mountinfo, mounts};
@@ -11,8 +11,8 @@ use super::room::Room;
 use super::{leftovers, network, settings};
 use crate::lock;
 
-/// How long the kernel may take to clear away what an ended command had: it ends network namespaces, BPF links and
-/// processes in its own time.
+/// How long we leave the kernel to clear away what an ended command had: it ends network namespaces, BPF links and
+/// processes in its own time. Our looking does not count: it takes long where the kernel's work does.
 const SETTLING: Duration = Duration::from_millis(500);
 
 /// The most changes that are told, and the longest one, in characters: a command may have made any number of things with
@@ -102,13 +102,14 @@ impl State {
     }
 
     fn changes(&self) -> Vec<String> {
-        let (start, mut pause) = (Instant::now(), Duration::from_millis(5));
+        let (mut waited, mut pause) = (Duration::ZERO, Duration::from_millis(5));
         loop {
             let (changes, may_go) = self.changes_now();
-            if !may_go || start.elapsed() > SETTLING {
+            if !may_go || waited > SETTLING {
                 return bounded(changes);
             }
             thread::sleep(pause);
+            waited += pause;
             pause *= 2;
         }
     }
