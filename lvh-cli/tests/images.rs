@@ -7,16 +7,21 @@ mod script;
 #[path = "../../lvh-oci/tests/registry/support/server.rs"]
 mod server;
 
+#[path = "images/built.rs"]
+mod built;
+
+#[path = "images/registry.rs"]
+mod registry;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lvh_core::{Config, Events, image, kernel};
-use server::{Flavour, Registry};
-use tempfile::TempDir;
+use built::{Built, images};
+use lvh_core::{Config, Events, image};
 
 #[test]
 fn build() {
@@ -26,59 +31,6 @@ fn build() {
 #[test]
 fn command_line() {
     script::check("images/command-line.txt");
-}
-
-/// A data directory with an image of another release than this machine's, in which every action has its part, and images that are
-/// made from it.
-const IMAGES: &str = r#"[
-{"name": "base.qcow2", "bootable": false, "variant": "minbase", "image_size": "1G", "packages": ["systemd"], "actions": [
-    {"type": "run-command", "op": {"Cmd": "set -e; passwd -d root; systemctl restart nothing; [ $$ != 1 ]; [ ! -e /proc/1/root/etc/hostname ] || ! [ /proc/1/root -ef / ]; ! echo x > /proc/sys/kernel/hostname; echo from $(id -u) > /ran"}},
-    {"type": "copy-in", "op": {"LocalPath": "copied", "RemoteDir": "/opt"}},
-    {"type": "set-hostname", "op": {"Hostname": "named"}},
-    {"type": "mkdir", "op": {"Dir": "/a/b c:d"}},
-    {"type": "upload", "op": {"File": "up:load.sh", "Dest": "/a/uploaded"}},
-    {"type": "upload", "op": {"File": "up:load.sh", "Dest": "/a/b c:d"}},
-    {"type": "chmod", "op": {"Permissions": "0705", "File": "/a/uploaded"}},
-    {"type": "append-line", "op": {"File": "/etc/lines", "Line": "first"}},
-    {"type": "append-line", "op": {"File": "/etc/lines", "Line": "$HOME 'second'"}},
-    {"type": "link", "op": {"Target": "/a/uploaded", "Link": "/a/x:/a/y"}},
-    {"type": "install-kernel", "op": {"KernelInstallDir": "kernel"}},
-    {"type": "tar-in", "op": {"TarFile": "files.tar", "RemoteDir": "/a"}}
-]},
-{"name": "child", "parent": "base.qcow2", "actions": [
-    {"type": "run-command", "op": {"Cmd": "/opt/copied/link > /child; rm /a/tarred; CAPABLE"}}
-]},
-{"name": "bad", "parent": "base.qcow2", "actions": [
-    {"type": "mkdir", "op": {"Dir": "/until-then"}},
-    {"comment": "mine", "type": "run-command", "op": {"Cmd": "echo last words; exit 3"}}
-]},
-{"name": "typo", "parent": "base.qcow2", "packages": ["no-such-package"]},
-{"name": "slow", "parent": "base.qcow2", "actions": [
-    {"type": "run-command", "op": {"Cmd": "sleep 98765"}}
-]}
-]"#;
-
-/// Gives a file a capability, CAP_NET_RAW (linux/capability.h), by setxattr: the image has no setcap.
-const CAPABLE: &str = "perl -e 'my $v = pack(q(V5), 0x02000001, 0x2000, 0, 0, 0); my ($f, $n) = (q(/capable), q(security.capability)); open F, q(>), $f; close F; syscall(188, $f, $n, $v, 20, 0) == 0 or die $!'";
-
-/// As the Go tool has it in its images.
-const EXTLINUX: &str = "
-default linux
-timeout 0
-
-label linux
-kernel /vmlinuz
-append initrd=initrd.img root=/dev/vda rw console=ttyS0
-";
-/// The init of an initial RAM disk.
-const INIT: &str = "#!/busybox sh
-/busybox mount -t proc none /proc
-echo initrd: $(/busybox cat /proc/cmdline)
-/busybox poweroff -f
-";
-
-fn images() -> String {
-    IMAGES.replace("CAPABLE", CAPABLE)
 }
 
 /// All that is built shares one image from packages: that takes most of a minute.
@@ -207,7 +159,8 @@ fn check_agent(suite: &str, packages: &str, more: &[&str]) {
 /// Any systemd takes lvh's agent from the initial RAM disk of a kernel that boots directly.
 #[test]
 fn systemd_starts_the_agent_that_comes_with_a_kernel() {
-    check_agent("bookworm", "kmod", &["--kernel", "6.12"]);
+    let patient = "systemd.default_timeout_start_sec=infinity";
+    check_agent("bookworm", "kmod", &["--kernel", "6.12", "--append", patient]);
 }
 
 /// systemd, 256 or newer, starts lvh's agent in an image that boots by itself: the firmware's tables tell it.
@@ -396,217 +349,4 @@ fn wait_for(builder: &mut Child, running: bool) {
         assert!(!running || builder.try_wait().unwrap().is_none(), "it ended");
         sleep(Duration::from_millis(200));
     }
-}
-
-/// The data directory.
-struct Built {
-    dir: TempDir,
-    suite: &'static str,
-}
-
-impl Built {
-    fn new() -> Self {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let release = fs::read_to_string("/etc/os-release").unwrap();
-        let suite = if release.contains("trixie") { "bookworm" } else { "trixie" };
-        let site = Self { dir, suite };
-        let images = images();
-        let files = [
-            ("images.json", images.as_str()),
-            ("copied/script", "echo script\n"),
-            ("up:load.sh", "#!/bin/sh\n"),
-            ("kernel/boot/vmlinuz-1.2", "kernel"),
-            ("kernel/lib/modules/1.2/modules.dep", "modules"),
-            ("tarred", "of the archive"),
-        ];
-        for (name, text) in files {
-            let path = site.path("D").join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let prepare =
-            "chmod 755 copied/script; ln -s script copied/link; chmod 640 up:load.sh; tar -cf files.tar tarred";
-        assert!(Command::new("sh").args(["-c", prepare]).current_dir(site.path("D")).status().unwrap().success());
-        site
-    }
-
-    /// An image called `tiny` that was not made by lvh: busybox, what says that it is a package, a kernel, and what that is to be booted
-    /// with.
-    fn make_tiny(&self) {
-        let config = Config::discover(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let (source, store) = (config.kernel("6.12").unwrap(), config.store().unwrap());
-        let kernel = kernel::resolve_blocking("6.12", &source, &store, &Events::silent()).unwrap();
-        for (name, text) in [("tiny/extlinux.conf", EXTLINUX), ("initrd/init", INIT)] {
-            let path = self.path(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        fs::copy(&kernel.image, self.path("tiny/vmlinuz")).unwrap();
-        let make = "set -e; mkdir -p tiny/bin tiny/etc tiny/opt tiny/proc tiny/dev tiny/run D/images; cp \"$(command -v busybox)\" tiny/bin/busybox
-            for applet in $(busybox --list); do [ $applet = busybox ] || ln -s busybox tiny/bin/$applet; done
-            rm -f tiny/bin/dpkg*
-            mkdir initrd/proc; cp tiny/bin/busybox initrd; chmod 755 initrd/init
-            (cd initrd && find . | busybox cpio -o -H newc) > tiny/initrd.img
-            chown -R 0:0 tiny 2> /dev/null || true; PATH=$PATH:/usr/sbin:/sbin mke2fs -q -t ext4 -d tiny D/images/tiny 48M";
-        assert!(Command::new("sh").args(["-c", make]).current_dir(self.dir.path()).status().unwrap().success());
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn command(&self, args: &[impl AsRef<str>]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
-        command.args(["images", "--dir", "D", "build", "--pkg-repo", self.suite]);
-        command.args(args.iter().map(AsRef::as_ref)).current_dir(self.dir.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn lvh(&self, args: &[impl AsRef<str>]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn start(&self, args: &[impl AsRef<str>]) -> Child {
-        self.command(args).spawn().unwrap()
-    }
-
-    #[track_caller]
-    fn check(&self, args: &[&str], stdout: &str) {
-        let output = self.lvh(args);
-        let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        assert_eq!((output.status.code(), out.as_str()), (Some(0), stdout), "{err}");
-    }
-
-    /// What debugfs prints of a disk.
-    fn debugfs(&self, disk: &Path, request: &str) -> String {
-        let mut command = Command::new("debugfs");
-        command.env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");
-        String::from_utf8(command.args(["-R", request]).arg(disk).output().unwrap().stdout).unwrap()
-    }
-}
-
-/// Images go to a registry and come back; what was changed meanwhile is kept.
-#[test]
-fn push_and_pull() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let registry = Registry::start(&Flavour::Open);
-    let path = |name: &str| dir.path().join(name);
-    let lvh = |line: &str, code: i32| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
-        command.args(line.replace("REPO", &registry.name("images")).split(' ')).current_dir(dir.path());
-        let output = command.env("HOME", dir.path()).env_remove("LVH_DATA_DIR").output().unwrap();
-        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        assert_eq!(output.status.code(), Some(code), "{line}: {err}");
-        (out, err.replace(&registry.name("images"), "REPO"))
-    };
-    let read = |name: &str| fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    fs::create_dir_all(path("S/images")).unwrap();
-    fs::write(path("S/images/base.qcow2"), "one").unwrap();
-    let (pushed, _) = lvh("images push --dir S -i base.qcow2 REPO:main", 0);
-    assert!(pushed.contains("images:main@sha256:"), "{pushed}");
-
-    lvh("images pull --cache --platform=linux/amd64 --dir D REPO:main and more", 0);
-    assert_eq!(read("D/images/base.qcow2"), "one");
-    assert!(path("D/images/base.qcow2.zst").is_file());
-    assert!(lvh("images pull --dir D REPO:main", 0).1.contains("is in `D/images` already"));
-
-    // Another image under the same tag takes the place of what is as it came.
-    fs::write(path("S/images/base.qcow2"), "two").unwrap();
-    lvh("images push --dir S -i base.qcow2 REPO:main", 0);
-    lvh("images pull --dir D REPO:main", 0);
-    assert_eq!(read("D/images/base.qcow2"), "two");
-    assert!(!path("D/images/base.qcow2.local-1").exists());
-
-    // What was changed here is kept.
-    fs::write(path("D/images/base.qcow2"), "mine").unwrap();
-    let said = lvh("images pull --dir D REPO:main", 0).1;
-    assert!(said.contains("was changed here, or is from elsewhere: it is `D/images/base.qcow2.local-1` now"), "{said}");
-    assert_eq!(
-        (read("D/images/base.qcow2"), read("D/images/base.qcow2.local-1")),
-        ("two".to_owned(), "mine".to_owned())
-    );
-
-    let platform = "error: `REPO:main` has nothing for linux/arm64 (it has: linux/amd64)\n";
-    assert!(lvh("images pull --dir D --platform linux/arm64 REPO:main", 1).1.contains(platform));
-    assert!(lvh("images push --dir S -i ../base REPO:main", 1).1.contains("there is no image `S/images/../base`"));
-    let mut left: Vec<_> = fs::read_dir(path("D/images")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    left.sort();
-    let expected =
-        [".base.qcow2.pulled", ".pull.lock", "base.qcow2", "base.qcow2.local-1", "base.qcow2.zst"].map(Into::into);
-    assert_eq!(left, expected as [std::ffi::OsString; 5]);
-}
-
-/// A table of `lvh.toml` names an image of a registry: it is fetched once, and pinned. VMs have such ones in `tests/images.rs`.
-#[test]
-fn an_image_of_a_registry_has_a_name() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let (registry, root) = (Registry::start(&Flavour::Open), dir.path().to_owned());
-    let path = |name: &str| root.join(name);
-    let name = registry.name("disks:main");
-    let lvh = |line: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lvh"));
-        let output = command.args(line.split(' ')).current_dir(&root).output().unwrap();
-        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        (output.status.code().unwrap(), out, err)
-    };
-    fs::create_dir_all(path("S/images")).unwrap();
-    let push = |words: &str| {
-        fs::write(path("S/images/base.qcow2"), words).unwrap();
-        let (code, _, err) = lvh(&format!("images push --dir S -i base.qcow2 {name}"));
-        assert_eq!(code, 0, "{err}");
-    };
-    push("first");
-    fs::write(path("lvh.toml"), format!("data-dir = 'data'\n[images.far]\noci = '{name}'\n")).unwrap();
-    let resolve = |vars: &[(&str, bool)]| {
-        let mut config = Config::discover(&root).unwrap();
-        let set = |name: &str| vars.iter().any(|(var, on)| *var == name && *on);
-        (config.offline, config.locked) = (set("offline"), set("locked"));
-        let store = config.store().unwrap().with_fetcher(env!("CARGO_BIN_EXE_lvh"));
-        let source = config.image("far").unwrap();
-        image::resolve_blocking("far", &source, &store, &Events::silent()).map_err(|error| error.report())
-    };
-    let locked = resolve(&[("locked", true)]).unwrap_err();
-    assert!(locked.starts_with("image `far` is locked (`--locked`, LVH_LOCKED=1): it is not in `"), "{locked}");
-    let offline = resolve(&[("offline", true)]).unwrap_err();
-    let expected = format!(
-        "image `far`: the image `{name}` is not in the data directory, and lvh is offline\n\n\
-                            hint: where there is a network: lvh update far"
-    );
-    assert_eq!(offline, expected);
-    let first = resolve(&[]).unwrap();
-    assert_eq!(first.path.file_name().unwrap(), "base.qcow2");
-    let lock = fs::read_to_string(path("lvh.lock")).unwrap();
-    assert!(lock.contains(&format!("[[image]]\nname = \"far\"\nsource = \"oci {name}\"\n")), "{lock}");
-
-    // The tag names another image by now.
-    push("second");
-    assert_eq!(resolve(&[("locked", true), ("offline", true)]).unwrap().digest, first.digest);
-    let (code, out, err) = lvh("update far");
-    assert!(code == 0 && out.starts_with("far sha256:"), "{out}{err}");
-    let second = resolve(&[("locked", true)]).unwrap();
-    assert_ne!(second.digest, first.digest);
-    assert_ne!(fs::read_to_string(path("lvh.lock")).unwrap(), lock);
-
-    // Several disks are a question; and what is here needs no registry.
-    fs::write(path("S/images/other.qcow2"), "x").unwrap();
-    lvh(&format!("images push --dir S -i base.qcow2 -i other.qcow2 {}", registry.name("disks:two")));
-    let two = format!("data-dir = 'data'\n[images.far]\noci = '{}'\n", registry.name("disks:two"));
-    fs::write(path("lvh.toml"), two).unwrap();
-    let several = resolve(&[]).unwrap_err();
-    assert!(
-        several.contains("` has not one disk, but 2: base.qcow2, other.qcow2\n\nhint: `lvh images pull "),
-        "{several}"
-    );
-    // What is here needs no registry.
-    let by_digest = format!("data-dir = 'data'\n[images.far]\noci = '{name}@sha256:{}'\n", digest_in(&lock));
-    fs::write(path("lvh.toml"), by_digest).unwrap();
-    drop(registry);
-    assert_eq!(resolve(&[("locked", true)]).unwrap().digest, first.digest);
-}
-
-/// The digest that `lvh.lock` has.
-fn digest_in(lock: &str) -> &str {
-    let (_, digest) = lock.split_once("sha256:").unwrap();
-    digest.split('"').next().unwrap()
 }

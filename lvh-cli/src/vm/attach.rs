@@ -105,7 +105,8 @@ async fn converse(entered: &Entered, words: Vec<OsString>) -> anyhow::Result<Exi
     let process = entered.spawn(&command(entered, &words, terminal.as_ref())).await?;
     let Ended { code, .. } = relay::run(process, None, &mut signals).await?;
     drop(terminal);
-    let gone = || Error::new(ErrorKind::Guest, "the VM is gone: the guest died, or the test run was ended");
+    let gone =
+        || Error::new(ErrorKind::Guest, "the VM is gone: the guest powered off or died, or who started it was ended");
     Ok(ExitCode::from(code.ok_or_else(gone)?))
 }
 
