@@ -21,6 +21,10 @@ mod tests {
         assert!(std::fs::read_to_string("Cargo.toml").unwrap().contains("anycrate"));
         // A program that a test starts as cargo would needs no VM in this one.
         assert!(std::env::vars().all(|(name, _)| !name.starts_with("CARGO_TARGET_") || !name.ends_with("_RUNNER")));
+        // Neither does one whose cargo finds the runner in a file.
+        let mut runner = std::process::Command::new(std::env::var("RUST_TEST_LVH").unwrap());
+        let ran = runner.args(["runner", "/bin/uname", "-r"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), super::release(), "{ran:?}");
     }
 
     #[test]
@@ -65,6 +69,7 @@ fn cargo(dir: &Path, arguments: &[&str], kernels: &str) -> Output {
         .env("CARGO_TERM_COLOR", "never")
         .env("LVH_VERBOSE", "1");
     command.env(format!("CARGO_TARGET_{target}_RUNNER"), format!("{} runner", env!("CARGO_BIN_EXE_lvh")));
+    command.env("RUST_TEST_LVH", env!("CARGO_BIN_EXE_lvh"));
     command.env("LVH_KERNELS", kernels).env("RUST_TEST_RELEASE", kernels.split(',').next().unwrap());
     for variable in ["CARGO_TARGET_DIR", "CARGO_MANIFEST_DIR", "NEXTEST", "RUSTFLAGS"] {
         command.env_remove(variable);
