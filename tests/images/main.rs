@@ -58,7 +58,7 @@ fn reaches_the_host() {
     }
 }
 
-/// On a Debian that is older than the host.
+/// On a Debian with systemd.
 #[lvh::test(image = "debian", init = "systemd")]
 fn runs_beside_systemd() {
     assert_eq!(read("/proc/1/comm"), "systemd\n");
