@@ -1,7 +1,6 @@
 //! Debian's `docker-registry`, started by a test. Tests of other packages take this file too.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -38,15 +37,9 @@ impl Registry {
 
     /// At an address of this machine.
     pub(crate) fn start_at(host: &str, flavour: &Flavour) -> Self {
-        // Between our look for a free port and its use somebody else may take it.
-        (0..5).find_map(|_| Self::try_start(host, flavour)).expect("docker-registry listens")
-    }
-
-    fn try_start(host: &str, flavour: &Flavour) -> Option<Self> {
-        let port = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.yml");
-        fs::write(&file, config(flavour, dir.path(), host, port)).unwrap();
+        fs::write(&file, config(flavour, dir.path(), host)).unwrap();
         let child = Command::new("docker-registry")
             .arg("serve")
             .arg(&file)
@@ -55,22 +48,27 @@ impl Registry {
             .stderr(fs::File::create(dir.path().join("log")).unwrap())
             .spawn()
             .expect("docker-registry is installed (tests/setup)");
-        let mut registry = Self { child, dir, host: host.to_owned(), port };
-        registry.listens().then_some(registry)
+        let mut registry = Self { child, dir, host: host.to_owned(), port: 0 };
+        registry.port = registry.wait_for_port();
+        registry
     }
 
-    fn listens(&mut self) -> bool {
+    /// The port that it listens on, which its log tells: it takes any that is free.
+    fn wait_for_port(&mut self) -> u16 {
+        let (log, before) = (self.dir.path().join("log"), format!("msg=\"listening on {}:", self.host));
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(60) {
-            if TcpStream::connect((self.host.as_str(), self.port)).is_ok() {
-                return true;
+        loop {
+            let ended = self.child.try_wait().unwrap();
+            let said = fs::read_to_string(&log).unwrap();
+            let rest = said.split_once(&before).map(|(_, rest)| rest);
+            // Of a line that is being written there may be a part.
+            if let Some((port, _)) = rest.and_then(|rest| rest.split_once(|c: char| !c.is_ascii_digit())) {
+                return port.parse().unwrap();
             }
-            if self.child.try_wait().unwrap().is_some() {
-                return false;
-            }
+            let patient = start.elapsed() < Duration::from_secs(60);
+            assert!(ended.is_none() && patient, "docker-registry does not listen ({ended:?}): {said}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        false
     }
 
     pub(crate) fn address(&self) -> String {
@@ -105,9 +103,9 @@ impl Drop for Registry {
     }
 }
 
-fn config(flavour: &Flavour, dir: &Path, host: &str, port: u16) -> String {
+fn config(flavour: &Flavour, dir: &Path, host: &str) -> String {
     let dir_text = dir.display();
-    let mut http = format!("http:\n  addr: {host}:{port}\n");
+    let mut http = format!("http:\n  addr: {host}:0\n");
     let mut auth = String::new();
     match flavour {
         Flavour::Open => {}
@@ -128,7 +126,7 @@ fn config(flavour: &Flavour, dir: &Path, host: &str, port: u16) -> String {
         }
     }
     format!(
-        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {dir_text}/data\n{http}{auth}"
+        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {dir_text}/data\n{http}{auth}"
     )
 }
 
