@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     Alter(usize),
     /// The body has so many bytes more, and the header says so.
     Longer(usize),
-    /// Nothing comes after so many bytes of the body.
+    /// Nothing comes after so many bytes of the body, until the client hangs up.
     Stall(usize),
     /// Every 64 KiB of the body take this long.
     Slow(Duration),
@@ -139,8 +139,7 @@ fn answer(upstream: &mut TcpStream, client: &mut TcpStream, fault: &Fault) -> io
         Fault::Cut(at) => client.write_all(&body[..*at]),
         Fault::Stall(at) => {
             client.write_all(&body[..*at])?;
-            thread::sleep(Duration::from_secs(20));
-            Ok(())
+            io::copy(client, &mut io::sink()).map(drop)
         }
         Fault::Slow(pause) => body.chunks(64 << 10).try_for_each(|chunk| {
             thread::sleep(*pause);
