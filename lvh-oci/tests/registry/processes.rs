@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use crate::support::*;
@@ -53,13 +54,18 @@ fn nothing_is_half_made(dir: &Path) {
     }
 }
 
-/// Waits until the child asks for a blob, or has ended; then some of its bytes are here a moment later.
-async fn under_way(proxy: &Proxy, child: &mut std::process::Child) -> Duration {
-    let before = proxy.requests(BLOB).len();
-    while proxy.requests(BLOB).len() == before && child.try_wait().unwrap().is_none() {
+/// How many bytes of blobs there are that are not whole yet.
+fn begun(dir: &Path) -> u64 {
+    let partial = dir.join("store/partial");
+    // What is whole goes elsewhere.
+    entries(&partial).iter().filter_map(|name| fs::metadata(partial.join(name)).ok()).map(|file| file.len()).sum()
+}
+
+/// Waits until the child has so much of its blob, or has ended.
+async fn under_way(dir: &Path, enough: u64, child: &mut Child) {
+    while begun(dir) < enough && child.try_wait().unwrap().is_none() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    Duration::from_millis(150)
 }
 
 /// Kills pulls at moments that are spread over the time that one takes, each in turn; `LVH_TEST_KILLS` says how many.
@@ -74,10 +80,13 @@ async fn a_killed_pull_leaves_nothing_half_made_and_the_next_goes_on() {
     let whole = start.elapsed();
     let mut finished = 0;
     for kill in 0..kills {
+        let enough = begun(dir.path()) + SIZE as u64 / u64::from(kills);
         let mut child = Process::pull(&proxy.name("k:1"), dir.path()).spawn();
         // Every other one while its blob is on the way: how long it takes to come to that, a busy machine changes.
-        let moment = if kill % 2 == 0 { whole * (kill + 1) / kills } else { under_way(&proxy, &mut child).await };
-        tokio::time::sleep(moment).await;
+        match kill % 2 {
+            0 => tokio::time::sleep(whole * (kill + 1) / kills).await,
+            _ => under_way(dir.path(), enough, &mut child).await,
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         nothing_is_half_made(dir.path());
