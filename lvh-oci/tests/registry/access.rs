@@ -85,12 +85,15 @@ async fn a_credential_helper_is_asked() {
             "`docker-credential-test`: exit status: 1: the keychain is locked",
         ),
         ("echo nonsense".to_owned(), "its answer is not as agreed"),
-        ("sleep 100 & sleep 100".to_owned(), "it did not answer within 3s"),
     ] {
         let path = helper(dir.path(), &script);
         let verdict = Process::pull(&registry.name("team/k:1"), dir.path()).env("PATH", path).verdict(dir.path());
         assert!(verdict.contains(words), "{script}: {verdict}");
     }
+    let path = helper(dir.path(), "sleep 100 & sleep 100");
+    let hangs = Process::pull(&registry.name("team/k:1"), dir.path()).env("PATH", path).env(HELPER_SECONDS, "3");
+    let verdict = hangs.verdict(dir.path());
+    assert!(verdict.contains("it did not answer within 3s"), "{verdict}");
     fs::remove_file(dir.path().join("bin/docker-credential-test")).unwrap();
     let verdict = Process::pull(&registry.name("team/k:1"), dir.path()).verdict(dir.path());
     assert!(verdict.contains("`docker-credential-test`: failed to start it"), "{verdict}");

@@ -10,7 +10,7 @@ mod token;
 
 pub(crate) use files::{entries, kernel, noise, read_tree, write};
 pub(crate) use images::{Member, Shape, hand_made, tar_of};
-pub(crate) use process::{Process, unshared};
+pub(crate) use process::{HELPER_SECONDS, Process, unshared};
 pub(crate) use program::write_script;
 pub(crate) use proxy::{Fault, Proxy};
 pub(crate) use server::{Flavour, Registry};

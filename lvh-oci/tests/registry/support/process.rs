@@ -7,6 +7,8 @@ use super::{pull_from, quick, report};
 
 const SOURCE: &str = "LVH_OCI_TEST_SOURCE";
 const DIR: &str = "LVH_OCI_TEST_DIR";
+/// How long a credential helper may take.
+pub(crate) const HELPER_SECONDS: &str = "LVH_OCI_TEST_HELPER_SECONDS";
 
 /// A pull of `data/kernels/6.12` in a process of its own: blobs in `DIR/store`, kernel in `DIR/kernel`, verdict in `DIR/verdict`.
 pub(crate) struct Process(Command);
@@ -76,10 +78,11 @@ async fn child() {
     let dir = PathBuf::from(std::env::var_os(DIR).unwrap());
     let store = std::env::var_os("LVH_OCI_TEST_STORE").map_or(dir.join("store"), PathBuf::from);
     let tls = std::env::var_os("LVH_OCI_TEST_TLS").is_some();
-    let patience = Duration::from_secs(3);
     let from_env = lvh_oci::Options::from_env();
-    let options =
-        lvh_oci::Options { plain_loopback: !tls, helper_timeout: patience, plain_http: from_env.plain_http, ..quick() };
+    let mut options = lvh_oci::Options { plain_loopback: !tls, plain_http: from_env.plain_http, ..quick() };
+    if let Ok(seconds) = std::env::var(HELPER_SECONDS) {
+        options.helper_timeout = Duration::from_secs(seconds.parse().unwrap());
+    }
     let work = async {
         let image = pull_from(&std::env::var(SOURCE).unwrap(), &store, &options).await?;
         image.unpack("data/kernels/6.12", &dir.join("kernel"), Default::default()).await?;
