@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 use std::{fs, ptr, thread};
 
 /// A command on a terminal, and the other end of that.
@@ -91,10 +91,10 @@ fn the_command_has_a_terminal_of_its_own() {
 
 #[test]
 fn a_terminal_that_is_gone_ends_the_command_and_us() {
-    let mut run = OnTerminal::start(&["exec", "--", "sleep", "3600"], 24, 80);
+    let mut run = OnTerminal::start(&["exec", "--", "sh", "-c", "echo here; exec sleep 3600"], 24, 80);
     run.wait_for(" ready in ");
     // From here on the terminal is the command's.
-    thread::sleep(Duration::from_secs(1));
+    run.wait_for("here\r\n");
     drop(run.terminal);
     assert_eq!(run.child.wait().unwrap().code(), Some(128 + libc::SIGHUP));
 }
@@ -115,7 +115,7 @@ fn git_asks_nothing() {
     let web = TcpListener::bind("127.0.0.1:0").unwrap();
     let web_url = format!("http://{}/linux.git", web.local_addr().unwrap());
     thread::spawn(move || web.incoming().for_each(|stream| refuse(stream.unwrap())));
-    let (mut server, ssh_url) = ssh_server(dir.path());
+    let ssh_url = ssh_server(dir.path());
     let fails = |url: &str, words: &str| {
         fs::create_dir_all(dir.path().join("D")).unwrap();
         let json = format!(r#"{{"kernels": [{{"name": "k", "url": "{url}"}}]}}"#);
@@ -130,8 +130,6 @@ fn git_asks_nothing() {
     };
     fails(&web_url, "could not read Username for 'http://127.0.0.1");
     fails(&ssh_url, "Host key verification failed.");
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
 
 fn refuse(mut stream: TcpStream) {
@@ -142,17 +140,18 @@ fn refuse(mut stream: TcpStream) {
     stream.write_all(answer.as_bytes()).unwrap();
 }
 
-/// Dropbear with a new key; and a repository there.
-fn ssh_server(dir: &std::path::Path) -> (Child, String) {
+/// Where dropbear, with a new key, would have a repository: one for each connection, as inetd does.
+fn ssh_server(dir: &Path) -> String {
     let key = dir.join("key");
     let made = Command::new("dropbearkey").args(["-t", "ed25519", "-f"]).arg(&key).stdout(Stdio::null()).status();
     assert!(made.expect("tests/setup installs dropbear").success());
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut server = Command::new("dropbear");
-    server.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(["-F", "-E", "-p", &address.to_string(), "-r"]).arg(&key);
-    let server = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while TcpStream::connect(address).is_err() {
-        thread::sleep(Duration::from_millis(10));
-    }
-    (server, format!("ssh://git@{address}/linux.git"))
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ssh://git@{}/linux.git", listener.local_addr().unwrap());
+    let serve = move |stream: TcpStream| {
+        let mut server = Command::new("dropbear");
+        server.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(["-i", "-r"]).arg(&key).stderr(Stdio::null());
+        server.stdin(OwnedFd::from(stream.try_clone().unwrap())).stdout(OwnedFd::from(stream)).status().unwrap();
+    };
+    thread::spawn(move || listener.incoming().for_each(|stream| serve(stream.unwrap())));
+    url
 }
