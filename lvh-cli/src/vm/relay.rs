@@ -123,7 +123,7 @@ pub(crate) async fn run(
 ) -> lvh_core::Result<Ended> {
     let mut stdin = Input::open(&process)?;
     let (output, mut refused) = Output::open()?;
-    let (mut timed_out, mut interrupted) = (false, None);
+    let (mut timed_out, mut interrupted, mut killed) = (false, None, false);
     // Pending where there is no limit.
     let mut deadline = std::pin::pin!(sleep(limit));
     let mut patience = std::pin::pin!(sleep(None));
@@ -140,19 +140,21 @@ pub(crate) async fn run(
             Some(()) = refused.recv() => ask(process.signal(libc::SIGPIPE)),
             () = stdin.pass_on() => {}
             news = signals.news() => match news {
-                // Who asks twice means it.
-                News::End(_) if interrupted.is_some() => {
-                    ask(process.kill());
-                    patience.set(sleep(Some(PATIENCE)));
-                }
-                News::End(signal) => {
+                News::End(signal) if interrupted.is_none() => {
                     interrupted = Some(signal);
                     ask(process.signal(signal));
                 }
+                // Who asks twice means it; who asks more often waits no longer.
+                News::End(_) if !killed => {
+                    killed = true;
+                    ask(process.kill());
+                    patience.set(sleep(Some(PATIENCE)));
+                }
+                News::End(_) => {}
                 News::Resized => if let Some(size) = terminal::window_size() { ask(process.resize(size)) },
             },
             () = &mut deadline, if !timed_out => {
-                timed_out = true;
+                (timed_out, killed) = (true, true);
                 terminal::error(&format!("lvh: timed out after {:?}\n", limit.unwrap_or_default()));
                 ask(process.kill());
                 patience.set(sleep(Some(PATIENCE)));
