@@ -73,12 +73,15 @@ fn check_timeout(script: &str, stand_still: impl FnOnce(&Run)) {
 
 /// Who asks twice gets the end.
 fn check_two_signals(words: &[&str]) {
-    let run = Run::start(words, "echo ready; sleep 3600");
+    let mut run = Run::start(words, "echo ready; sleep 3600");
     send_signal(run.traces.qemu().pid, libc::SIGSTOP);
-    run.signal(libc::SIGTERM);
-    // Two at once are one.
-    thread::sleep(Duration::from_millis(300));
-    run.signal(libc::SIGTERM);
+    let start = Instant::now();
+    // Of two that come before it looks, it hears one.
+    while run.child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < PATIENCE, "it still runs after {:?}", start.elapsed());
+        run.signal(libc::SIGTERM);
+        thread::sleep(Duration::from_millis(300));
+    }
     let (_, stderr) = run.ends(Duration::ZERO, 128 + libc::SIGTERM);
     assert!(stderr.ends_with(STUCK), "{stderr}");
 }
