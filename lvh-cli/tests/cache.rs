@@ -23,7 +23,6 @@ mod images;
 mod whole_way;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -32,6 +31,7 @@ use lvh_core::store::Key;
 use proxy::{Fault, Proxy};
 use server::{Flavour, Registry};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// A source in a git repository and in an archive, and machines that share a registry.
 struct Team {
@@ -260,8 +260,10 @@ fn a_registry_that_fails_costs_a_warning() {
 fn no_registry_and_no_right_cost_a_warning() {
     let team = Team::new();
     let table = team.tarball("");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nobody = team.machine_with("nobody", &format!("{closed}/team/cache"), &table);
+    // It has a port, so that nobody else gets that, and never listens.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = team.machine_with("nobody", &format!("{}/team/cache", silent.local_addr().unwrap()), &table);
     let built = nobody.push();
     built.check(&built.kernel, &[NOT_LOOKED_FOR, "failed to connect", BUILDING], &["storing"]);
     let locked = Registry::start(&Flavour::Password);

@@ -12,6 +12,7 @@ use lvh_core::{Config, ErrorKind, Events, KernelSource, Store};
 use lvh_oci::{BlobStore, Content, Options, Pack, Packed, Place, Platform};
 use server::{Flavour, Registry};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// A directory with published kernels in `layout`, a registry that has them, and a home for `lvh`.
 struct Site {
@@ -268,7 +269,12 @@ fn a_published_kernel_is_fetched_once_and_boots() {
     // A layout is such an image too, and a name with its digest needs no registry.
     let second = site.identity("9.9");
     assert!(site.identity("mine").starts_with(&format!("oci:{}:9.9-main@sha256:", site.path("layout").display())));
+    let gone = site.registry.address().parse().unwrap();
     site.registry = Registry::start(&Flavour::Open);
+    // Nobody else gets its port.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.set_reuseaddr(true).unwrap();
+    silent.bind(gone).unwrap();
     assert_eq!(site.identity("9.9"), second);
     site.check("update 9.9", 125, "", ", nor can it be had as a published kernel: failed to connect to ");
     assert_eq!(site.identity("9.9"), second);

@@ -1,9 +1,9 @@
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lvh_oci::{Error, Options};
+use tokio::net::TcpSocket;
 
 use crate::support::*;
 
@@ -219,9 +219,11 @@ async fn a_blob_that_the_registry_lost_or_keeps_to_itself_is_told() {
 
 #[tokio::test]
 async fn nobody_listens() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // It has a port, so that nobody else gets that, and never listens.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let name = format!("127.0.0.1:{port}/k:1");
+    let name = format!("{}/k:1", silent.local_addr().unwrap());
     let error = pull_from(&name, dir.path(), &quick()).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert!(report(&error).contains("onnection refused"), "{}", report(&error));
