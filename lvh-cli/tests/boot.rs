@@ -1,13 +1,17 @@
 //! `lvh run` boots: a disk with busybox and an init of its own, on a kernel of Debian's, whose disk drivers are modules.
 
+mod port;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+use port::free_port;
 
 /// What the first process does, with the words that the kernel does not know: the script is the host's.
 const INIT: &str = "#!/bin/sh
@@ -62,11 +66,6 @@ fn lvh_run(dir: &Path, args: &[&str]) -> Command {
     command.args(["run", "--cpu", "1", "--mem", "512M", "--host-mount", "host", "--append", "quiet"]).args(args);
     command.current_dir(dir).env("TMPDIR", dir.join("tmp")).stdin(Stdio::null());
     command
-}
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until `found`.
