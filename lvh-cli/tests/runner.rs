@@ -48,6 +48,8 @@ fn project(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&dir);
     for (file, content) in [
         ("Cargo.toml", "[package]\nname = \"anycrate\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n"),
+        // As our own.
+        (".config/nextest.toml", include_str!("../../.config/nextest.toml")),
         ("src/lib.rs", LIB),
         ("tests/it.rs", INTEGRATION),
     ] {

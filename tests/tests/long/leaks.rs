@@ -358,7 +358,7 @@ fn a_test_that_nextest_terminates() {
     let project = Project::new(Path::new(env!("CARGO_TARGET_TMPDIR")), "leaks-nextest", "");
     for (period, grace) in [("3s", "10s"), ("15s", "10s"), ("15s", "0s")] {
         let profile = format!(
-            "[profile.default]\nslow-timeout = {{ period = '{period}', terminate-after = 1, grace-period = '{grace}' }}\n"
+            "[profile.default]\nleak-timeout = '10s'\nslow-timeout = {{ period = '{period}', terminate-after = 1, grace-period = '{grace}' }}\n"
         );
         let config = project.dir.join("nextest.toml");
         fs::write(&config, profile).unwrap();
