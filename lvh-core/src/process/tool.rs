@@ -276,8 +276,15 @@ mod tests {
 
     #[test]
     fn output_is_shown_while_it_runs() {
+        let dir = tempfile::tempdir().unwrap();
         let mut seen = String::new();
-        sh("echo half >&2; sleep 0.3").run_watching(&mut |stderr| seen = stderr()).unwrap();
+        let mut watch = |stderr: &dyn Fn() -> String| {
+            seen = stderr();
+            if !seen.is_empty() {
+                std::fs::write(dir.path().join("seen"), "").unwrap();
+            }
+        };
+        sh("echo half >&2; until test -e seen; do sleep 0.01; done").dir(dir.path()).run_watching(&mut watch).unwrap();
         assert_eq!(seen, "half\n");
     }
 
@@ -309,9 +316,11 @@ mod tests {
     #[test]
     fn what_cleans_up_has_time_for_it() {
         let dir = tempfile::tempdir().unwrap();
-        let script = "trap 'touch cleaned; exit' TERM; while :; do sleep 0.05; done";
-        let tool = sh(script).dir(dir.path()).cleans_up(Duration::from_secs(10)).deadline(Duration::from_millis(300));
-        assert!(tool.run().unwrap_err().to_string().contains("timed out"));
+        let script = "trap 'touch cleaned; exit' TERM; touch ready; while :; do sleep 0.05; done";
+        let stop = Arc::new(AtomicBool::new(false));
+        let tool = sh(script).dir(dir.path()).cleans_up(Duration::from_secs(60)).stop_on(&stop);
+        let mut tick = || stop.store(dir.path().join("ready").exists(), Ordering::Relaxed);
+        assert!(tool.run_with(&mut tick).unwrap_err().to_string().ends_with("was stopped"));
         assert!(dir.path().join("cleaned").exists());
     }
 
