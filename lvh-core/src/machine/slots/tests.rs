@@ -72,6 +72,7 @@ fn in_a_namespace() {
         "line" => line(&dir),
         "parent" => parent(&dir),
         "often" => hold_often(&dir),
+        "child" => hold_until_seen(&dir),
         "until killed" => {
             let _slot = take(1);
             thread::sleep(Duration::from_secs(60));
@@ -126,13 +127,31 @@ fn hold_once(dir: &Path, name: &str) {
     drop(slot);
 }
 
-/// Waits until as many claims are in this state.
-fn await_claims(count: usize, state: fn(&Claim) -> bool) {
+/// Names itself, and holds until its parent has seen that.
+fn hold_until_seen(dir: &Path) {
+    let slot = take(1);
+    let name = std::process::id().to_string();
+    fs::write(dir.join(&name), "").unwrap();
+    wait_for(|| !dir.join(&name).exists());
+    drop(slot);
+}
+
+#[track_caller]
+fn wait_for(done: impl Fn() -> bool) {
     let begin = Instant::now();
-    while Claim::all().unwrap().iter().filter(|claim| state(claim)).count() != count {
+    while !done() {
         assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", Claim::all());
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Waits until as many claims are in this state.
+fn await_claims(count: usize, state: fn(&Claim) -> bool) {
+    wait_for(|| count_claims(state) == count);
+}
+
+fn count_claims(state: fn(&Claim) -> bool) -> usize {
+    Claim::all().unwrap().iter().filter(|claim| state(claim)).count()
 }
 
 /// One after the other waits in line, one of them stopped for a while; then there is room.
@@ -160,13 +179,15 @@ fn line(dir: &Path) {
 /// The only slot is ours, and our children want one.
 fn parent(dir: &Path) {
     let slot = take(1);
-    let mut children: Vec<Child> = (0..3).map(|index| start(&format!("child {index}"), dir)).collect();
-    let mut most = 0;
-    while children.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
-        most = most.max(Claim::all().unwrap().iter().filter(|claim| claim.runs()).count());
-        thread::sleep(Duration::from_millis(1));
+    let mut children: Vec<Child> = (0..3).map(|_| start("child", dir)).collect();
+    for _ in 0..children.len() {
+        wait_for(|| fs::read_dir(dir).unwrap().count() > 0);
+        // The list may lack one for a moment, while others move.
+        wait_for(|| count_claims(Claim::runs) == 2);
+        let holders: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(holders.len(), 1, "{holders:?}");
+        fs::remove_file(&holders[0]).unwrap();
     }
-    assert!(most == 2, "{most}");
+    children.iter_mut().for_each(|child| assert!(child.wait().unwrap().success()));
     drop(slot);
-    assert!((0..3).all(|index| dir.join(format!("child {index}")).exists()));
 }
