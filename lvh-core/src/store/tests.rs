@@ -156,7 +156,13 @@ fn who_waits_is_told_once() {
             };
             store.lock("turn", &waiting).map(drop)
         });
-        thread::sleep(Duration::from_millis(600));
+        let start = Instant::now();
+        while told.load(Ordering::Relaxed) == 0 {
+            assert!(start.elapsed() < Duration::from_secs(20), "the waiter was not told");
+            thread::sleep(Duration::from_millis(5));
+        }
+        // It goes on to wait, and looks several times.
+        thread::sleep(Duration::from_millis(300));
         drop(lock);
         waiter.join().unwrap().unwrap();
     });
