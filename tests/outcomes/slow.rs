@@ -1,27 +1,23 @@
 //! Tests that take long, and nothing of the machine.
 
-use std::thread;
-use std::time::Duration;
+use lvh_tests::wait_for_vms;
 
-/// Many times what a VM takes to start.
-const LONG: Duration = Duration::from_secs(5);
-
-#[lvh::test]
-fn a_sleeps() {
-    thread::sleep(LONG);
+#[lvh::test(timeout = "10m")]
+fn a_waits() {
+    wait_for_vms();
 }
 
-#[lvh::test]
-fn b_sleeps() {
-    thread::sleep(LONG);
+#[lvh::test(timeout = "10m")]
+fn b_waits() {
+    wait_for_vms();
 }
 
-#[lvh::test]
-fn c_sleeps() {
-    thread::sleep(LONG);
+#[lvh::test(timeout = "10m")]
+fn c_waits() {
+    wait_for_vms();
 }
 
-#[lvh::test]
-fn d_sleeps() {
-    thread::sleep(LONG);
+#[lvh::test(timeout = "10m")]
+fn d_waits() {
+    wait_for_vms();
 }

@@ -7,6 +7,7 @@ mod register;
 mod report;
 mod target;
 mod traces;
+mod vms;
 
 pub use disk::busybox_disk;
 pub use kernel_source::KernelSource;
@@ -15,6 +16,7 @@ pub use register::succeeded;
 pub use report::Report;
 pub use target::{Finished, TestTarget, cargo, cargo_home, empty_directory, lvh, nextest};
 pub use traces::{Trace, Traces, send_signal};
+pub use vms::{finished_with_vms, wait_for_vms};
 
 // Not public API.
 #[doc(hidden)]

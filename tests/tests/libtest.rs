@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::{env, fs};
 
-use lvh_tests::{Finished, Project, Report, Traces, cargo};
+use lvh_tests::{Finished, Project, Report, Traces, cargo, finished_with_vms};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 
@@ -94,32 +94,32 @@ mod failing {
     }
 }
 
-/// Run by a test that waits for them: they take long, and nothing of the machine.
+/// Run by a test that has them take long, and nothing of the machine.
 mod slow {
-    const LONG: std::time::Duration = std::time::Duration::from_secs(5);
+    use lvh_tests::wait_for_vms;
 
-    #[lvh::test]
+    #[lvh::test(timeout = "10m")]
     #[ignore = "takes long"]
-    fn a_sleeps() {
-        std::thread::sleep(LONG);
+    fn a_waits() {
+        wait_for_vms();
     }
 
-    #[lvh::test]
+    #[lvh::test(timeout = "10m")]
     #[ignore = "takes long"]
-    fn b_sleeps() {
-        std::thread::sleep(LONG);
+    fn b_waits() {
+        wait_for_vms();
     }
 
-    #[lvh::test]
+    #[lvh::test(timeout = "10m")]
     #[ignore = "takes long"]
-    fn c_sleeps() {
-        std::thread::sleep(LONG);
+    fn c_waits() {
+        wait_for_vms();
     }
 
-    #[lvh::test]
+    #[lvh::test(timeout = "10m")]
     #[ignore = "takes long"]
-    fn d_sleeps() {
-        std::thread::sleep(LONG);
+    fn d_waits() {
+        wait_for_vms();
     }
 }
 
@@ -146,10 +146,10 @@ fn lists_one_test_for_each_function_and_named_kernel() {
         "other_programs_are_told",
         "shows_what_failed_and_why_a_test_was_skipped",
         "skips_itself",
-        "slow::a_sleeps",
-        "slow::b_sleeps",
-        "slow::c_sleeps",
-        "slow::d_sleeps",
+        "slow::a_waits",
+        "slow::b_waits",
+        "slow::c_waits",
+        "slow::d_waits",
         "tests_that_take_long_get_further_vms",
         "what_keeps_all_tests_from_running_is_told_once",
     ];
@@ -158,8 +158,8 @@ fn lists_one_test_for_each_function_and_named_kernel() {
 
 #[test]
 fn tests_that_take_long_get_further_vms() {
-    let output = run(&["--include-ignored", "slow::", "--test-threads=2"]);
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let mut command = command(&["--include-ignored", "slow::", "--test-threads=2"]);
+    let Finished { stdout, stderr, .. } = finished_with_vms(&mut command, 2);
     assert!(stdout.contains("test result: ok. 4 passed; 0 failed"), "{stdout}\n{stderr}");
     assert_eq!(stderr.matches(" ready in ").count(), 2, "{stderr}");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{LazyLock, OnceLock};
 
-use lvh_tests::{Finished, Report, TestTarget, Traces, send_signal};
+use lvh_tests::{Finished, Report, TestTarget, Traces, finished_with_vms, send_signal};
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 
@@ -214,7 +214,7 @@ fn what_the_kernel_says_meanwhile_is_shown() {
 #[test]
 fn tests_that_take_long_get_further_vms() {
     let check = |threads: &str, vms: usize| {
-        let report = Report::of(command().args(["slow::", "--test-threads", threads]));
+        let report = Report::from(finished_with_vms(command().args(["slow::", "--test-threads", threads]), vms));
         let Finished { code, stdout, stderr } = report.finished();
         assert_eq!(*code, Some(0), "{stdout}\n{stderr}");
         assert!(stdout.contains("4 passed; 0 failed; "), "{stdout}");
