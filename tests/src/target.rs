@@ -32,6 +32,21 @@ impl TestTarget {
         Self { executable: built(&["test", "--no-run", "--test", name], name) }
     }
 
+    /// The same program in the target directory `name` of its own, below `parent`: what it leaves there no other run replaces.
+    ///
+    /// # Panics
+    /// If that cannot be made.
+    pub fn apart(&self, parent: &Path, name: &str) -> Self {
+        let target = empty_directory(parent, name);
+        let deps = target.join("debug/deps");
+        fs::create_dir_all(&deps).expect("a new directory can be written to");
+        // By that it is known as a target directory.
+        fs::create_dir(target.join("tmp")).expect("a new directory can be written to");
+        let executable = deps.join(self.executable.file_name().expect("cargo names a file"));
+        fs::hard_link(&self.executable, &executable).expect("both are in cargo's target directory");
+        Self { executable }
+    }
+
     /// The built program.
     pub fn executable(&self) -> &Path {
         &self.executable

@@ -222,8 +222,11 @@ fn check_changes(kernel: &str, share: &str) {
     for case in &CASES {
         assert_eq!(shell.says(&in_its_own(case)), case.before, "{kernel} {share}: {}", case.name);
     }
+    // Until then it is the shell.
+    let until_runs = "while kill -0 $pid && [ \"$(cat /proc/$pid/comm)\" != runs ]; do sleep 0.1; done";
     let started = shell.says(&format!(
-        "cd {}; exec 5<file; (cd dir && exec ../runs 1001) & ./runs 1000 & sleep 0.1; kill -0 $!; echo $?",
+        "cd {}; exec 5<file; (cd dir && exec ../runs 1001) & ./runs 1000 & for pid in $(jobs -p); do {until_runs}; done; \
+         kill -0 $!; echo $?",
         held.display()
     ));
     assert_eq!(started, "0");
@@ -261,22 +264,10 @@ fn changes_are_seen_over_virtiofs() {
 /// A build while its tests run puts another program in the place of theirs.
 #[test]
 fn a_run_goes_on_with_the_test_binary_that_was_started() {
-    let built = TestTarget::build("transport");
-    let target = empty_directory(Path::new(env!("CARGO_TARGET_TMPDIR")), "host-changes-rebuilt");
-    let deps = target.join("debug/deps");
-    fs::create_dir_all(&deps).unwrap();
-    fs::create_dir(target.join("tmp")).unwrap();
-    let program = deps.join("transport-0123456789abcdef");
-    fs::copy(built.executable(), &program).unwrap();
-
-    let mut command = std::process::Command::new(&program);
-    for (name, value) in built.command().get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("LVH_KERNELS", "6.12").env_remove("LVH_SHARE");
+    let (parent, name) = (Path::new(env!("CARGO_TARGET_TMPDIR")), "host-changes-rebuilt");
+    let (built, target) = (TestTarget::build("transport").apart(parent, name), parent.join(name));
+    let mut command = built.command();
+    command.env("LVH_KERNELS", "6.12").env_remove("LVH_SHARE");
     command.env("CARGO_TARGET_TMPDIR", target.join("tmp")).env("LVH_TEST_SCRATCH", target.join("tmp"));
     command.args([
         "--test-threads=1",
@@ -289,7 +280,7 @@ fn a_run_goes_on_with_the_test_binary_that_was_started() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let first = lines.find(|line| line.starts_with("test ")).unwrap();
-    replace(&program, "not a program\n");
+    replace(built.executable(), "not a program\n");
     let rest: Vec<_> = lines.collect();
     let finished = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(finished.stderr).unwrap();

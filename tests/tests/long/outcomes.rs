@@ -4,32 +4,37 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 
 use lvh_tests::{Finished, Report, TestTarget, Traces, finished_with_vms, send_signal};
 
 static IN_VMS: LazyLock<TestTarget> = LazyLock::new(|| TestTarget::build("in_vms"));
 
 /// The tests that leave their VM alive, run in one.
-static ENDS: LazyLock<Report> = LazyLock::new(|| {
-    let report = run(&["ends::", "signals::"]);
-    // Before another run takes its place.
-    let file = report.block("ends::floods").lines().find_map(|line| line.strip_prefix("output: "));
-    let _ = FLOOD.set(file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default());
-    report
-});
-
-/// All that `ends::floods` wrote, as its block's file has it.
-static FLOOD: OnceLock<String> = OnceLock::new();
+static ENDS: LazyLock<Report> = LazyLock::new(|| run_apart("ends", &["ends::", "signals::"]));
 
 /// In one VM at a time: what becomes of a test may be seen by the next.
 fn run(arguments: &[&str]) -> Report {
-    Report::of(command().args(arguments).arg("--test-threads=1"))
+    run_of(&IN_VMS, arguments)
+}
+
+/// The same, whose logs no other run replaces.
+fn run_apart(name: &str, arguments: &[&str]) -> Report {
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    run_of(&IN_VMS.apart(parent, &format!("outcomes-{name}")), arguments)
+}
+
+fn run_of(target: &TestTarget, arguments: &[&str]) -> Report {
+    Report::of(command_of(target).args(arguments).arg("--test-threads=1"))
+}
+
+fn command() -> Command {
+    command_of(&IN_VMS)
 }
 
 /// The fixture on one kernel, started as cargo does.
-fn command() -> Command {
-    let mut command = IN_VMS.command();
+fn command_of(target: &TestTarget) -> Command {
+    let mut command = target.command();
     command.env("LVH_KERNELS", "6.12").env("CARGO_PKG_NAME", "lvh-tests");
     command
 }
@@ -191,7 +196,8 @@ fn output_is_complete_and_in_order() {
         "ends::floods",
         &["): panicked at ", ": after the flood\n", " lines (", " left out: ", "after the flood"],
     );
-    assert_eq!(lines(FLOOD.get().unwrap()), 1024, "{block}");
+    let file = block.lines().find_map(|line| line.strip_prefix("output: ")).expect(block);
+    assert_eq!(lines(&fs::read_to_string(file).unwrap()), 1024, "{block}");
     ENDS.check_failed("ends::writes_no_newline", &["): exited with code 1", "no newline\n"]);
     let lines: String = (0..20).map(|number| format!("out {number}\nerr {number}\n")).collect();
     ENDS.check_failed("ends::writes_to_both_streams", &[&lines, "in order"]);
@@ -286,7 +292,7 @@ fn warnings_fail_where_they_must_and_are_seen_everywhere() {
 
 #[test]
 fn a_dead_guest_fails_its_test_and_no_other() {
-    let report = run(&["deaths"]);
+    let report = run_apart("deaths", &["deaths"]);
     let Finished { code, stdout, stderr } = report.finished();
     assert_eq!(*code, Some(101), "{stdout}\n{stderr}");
     for passed in ["a_passes", "c_passes", "f_passes"] {
