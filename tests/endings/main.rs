@@ -114,7 +114,7 @@ register! {
 }
 
 register! {
-    #[options(host = true, timeout_ms = Some(300))]
+    #[options(host = true, timeout_ms = Some(3000))]
     fn hangs() {
         println!("so far");
         thread::sleep(Duration::from_secs(3600));

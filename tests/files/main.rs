@@ -81,7 +81,7 @@ fn leaves_depths() {
     }
 }
 
-#[lvh::test(timeout = "3s")]
+#[lvh::test(timeout = "10s")]
 #[ignore = "run by tests/files.rs"]
 fn leaves_a_file_and_takes_too_long() {
     fs::write(shared().join("of-a-timeout"), "1").unwrap();

@@ -100,7 +100,7 @@ spoiler!(killed {
     unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
 });
 
-spoiler!(timed_out (timeout = "2s") {
+spoiler!(timed_out (timeout = "10s") {
     set("vm/overcommit_memory", "2");
     loop {
         thread::park();

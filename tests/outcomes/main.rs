@@ -75,7 +75,7 @@ mod ends {
         process::exit(3);
     }
 
-    #[lvh::test(timeout = "2s")]
+    #[lvh::test(timeout = "10s")]
     fn hangs() {
         println!("so far");
         let (first, second, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
@@ -92,7 +92,7 @@ mod ends {
         let _other = other.lock().unwrap();
     }
 
-    #[lvh::test(timeout = "2s")]
+    #[lvh::test(timeout = "10s")]
     fn hangs_and_ignores_sigterm() {
         // SAFETY: no handler runs.
         unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };

@@ -45,7 +45,7 @@ fn a_process_that_ends_before_its_test_fails() {
     check("exits_with_three", "FAILED", &["note: exited with code 3 before the test returned"]);
     check("segfaults", "FAILED", &["---- segfaults stdout ----\nnote: killed by SIGSEGV\n"]);
     check("aborts", "FAILED", &["---- aborts stdout ----\nnote: killed by SIGABRT\n"]);
-    check("hangs", "FAILED", &["---- hangs stdout ----\nso far\nnote: timed out after 300ms\n"]);
+    check("hangs", "FAILED", &["---- hangs stdout ----\nso far\nnote: timed out after 3s\n"]);
 }
 
 /// On the host, where a run takes no VM: the fixture's tests are the attribute's.

@@ -46,7 +46,7 @@ fn on_a_new_kernel() {
             ),
         ),
         ("space", Passes("`/tmp` has ")),
-        ("timed_out", Fails("): timed out after 2s", &["`vm.overcommit_memory` is 2, was 0"])),
+        ("timed_out", Fails("): timed out after 10s", &["`vm.overcommit_memory` is 2, was 0"])),
     ];
     check("6.12", &[], &ends);
 }

@@ -65,10 +65,10 @@ const STUCK: &str = "lvh: the command could not be killed within 10s; its VM is 
 
 /// A command with a time limit, on a machine that `stand_still` stops.
 fn check_timeout(script: &str, stand_still: impl FnOnce(&Run)) {
-    let run = Run::start(&["exec", "-q", "--timeout", "10s", "--"], &format!("echo ready; {script}sleep 3600"));
+    let run = Run::start(&["exec", "-q", "--timeout", "15s", "--"], &format!("echo ready; {script}sleep 3600"));
     stand_still(&run);
-    let (_, stderr) = run.ends(Duration::from_secs(10), 124);
-    assert!(stderr.contains("lvh: timed out after 10s\n") && stderr.ends_with(STUCK), "{stderr}");
+    let (_, stderr) = run.ends(Duration::from_secs(15), 124);
+    assert!(stderr.contains("lvh: timed out after 15s\n") && stderr.ends_with(STUCK), "{stderr}");
 }
 
 /// Who asks twice gets the end.

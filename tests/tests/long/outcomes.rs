@@ -160,7 +160,7 @@ fn check_killed(test: &str, signal: &str, texts: &[&str]) {
 #[test]
 fn time_is_up() {
     let place = " at tests/outcomes/main.rs:";
-    let timed_out = format!("): timed out after 2s{place}");
+    let timed_out = format!("): timed out after 10s{place}");
     // Both wait for a lock; one is called by the other's caller.
     let lock_both = format!("in_vms::ends::lock_both{place}");
     let own =
