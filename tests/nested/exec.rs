@@ -32,9 +32,9 @@ impl Exec {
         ["vhost-vsock", "virtio-serial"].contains(&self.channel) && self.share != "virtiofs"
     }
 
-    /// Runs the program; how many seconds that took.
+    /// Runs the program; how many seconds that took, and whether its VM was booted for it.
     #[track_caller]
-    pub(crate) fn runs(self) -> f64 {
+    pub(crate) fn runs(self) -> (f64, bool) {
         let mut command = lvh();
         command.args(["exec", "--kernel", self.kernel, "--cpus", &self.cpus.to_string()]);
         command.args(self.program);
@@ -45,7 +45,7 @@ impl Exec {
         let start_of = if self.can_resume() { ", warm" } else { "" };
         let ready = format!(" s (kvm, {}, {}{start_of})", self.channel, self.share);
         assert!(stderr.contains(&ready), "{self:?}: {stderr}");
-        start.elapsed().as_secs_f64()
+        (start.elapsed().as_secs_f64(), stderr.contains(": booting ("))
     }
 }
 
