@@ -60,9 +60,8 @@ async fn a_vm_shuts_down_with_a_process_that_is_held() {
     let vm = boot().await;
     let held = vm.spawn(&shell("yes")).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let started = Instant::now();
+    // An error, where the guest did not answer in time.
     vm.shutdown().await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     drop(held);
 }
 
