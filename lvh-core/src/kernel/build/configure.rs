@@ -1,4 +1,5 @@
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::log::BuildLog;
@@ -9,10 +10,13 @@ use super::{BuildSpec, standing, tools};
 use crate::kernel::KernelConfig;
 use crate::kernel::git::Checkouts;
 use crate::kernel::options::{Base, Kconfig, OptionOutcome, edit, fragment, judge, refuse_lost};
+use crate::store::whole_file::replace;
 use crate::{Error, ErrorKind, Events, Result};
 
 /// What was configured last: the specification, the commit, what is not committed, the digest of the result.
 const CONFIGURED: &str = "configured";
+/// The mark of a configuring that is under way.
+const CONFIGURING: &str = "configuring";
 /// Ends that note where people changed the result.
 const BY_HAND: &str = "\nby hand";
 
@@ -71,6 +75,7 @@ impl Site<'_> {
     ///
     /// One that people changed stays until the specification changes.
     pub(super) fn ensure_configured(&self) -> Result<Option<Vec<OptionOutcome>>> {
+        self.forget_half()?;
         standing::take_config(self.tree(), &self.config())?;
         let (before, digest) = (self.noted(CONFIGURED), self.config_digest()?);
         let now = self.configured(&digest, before.ends_with(BY_HAND));
@@ -99,9 +104,19 @@ impl Site<'_> {
         self.noted(CONFIGURED).ends_with(BY_HAND)
     }
 
+    /// Removes what a configuring left that was broken off or refused: nobody wrote that.
+    fn forget_half(&self) -> Result<()> {
+        let Some(mark) = self.open.places.broken_off(CONFIGURING) else { return Ok(()) };
+        match fs::remove_file(self.config()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::path("remove", &self.config(), error)),
+            _ => mark.clear(),
+        }
+    }
+
     /// Configures anew.
     pub(super) fn configure(&self) -> Result<Vec<OptionOutcome>> {
         self.clear_tree()?;
+        let mark = self.open.places.mark(CONFIGURING)?;
         let mut log = BuildLog::begin(self.note_path("configure.log"))?;
         match self.spec.base {
             Base::Defconfig => {
@@ -122,6 +137,7 @@ impl Site<'_> {
             refuse_lost(&self.open.subject, &outcomes)?;
         }
         self.note(CONFIGURED, &self.configured(&self.config_digest()?, false))?;
+        mark.clear()?;
         Ok(outcomes)
     }
 
@@ -164,5 +180,5 @@ fn read(path: &Path) -> Result<String> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(|e| Error::path("write", path, e))
+    replace(path, &path.with_extension("new"), text).map_err(|e| Error::path("write", path, e))
 }

@@ -8,6 +8,7 @@ use super::target::Target;
 use super::{BuildSpec, standing};
 use crate::kernel::git::{Checkout, OpenTree};
 use crate::store::Key;
+use crate::store::whole_file::replace;
 use crate::{Arch, Error, Events, Result};
 
 /// A tree under lock, and what is to be made of it.
@@ -78,7 +79,7 @@ impl<'s> Site<'s> {
 
     pub(super) fn note(&self, name: &str, text: &str) -> Result<()> {
         let path = self.note_path(name);
-        fs::write(&path, text).map_err(|e| Error::path("write", &path, e))
+        replace(&path, &path.with_extension("new"), text).map_err(|e| Error::path("write", &path, e))
     }
 
     /// The digest of the configuration; that of nothing where there is none.
