@@ -34,6 +34,32 @@ pub(super) fn balanced(weights: &[u64], count: usize) -> Vec<usize> {
     best.map(|plan| plan.shard_of).unwrap_or_default()
 }
 
+/// As [`balanced`], where neighbours need the same: they stay together where that makes the longest shard no more than a twentieth longer.
+pub(super) fn balanced_in_order(weights: &[u64], count: usize) -> Vec<usize> {
+    let apart = balanced(weights, count);
+    let mut loads = vec![0; count];
+    apart.iter().zip(weights).for_each(|(&shard, weight)| loads[shard] += weight);
+    let longest = loads.iter().copied().max().unwrap_or_default();
+    let lengths = (0..=20).map(|part| longest + longest / 400 * part);
+    lengths.into_iter().find_map(|length| cut(weights, count, length)).unwrap_or(apart)
+}
+
+/// Cuts the row into `count` shards, none empty and none longer than `longest`.
+fn cut(weights: &[u64], count: usize, longest: u64) -> Option<Vec<usize>> {
+    let (mut shard, mut load) = (0, 0);
+    let places: Vec<usize> = weights
+        .iter()
+        .map(|weight| {
+            if load > 0 && load + weight > longest {
+                (shard, load) = (shard + 1, 0);
+            }
+            load += weight;
+            shard
+        })
+        .collect();
+    (shard + 1 == count && weights.iter().all(|weight| *weight <= longest)).then_some(places)
+}
+
 /// What no plan can be shorter than.
 pub(super) fn least(weights: &[u64], count: usize) -> u64 {
     let mut sorted = weights.to_vec();
@@ -184,6 +210,26 @@ mod tests {
         assert_eq!(longest(&[3, 3, 2, 2, 2], 2), 6);
         assert_eq!(longest(&[5], 3), 5);
         assert_eq!(balanced(&[], 2), [0; 0]);
+    }
+
+    #[test]
+    fn neighbours_stay_together_where_that_costs_little() {
+        assert_eq!(balanced_in_order(&[5, 5, 5, 5, 5, 5], 3), [0, 0, 1, 1, 2, 2]);
+        assert_eq!(balanced_in_order(&[500, 501, 510, 490, 499], 5), [0, 1, 2, 3, 4]);
+        // In order the longest would be 10, and not 9.
+        let apart = balanced_in_order(&[8, 8, 1, 1], 2);
+        assert!(apart[0] != apart[1] && apart[2] != apart[3], "{apart:?}");
+        assert_eq!(balanced_in_order(&[], 2), [0; 0]);
+        let mut random = Random(17);
+        for _ in 0..200 {
+            let (items, count) = (4 + random.below(60), 1 + random.below(4) as usize);
+            let weights: Vec<u64> = (0..items).map(|_| 1 + random.below(1000)).collect();
+            let (shards, mut loads) = (balanced_in_order(&weights, count), vec![0; count]);
+            shards.iter().zip(&weights).for_each(|(&shard, weight)| loads[shard] += weight);
+            let longest_here = loads.iter().copied().max().unwrap();
+            assert!(longest_here * 20 <= longest(&weights, count) * 21, "{count} shards of {weights:?}");
+            assert!(loads.iter().all(|load| *load > 0), "{count} shards of {weights:?}");
+        }
     }
 
     /// Shards that are full to the brim are cut into tests, so the best plan is known.
