@@ -37,14 +37,19 @@ pub(super) fn balanced(weights: &[u64], count: usize) -> Vec<usize> {
 /// As [`balanced`], where neighbours need the same: they stay together where that makes the longest shard no more than a twentieth longer.
 pub(super) fn balanced_in_order(weights: &[u64], count: usize) -> Vec<usize> {
     let apart = balanced(weights, count);
-    let mut loads = vec![0; count];
-    apart.iter().zip(weights).for_each(|(&shard, weight)| loads[shard] += weight);
-    let longest = loads.iter().copied().max().unwrap_or_default();
+    let longest = loads(&apart, weights, count).into_iter().max().unwrap_or_default();
     let lengths = (0..=20).map(|part| longest + longest / 400 * part);
     lengths.into_iter().find_map(|length| cut(weights, count, length)).unwrap_or(apart)
 }
 
-/// Cuts the row into `count` shards, none empty and none longer than `longest`.
+/// How long each shard is.
+fn loads(shards: &[usize], weights: &[u64], count: usize) -> Vec<u64> {
+    let mut loads = vec![0; count];
+    shards.iter().zip(weights).for_each(|(&shard, weight)| loads[shard] += weight);
+    loads
+}
+
+/// Cuts the row into `count` shards, none empty and none longer than `longest`, which no single weight is.
 fn cut(weights: &[u64], count: usize, longest: u64) -> Option<Vec<usize>> {
     let (mut shard, mut load) = (0, 0);
     let places: Vec<usize> = weights
@@ -57,7 +62,7 @@ fn cut(weights: &[u64], count: usize, longest: u64) -> Option<Vec<usize>> {
             shard
         })
         .collect();
-    (shard + 1 == count && weights.iter().all(|weight| *weight <= longest)).then_some(places)
+    (shard + 1 == count).then_some(places)
 }
 
 /// What no plan can be shorter than.
@@ -172,9 +177,7 @@ mod tests {
     fn longest(weights: &[u64], count: usize) -> u64 {
         let shards = balanced(weights, count);
         assert_eq!(shards.len(), weights.len());
-        let mut loads = vec![0; count];
-        shards.iter().zip(weights).for_each(|(&shard, weight)| loads[shard] += weight);
-        loads.into_iter().max().unwrap()
+        loads(&shards, weights, count).into_iter().max().unwrap()
     }
 
     #[track_caller]
@@ -224,8 +227,7 @@ mod tests {
         for _ in 0..200 {
             let (items, count) = (4 + random.below(60), 1 + random.below(4) as usize);
             let weights: Vec<u64> = (0..items).map(|_| 1 + random.below(1000)).collect();
-            let (shards, mut loads) = (balanced_in_order(&weights, count), vec![0; count]);
-            shards.iter().zip(&weights).for_each(|(&shard, weight)| loads[shard] += weight);
+            let loads = loads(&balanced_in_order(&weights, count), &weights, count);
             let longest_here = loads.iter().copied().max().unwrap();
             assert!(longest_here * 20 <= longest(&weights, count) * 21, "{count} shards of {weights:?}");
             assert!(loads.iter().all(|load| *load > 0), "{count} shards of {weights:?}");

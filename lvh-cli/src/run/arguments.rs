@@ -128,7 +128,7 @@ impl Args {
         }
         let hypervisor = self.hypervisor(arch, &config)?;
         let agent = given(self.agent).map(|socket| Agent::prepare(socket, arch, &fetch_kernel::store(&config)?));
-        let run = RunConfig {
+        let vm = RunConfig {
             arch,
             agent: agent.transpose()?,
             cpus: self.cpu,
@@ -143,11 +143,11 @@ impl Args {
             daemonize: self.daemonize,
             ..RunConfig::new(run::Image { writable: self.rw, device, ..image }, hypervisor)
         };
-        let Some(name) = self.kernel.filter(|kernel| !kernel.is_empty()) else { return Ok(run) };
-        let (modules, agent) = (run.kernel_modules.clone(), run::agent_unit(&run));
+        let Some(name) = self.kernel.filter(|kernel| !kernel.is_empty()) else { return Ok(vm) };
+        let (modules, agent) = (vm.kernel_modules.clone(), run::agent_unit(&vm));
         let wanted = Wanted { arch, device, append: self.append, modules, agent, shown_only };
         let Boot { kernel, modules } = wanted.find(&name, &config)?;
-        Ok(RunConfig { kernel: Some(kernel), kernel_modules: modules, ..run })
+        Ok(RunConfig { kernel: Some(kernel), kernel_modules: modules, ..vm })
     }
 
     fn arch(&self) -> Result<Arch> {

@@ -33,7 +33,10 @@ pub fn boot(tag: &str) -> io::Result<()> {
     load_all(Path::new("/lvh/modules"))?;
     let (words, release) = (read("/proc/cmdline")?, read("/proc/sys/kernel/osrelease")?);
     let words = Words(&words);
-    let agent = fs::read(AGENT).ok().map(|unit| Ok::<_, io::Error>((unit, fs::read("/init")?))).transpose()?;
+    let agent = match fs::read(AGENT) {
+        Ok(unit) => Some((unit, fs::read("/init")?)),
+        Err(_none) => None,
+    };
     mount_root(&words)?;
     // As the kernel leaves it: with devices, and without the rest.
     let dev = Path::new(root::ROOT).join("dev");
@@ -93,14 +96,15 @@ fn are_systemd(inits: &[&str]) -> bool {
 /// Leaves the agent and its service in `/run`, which systemd takes as it is. In a directory of its own, for systemd may later forbid
 /// programs to run in the rest.
 fn bring_agent(unit: &[u8], program: &[u8]) -> io::Result<()> {
-    let mount = |target: &Path, flags, data: &str| {
-        sys::mount_at(Path::new("tmpfs"), target, "tmpfs", flags, data).map_err(|error| context(error, target))
+    let mount = |target: &Path, data: &str| {
+        sys::mount_at(Path::new("tmpfs"), target, "tmpfs", MS_NOSUID | MS_NODEV, data)
+            .map_err(|error| context(error, target))
     };
-    mount(Path::new("/run"), MS_NOSUID | MS_NODEV, "mode=755")?;
+    mount(Path::new("/run"), "mode=755")?;
     let (home, units) = (Path::new("/run/lvh"), Path::new("/run/systemd/system"));
     let wanted = units.join("multi-user.target.wants");
     [home, &wanted].into_iter().try_for_each(fs::create_dir_all)?;
-    mount(home, MS_NOSUID | MS_NODEV, "mode=700")?;
+    mount(home, "mode=700")?;
     fs::write(home.join("agent"), program)?;
     fs::set_permissions(home.join("agent"), Permissions::from_mode(0o700))?;
     fs::write(units.join("lvh-agent.service"), unit)?;

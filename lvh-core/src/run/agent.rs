@@ -62,7 +62,7 @@ impl Agent {
             let value = base64(unit.as_bytes());
             pair("-smbios", format!("type=11,value=io.systemd.credential.binary:{name}={value}"))
         };
-        let unit = unit(config, &format!("{}\n", program_from_disk(config.image.device)));
+        let unit = unit(config, &program_from_disk(config.image.device));
         let tables = [(UNIT, unit), (WANTED.0, WANTED.1.to_owned())].map(table);
         [pair("-drive", disk), line].into_iter().chain(tables).flatten().collect()
     }
@@ -90,7 +90,7 @@ fn program_from_disk(image: RootDevice) -> String {
     let disk = if image == RootDevice::Vda { "vdb" } else { "vda" };
     format!(
         "ExecStartPre=/bin/sh -ec '[ ! -x lvh/agent ] || exit 0; mkdir -p lvh; mount -t tmpfs -o mode=700 lvh lvh; \
-         cat /dev/{disk} > lvh/agent; chmod 700 lvh/agent'"
+         cat /dev/{disk} > lvh/agent; chmod 700 lvh/agent'\n"
     )
 }
 
@@ -146,7 +146,7 @@ TasksMax=infinity
         check(|config| (config.serial_port, config.console_log) = (Some(1), Some("log".into())), "/dev/ttyS3");
         assert_eq!(agent_unit(&config(|config| config.agent = None)), None);
         let line = "ExecStartPre=/bin/sh -ec '[ ! -x lvh/agent ] || exit 0; mkdir -p lvh; mount -t tmpfs -o mode=700 \
-                    lvh lvh; cat /dev/vdb > lvh/agent; chmod 700 lvh/agent'";
+                    lvh lvh; cat /dev/vdb > lvh/agent; chmod 700 lvh/agent'\n";
         assert_eq!(program_from_disk(RootDevice::Vda), line);
         assert_eq!(program_from_disk(RootDevice::Hda), line.replace("vdb", "vda"));
     }
@@ -156,7 +156,7 @@ TasksMax=infinity
         let words = |config: &RunConfig| for_a_shell("", &arguments(config)).into_string().unwrap();
         let disk = "-drive file=P,if=virtio,index=1,format=raw,readonly=on \\\n\t";
         let line = "-chardev socket,id=lvh-agent,path=A,,B,server=on,wait=off \\\n\t-serial chardev:lvh-agent";
-        let value = base64(unit(&config(|_| ()), &(program_from_disk(RootDevice::Vda) + "\n")).as_bytes());
+        let value = base64(unit(&config(|_| ()), &program_from_disk(RootDevice::Vda)).as_bytes());
         let table = |name, value| format!(" \\\n\t-smbios type=11,value=io.systemd.credential.binary:{name}={value}");
         let tables = table(UNIT, &*value) + &table(WANTED.0, "W1VuaXRdCldhbnRzPWx2aC1hZ2VudC5zZXJ2aWNlCg==");
         assert!(words(&config(|_| ())).ends_with(&format!("{disk}{line}{tables}")));

@@ -85,11 +85,6 @@ mod tests {
         let mut magic = [0; MAGIC.len()];
         line.read_exact(&mut magic).await.unwrap();
         assert_eq!(magic, *MAGIC);
-        number(line).await
-    }
-
-    /// That of the knock whose magic number is read.
-    async fn number(line: &mut OwnedReadHalf) -> u32 {
         let mut message = vec![0; encode(&ToGuest::Ping { id: 0 }).len()];
         line.read_exact(&mut message).await.unwrap();
         let ToGuest::Ping { id } = crate::guest::protocol::decode(&message[4..]).unwrap() else {

@@ -1,5 +1,4 @@
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::log::BuildLog;
@@ -107,10 +106,8 @@ impl Site<'_> {
     /// Removes what a configuring left that was broken off or refused: nobody wrote that.
     fn forget_half(&self) -> Result<()> {
         let Some(mark) = self.open.places.broken_off(CONFIGURING) else { return Ok(()) };
-        match fs::remove_file(self.config()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::path("remove", &self.config(), error)),
-            _ => mark.clear(),
-        }
+        standing::remove_file(&self.config())?;
+        mark.clear()
     }
 
     /// Configures anew.

@@ -80,7 +80,7 @@ fn place(from: &Path, to: &Path) -> Result<()> {
     placed.map_err(|e| Error::path("write", to, e))
 }
 
-fn remove_file(path: &Path) -> Result<()> {
+pub(super) fn remove_file(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Err(Error::path("remove", path, e))
