@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// made from it.
 const IMAGES: &str = r#"[
 {"name": "base.qcow2", "bootable": false, "variant": "minbase", "image_size": "1G", "packages": ["systemd"], "actions": [
-    {"type": "run-command", "op": {"Cmd": "set -e; passwd -d root; systemctl restart nothing; [ $$ != 1 ]; [ ! -e /proc/1/root/etc/hostname ] || ! [ /proc/1/root -ef / ]; ! echo x > /proc/sys/kernel/hostname; echo from $(id -u) > /ran"}},
+    {"type": "run-command", "op": {"Cmd": "set -e; passwd -d root; systemctl restart nothing; [ $$ != 1 ]; [ ! -e /proc/1/root/etc/hostname ] || ! [ /proc/1/root -ef / ]; ! echo x > /proc/sys/kernel/hostname; date -s @1; [ $(date +%s) -gt 1000000000 ]; echo from $(id -u) > /ran"}},
     {"type": "copy-in", "op": {"LocalPath": "copied", "RemoteDir": "/opt"}},
     {"type": "set-hostname", "op": {"Hostname": "named"}},
     {"type": "mkdir", "op": {"Dir": "/a/b c:d"}},

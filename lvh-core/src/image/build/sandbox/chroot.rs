@@ -11,6 +11,7 @@ use crate::process::Tool;
 use crate::{Error, Result};
 
 const CHROOT: &str = include_str!("chroot.sh");
+const CLOCK: &str = include_str!("clock.pl");
 const INSIDE: &str = include_str!("inside.sh");
 /// As virt-customize: the host's proxies count in an image too.
 const PROXIES: &[&str] = &["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
@@ -107,9 +108,10 @@ impl Chroot<'_> {
     fn in_image<T>(&self, words: &[&str], run: &dyn Fn(Job<'_>) -> Result<T>) -> Result<T> {
         let (tree, time) = (self.tree(), format!("SOURCE_DATE_EPOCH={}", self.time));
         let proxies = proxies();
-        let head =
-            ["sh", "-c", CHROOT, "chroot.sh", places::text(&tree)?, INSIDE, "env", "-i", PATH, "HOME=/root", &time];
-        let head: Vec<&str> = head.into_iter().chain(proxies.iter().map(String::as_str)).collect();
+        let enter = ["sh", "-c", CHROOT, "chroot.sh", places::text(&tree)?, CLOCK, INSIDE];
+        let environment = ["env", "-i", PATH, "HOME=/root", &time];
+        let proxies = proxies.iter().map(String::as_str);
+        let head: Vec<&str> = enter.into_iter().chain(environment).chain(proxies).collect();
         run(Job { called: words[0], is_of_image: true, ..Job::of_host(&[&head, words].concat()) })
     }
 }
