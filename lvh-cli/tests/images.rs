@@ -136,19 +136,19 @@ fn a_whole_image_boots() {
     check_boots(&site, "whole.qcow2", "up on Linux");
 }
 
-/// The systemd of an image of `suite` with these `packages` too, booted with `more` arguments, gets up with lvh's agent.
-fn check_agent(suite: &str, packages: &str, more: &[&str]) {
-    let site = Built::new();
-    let image = r#"[{"name": "s", "variant": "minbase", "packages": ["systemd-sysv", "udev", "MORE"]}]"#;
-    fs::write(site.path("D/images.json"), image.replace("MORE", packages)).unwrap();
+/// The systemd of an image of `suite` with these `packages` too, made in `site`, gets up with lvh's agent.
+fn check_agent(site: &Built, suite: &str, packages: &str, more: &str) {
+    let image = r#"[{"name": "s.qcow2", "variant": "minbase", "packages": ["systemd-sysv", "udev", "PACKAGES"] MORE}]"#;
+    let images = image.replace("PACKAGES", packages).replace("MORE", more);
+    fs::write(site.path("D/images.json"), images).unwrap();
     let lvh = |arguments: &[&str]| {
         let mut lvh = Command::new(env!("CARGO_BIN_EXE_lvh"));
         lvh.args(arguments).current_dir(site.dir.path()).stdin(Stdio::null()).output().unwrap()
     };
     let built = lvh(&["images", "build", "--dir", "D", "--pkg-repo", suite]);
     assert!(built.status.success(), "{built:?}");
-    let run = "run --dir D --mem 1G --daemonize --console-log-file log --agent ./agent --image s";
-    let started = lvh(&run.split(' ').chain(more.iter().copied()).collect::<Vec<_>>());
+    let run = "run --dir D --mem 1G --daemonize --console-log-file log --agent ./agent --image s.qcow2";
+    let started = lvh(&run.split(' ').collect::<Vec<_>>());
     assert!(started.status.success(), "{started:?}");
     let state = lvh(&["attach", "--wait", "5m", "./agent", "--", "systemctl", "is-system-running", "--wait"]);
     assert_eq!(String::from_utf8_lossy(&state.stdout), "running\n", "{state:?}");
@@ -156,18 +156,26 @@ fn check_agent(suite: &str, packages: &str, more: &[&str]) {
     assert!(lvh(&end).status.code().is_some());
 }
 
-/// Any systemd takes lvh's agent from the initial RAM disk of a kernel that boots directly.
+/// lvh starts the kernel that an image's boot loader would start, with the drivers of the image, and any systemd takes the agent
+/// that it brings along.
 #[test]
-fn systemd_starts_the_agent_that_comes_with_a_kernel() {
-    let patient = "systemd.default_timeout_start_sec=infinity";
-    check_agent("bookworm", "kmod", &["--kernel", "6.12", "--append", patient]);
+fn systemd_starts_the_agent_that_comes_with_the_images_kernel() {
+    let site = Built::new();
+    site.make_kernel(&["arch", "crypto", "drivers/block", "drivers/virtio", "fs", "lib", "net/9p"]);
+    let more = r#", "bootable": false, "actions": [
+        {"type": "install-kernel", "op": {"KernelInstallDir": "real"}},
+        {"type": "append-line", "op": {"File": "/extlinux.conf", "Line": "label linux"}},
+        {"type": "append-line", "op": {"File": "/extlinux.conf", "Line": "kernel vmlinuz"}},
+        {"type": "append-line", "op": {"File": "/extlinux.conf", "Line": "append initrd=none systemd.default_timeout_start_sec=infinity"}}]"#;
+    check_agent(&site, "bookworm", "kmod", more);
 }
 
-/// systemd, 256 or newer, starts lvh's agent in an image that boots by itself: the firmware's tables tell it.
+/// systemd, 256 or newer, starts lvh's agent in an image whose boot loader has to start the kernel: the firmware's tables tell it.
 #[test]
 #[ignore = "installs Debian's kernel and systemd, which takes minutes"]
 fn systemd_of_an_image_starts_the_agent() {
-    check_agent("trixie", "linux-image-cloud-amd64", &[]);
+    let more = r#", "actions": [{"type": "append-line", "op": {"File": "/extlinux.conf", "Line": "include none"}}]"#;
+    check_agent(&Built::new(), "trixie", "linux-image-cloud-amd64", more);
 }
 
 /// Its parent stays, it does not; disk and log are kept.

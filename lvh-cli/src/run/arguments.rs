@@ -143,11 +143,21 @@ impl Args {
             daemonize: self.daemonize,
             ..RunConfig::new(run::Image { writable: self.rw, device, ..image }, hypervisor)
         };
-        let Some(name) = self.kernel.filter(|kernel| !kernel.is_empty()) else { return Ok(vm) };
         let (modules, agent) = (vm.kernel_modules.clone(), run::agent_unit(&vm));
+        let has_agent = agent.is_some();
         let wanted = Wanted { arch, device, append: self.append, modules, agent, shown_only };
-        let Boot { kernel, modules } = wanted.find(&name, &config)?;
-        Ok(RunConfig { kernel: Some(kernel), kernel_modules: modules, ..vm })
+        let boot = match self.kernel.filter(|kernel| !kernel.is_empty()) {
+            Some(name) => Some(wanted.find(&name, &config)?),
+            None if has_agent => wanted.of_image(&vm.image, &config).unwrap_or_else(|error| {
+                terminal::events().note(format!("the image's boot loader starts its kernel, as lvh cannot: {error}"));
+                None
+            }),
+            None => None,
+        };
+        Ok(match boot {
+            Some(Boot { kernel, modules }) => RunConfig { kernel: Some(kernel), kernel_modules: modules, ..vm },
+            None => vm,
+        })
     }
 
     fn arch(&self) -> Result<Arch> {

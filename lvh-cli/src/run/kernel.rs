@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use lvh_core::kernel::{self, Kernel};
-use lvh_core::run::{BootKernel, Initramfs, RootDevice};
+use lvh_core::run::{BootKernel, Image, Initramfs, RootDevice};
 use lvh_core::{Arch, Config, Error, ErrorKind, Events, Result};
 
 use super::image::begins_with_a_registry;
+use super::own_kernel::OwnKernel;
 use crate::terminal;
 use crate::vm::vm_command::from_here;
 
@@ -44,6 +45,20 @@ impl Wanted {
             Err(_unknown) if self.shown_only => Ok(self.plain(file)),
             Err(error) => Err(error),
         }
+    }
+
+    /// The kernel of the image itself, whose own modules it has; none where its boot loader has to start it.
+    pub(super) fn of_image(mut self, image: &Image, config: &Config) -> Result<Option<Boot>> {
+        let store = config.store()?;
+        let Some(own) = OwnKernel::of(image, &store)? else { return Ok(None) };
+        let kernel = kernel::look_at(&own.file, &store)?;
+        self.check_arch(&image.path.display().to_string(), &kernel)?;
+        let modules = self.modules.take();
+        let initramfs = self.initramfs(Some(&kernel));
+        initramfs.is_needed()?;
+        let initrd = initramfs.file(&store)?;
+        let append = [&own.words[..], &self.append].concat();
+        Ok(Some(Self::boot(&own.file, Some(initrd), append, modules)))
     }
 
     fn named(&self, name: &OsStr, config: &Config, events: &Events) -> Result<Kernel> {

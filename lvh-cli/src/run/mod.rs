@@ -1,8 +1,10 @@
 //! `lvh run`: boots an image as the lvh that was written in Go did: we become QEMU.
 
 mod arguments;
+mod file_system;
 mod image;
 mod kernel;
+mod own_kernel;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;

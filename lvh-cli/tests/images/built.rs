@@ -113,6 +113,23 @@ impl Built {
         assert!(Command::new("sh").args(["-c", make]).current_dir(self.dir.path()).status().unwrap().success());
     }
 
+    /// A real kernel for `install-kernel`, in `D/real`, with the modules below `parts`.
+    pub(crate) fn make_kernel(&self, parts: &[&str]) {
+        let config = Config::discover(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let (source, store) = (config.kernel("6.12").unwrap(), config.store().unwrap());
+        let kernel = kernel::resolve_blocking("6.12", &source, &store, &Events::silent()).unwrap();
+        let make = r#"set -e; image=$1 config=$2 modules=$3 release=$4; shift 4
+            to=D/real/lib/modules/$release; mkdir -p D/real/boot "$to"
+            cp "$image" "D/real/boot/vmlinuz-$release"; cp "$config" "D/real/boot/config-$release"
+            cp "$modules"/modules.builtin* "$modules/modules.order" "$to"
+            (cd "$modules/kernel" && tar -c "$@") | (mkdir "$to/kernel" && tar -x -C "$to/kernel")
+            PATH=$PATH:/usr/sbin:/sbin depmod -b D/real "$release""#;
+        let mut sh = Command::new("sh");
+        sh.args(["-c", make, "sh"]).args([kernel.image, kernel.config.unwrap(), kernel.modules.unwrap()]);
+        sh.arg(kernel.release.as_str()).args(parts).current_dir(self.dir.path());
+        assert!(sh.status().unwrap().success());
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

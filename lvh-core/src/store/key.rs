@@ -19,7 +19,7 @@ impl Key {
     }
 
     /// As [`Key::of`], of any bytes.
-    pub(crate) fn of_bytes<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> Self {
+    pub fn of_bytes<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update((part.len() as u64).to_le_bytes());

@@ -178,7 +178,7 @@ pub async fn connect(socket: &Path, within: Duration) -> Result<Entered> {
     let (reader, writer, release) = met.await.map_err(|_elapsed| {
         let message = format!("the agent at `{}` did not answer within {within:?}", socket.display());
         Error::new(ErrorKind::Guest, message).with_hint(
-            "the guest may still boot (--wait); its agent is a service of systemd: of any with `--kernel`, else of 256 or newer, whose \
+            "the guest may still boot (--wait); its agent is a service of systemd: of any where lvh starts the kernel, else of 256 or newer, whose \
              kernel has CONFIG_DMI_SYSFS; somebody else may be in it",
         )
     })??;
