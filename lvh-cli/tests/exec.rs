@@ -56,7 +56,7 @@ fn this_machines_programs_run_on_no_kernel_of_another_architecture() {
     let mut command = lvh(&["--kernel", kernel.to_str().unwrap(), "--", "sh", "-c", "true"]);
     let stderr = check(&command.env("LVH_DATA_DIR", dir.path()).output().unwrap(), 2, "");
     assert!(stderr.contains("sh` is a program of x86_64, and the kernel of aarch64\n"), "{stderr}");
-    assert!(stderr.contains("hint: `--image` names a disk that has programs of aarch64"), "{stderr}");
+    assert!(stderr.contains("hint: build it for aarch64; or `--kernel` names a kernel of x86_64, or `--image` a disk with programs of aarch64"), "{stderr}");
     assert!(!stderr.contains("decompressor") && !stderr.contains("booting"), "{stderr}");
 }
 

@@ -55,9 +55,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn complain(why: &str) {
     if IS_RESIDENT.load(Ordering::Relaxed) {
         let _ = writeln!(std::io::stderr(), "{why}");
-    } else if let Ok(mut console) = fs::OpenOptions::new().write(true).open("/dev/console") {
-        let _ = writeln!(console, "lvh-init: {why}");
+        return;
     }
+    let line = format!("lvh-init: {why}\n");
+    // On a disk without `/dev` there is only what the kernel opened for us.
+    let _ = match fs::OpenOptions::new().write(true).open("/dev/console") {
+        Ok(mut console) => console.write_all(line.as_bytes()),
+        Err(_) => std::io::stderr().write_all(line.as_bytes()),
+    };
 }
 
 /// Ends the VM, or this process where that is all that there is of lvh.

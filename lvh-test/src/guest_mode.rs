@@ -5,6 +5,7 @@
 //! own; how the body ended goes to that descriptor, so that nothing the test prints or how it exits can be taken for a
 //! verdict.
 
+mod faults;
 mod own_stacks;
 
 use std::any::Any;
@@ -212,6 +213,7 @@ impl Reporter {
 fn run_case(case: &'static TestCase, reporter: &'static Reporter) -> u8 {
     report_panics(reporter);
     own_stacks::prepare(case, reporter);
+    faults::watch();
     let thread = match thread::Builder::new().name(case.path()).spawn(move || run_body(case)) {
         Ok(thread) => thread,
         Err(error) => return refuse(&format!("failed to start the test's thread: {error}")),

@@ -82,7 +82,7 @@ fn an_abort_is_no_panic() {
     check(
         "aborts_while_panicking",
         "FAILED",
-        &["note: killed by SIGABRT; it had panicked: panic in a destructor during cleanup\n"],
+        &["note: killed by SIGABRT; it had panicked: first, and then in a destructor: second\n"],
     );
 }
 

@@ -209,7 +209,9 @@ impl VmCommand {
             Some(_) if self.on.image.is_some() => Ok(None),
             Some(own) => {
                 let message = format!("`{}` is a program of {own}, and the kernel of {arch}", program.display());
-                let hint = format!("`--image` names a disk that has programs of {arch}");
+                let hint = format!(
+                    "build it for {arch}; or `--kernel` names a kernel of {own}, or `--image` a disk with programs of {arch}"
+                );
                 Err(Error::new(ErrorKind::Usage, message).with_hint(hint))
             }
         }

@@ -113,12 +113,9 @@ fn bring_agent(unit: &[u8], program: &[u8]) -> io::Result<()> {
 
 /// Returns where there is no init. It gets the words and variables that the kernel gave us.
 fn start(inits: &[&str]) -> io::Result<()> {
-    let mut why = io::Error::other("there is no init");
-    for init in inits {
-        why = Command::new(init).args(std::env::args_os().skip(1)).exec();
-        why = io::Error::new(why.kind(), format!("failed to start `{init}`: {why}"));
-    }
-    Err(why)
+    let start = |init: &&str| Command::new(init).args(std::env::args_os().skip(1)).exec();
+    let failures: Vec<String> = inits.iter().map(|init| format!("`{init}`: {}", start(init))).collect();
+    Err(io::Error::other(format!("the disk has no init that starts ({})", failures.join("; "))))
 }
 
 /// The kernel's command line.

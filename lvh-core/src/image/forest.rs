@@ -85,8 +85,11 @@ impl<'e> Forest<'e> {
         let mut line = vec![index];
         while let Some(parent) = self.parents[line[line.len() - 1]] {
             if line.contains(&parent) {
+                let circle = line.iter().skip_while(|&&index| index != parent).chain([&parent]);
+                let names: Vec<_> = circle.map(|&index| format!("`{}`", self.images[index].name)).collect();
                 let name = &self.images[parent].name;
-                return Err(usage(format!("cyclic image parent relationship involving \"{name}\"")));
+                return Err(usage(format!("cyclic image parent relationship involving \"{name}\""))
+                    .with_hint(format!("each has the next one as its `parent`: {}", names.join(", "))));
             }
             line.push(parent);
         }
@@ -194,8 +197,12 @@ mod tests {
     #[test]
     fn mistakes_are_found_first() {
         check("a b a", "", "duplicate image name: a");
-        check("a<a", "", "cyclic image parent relationship involving \"a\"");
-        check("x a<c b<a c<b", "x", "cyclic image parent relationship involving \"a\"");
+        let circle = |names: &str| {
+            let hint = "each has the next one as its `parent`";
+            format!("cyclic image parent relationship involving \"a\"\n\nhint: {hint}: {names}")
+        };
+        check("a<a", "", &circle("`a`, `a`"));
+        check("x a<c b<a c<b", "x", &circle("`a`, `c`, `b`, `a`"));
         check("a b<nofile", "a", "image `b`: its parent `nofile` is neither configured nor a file in `images/`");
         for name in ["a/b", "/", "..", ".", "a/", "../a", "./a"] {
             check(name, "", &format!("the image name `{name}` cannot be the name of a file"));

@@ -104,7 +104,19 @@ impl Left {
 /// # Errors
 /// It does not: the kernel would kill it sooner or later.
 pub(crate) fn check_room(memory: Memory) -> Result<()> {
+    check_machine(Path::new("/"), memory)?;
     check_limits(&Limits::of_process(), memory)
+}
+
+/// A guest that asks for more than there is boots, and dies of it later. What nobody asked for is tried all the same.
+fn check_machine(root: &Path, memory: Memory) -> Result<()> {
+    let [total, swap] = ["MemTotal:", "SwapTotal:"].map(|key| meminfo(root, key).unwrap_or_default() >> 20);
+    if total == 0 || memory <= VmDefaults::MEMORY || u64::from(memory.mib()) <= total + swap {
+        return Ok(());
+    }
+    let message = format!("`memory = \"{memory}\"` is more than this machine has: {} MiB", total + swap);
+    let hint = "`memory` in [vm] of lvh.toml or of the test, or --memory, asks for less";
+    Err(Error::new(ErrorKind::Missing, message).with_hint(hint))
 }
 
 /// As [`check_room`], under these limits.
@@ -178,6 +190,19 @@ mod tests {
         // Too small for a useful one: refused as ever.
         check(limits(661, 0), 1024);
         check(limits(100, 0), 1024);
+    }
+
+    #[test]
+    fn a_vm_larger_than_the_machine_is_refused() {
+        let root = machine(&[("proc/meminfo", "MemTotal:       2097152 kB\nSwapTotal:       524288 kB\n")]);
+        let check =
+            |root: &Path, mib: u32| check_machine(root, Memory::from_mib(mib)).map_err(|error| error.to_string());
+        assert_eq!(check(root.path(), 2560), Ok(()));
+        let why = "`memory = \"2561M\"` is more than this machine has: 2560 MiB";
+        assert_eq!(check(root.path(), 2561), Err(why.to_owned()));
+        let small = machine(&[("proc/meminfo", "MemTotal:        524288 kB\n")]);
+        assert_eq!(check(small.path(), VmDefaults::MEMORY.mib()), Ok(()), "nobody asked for it");
+        assert_eq!(check(machine(&[]).path(), 1 << 20), Ok(()));
     }
 
     #[test]

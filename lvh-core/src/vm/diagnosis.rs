@@ -60,6 +60,9 @@ pub(crate) enum Progress {
     Hello,
 }
 
+/// What lvh-init says of a disk that it cannot mount.
+const NO_FILE_SYSTEM: &str = "failed to mount `ext4 disk ";
+
 /// What a kernel panic says when memory did not suffice (mm/oom_kill.c; init/initramfs.c warns before).
 const OUT_OF_MEMORY: [&str; 2] = ["deadlocked on memory", "Out of memory"];
 
@@ -168,6 +171,9 @@ impl Cause {
             }
             Self::QemuEnded(status) if was_killed(status) => {
                 Some("something on this machine ended QEMU: not lvh, nor the kernel for want of memory")
+            }
+            Self::Refused(Failure { part: Part::Rootfs {}, message, .. }) if message.contains(NO_FILE_SYSTEM) => {
+                Some("an image is a disk with one ext4 file system and no partitions: `file IMAGE` tells what it is")
             }
             Self::Refused(Failure { part: Part::Unit {}, .. }) => {
                 Some("mend or mask them in the image, for they fail on this kernel or in every guest")

@@ -19,12 +19,13 @@ use super::qemu::process::Qemu;
 use super::qemu::qmp::{Monitor, Stop};
 use super::transport::channel::{self, Link};
 use super::transport::share::{self, Shares};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result as Checked};
 use crate::guest::initramfs;
 use crate::guest::kernel_log::log_file;
 use crate::image::overlay;
 use crate::machine::with_hint;
 use crate::process::install::install_qemu;
+use crate::{Arch, process};
 
 /// How a VM begins.
 #[derive(Clone, Copy)]
@@ -114,15 +115,21 @@ fn write_where(device: &mut Device, start: Start<'_>) -> crate::Result<()> {
     Ok(())
 }
 
+/// Sees that there is a QEMU, before anything is said of how it will run guests.
+pub(crate) fn check_qemu(arch: Arch) -> Checked<()> {
+    process::find(arch.qemu()).map(drop).ok_or_else(|| not_found(arch.qemu()))
+}
+
+fn not_found(program: &str) -> Error {
+    Error::new(ErrorKind::Missing, format!("`{program}` was not found in PATH")).with_hint(install_qemu())
+}
+
 /// Starts QEMU, which may write a VM's state to the file `written`.
 fn spawn(invocation: &Invocation, fds: Vec<RawFd>, written: Option<&Path>) -> Result<Qemu, Failure> {
     let program = invocation.arch.qemu();
     let variable = written.map(|file| (migration::VARIABLE, file));
     Qemu::start(program, &command_line::arguments(invocation), variable, fds).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            let message = format!("`{program}` was not found in PATH");
-            Failure::Host(Error::new(ErrorKind::Missing, message).with_hint(install_qemu()))
-        }
+        io::ErrorKind::NotFound => Failure::Host(not_found(program)),
         _ => Failure::Host(with_hint(Error::new(ErrorKind::Io, format!("failed to run `{program}`")), error)),
     })
 }

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use super::attempt::Attempt;
 use super::failure::Failure;
 use super::info::VmInfo;
+use super::launch;
 use super::qemu::accel::{self, Choice, KvmState, Remembered};
 use super::qemu::command_line::{self, Hypervisor};
 use super::qemu::gdb;
@@ -69,6 +70,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Reads what host and guest offer and decides.
     fn make(spec: &'a VmSpec, store: &Store, events: &Events) -> Result<Self> {
+        launch::check_qemu(spec.kernel.arch)?;
         machine::check_room(spec.memory)?;
         command_line::check_words(&spec.kernel_args)?;
         let drivers = Drivers::of(&spec.kernel)?;

@@ -40,6 +40,9 @@ struct Answer {
     trace: Backtrace,
 }
 
+/// The thread that tells where it faulted.
+static FAULTED: AtomicI32 = AtomicI32::new(0);
+
 /// Makes the process answer; the calling thread is to wait for the test's.
 pub(super) fn prepare(case: &'static TestCase, reporter: &'static Reporter) {
     let _ = ASKED.set(Asked { case, reporter, waiter: this_thread() });
@@ -53,6 +56,13 @@ pub(super) fn prepare(case: &'static TestCase, reporter: &'static Reporter) {
     }
 }
 
+/// Has the calling thread tell where it is as soon as no handler of a signal runs on it.
+pub(super) fn ask_for_fault() {
+    let thread = this_thread();
+    FAULTED.store(thread, Ordering::Relaxed);
+    signal(thread, STACKS_SIGNAL);
+}
+
 /// The calling thread is the test's.
 pub(super) fn this_is_the_test() {
     TEST.store(this_thread(), Ordering::Relaxed);
@@ -62,6 +72,10 @@ extern "C" fn on_signal(_signal: libc::c_int) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let Some(asked) = ASKED.get() else { return };
     let thread = this_thread();
+    if FAULTED.load(Ordering::Relaxed) == thread {
+        asked.tell(thread, &Backtrace::force_capture());
+        return;
+    }
     if NEXT.load(Ordering::Acquire) == thread {
         answer(thread);
     }
@@ -91,13 +105,20 @@ impl Asked {
         let others = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
         let others = others.filter(|thread| ![test, self.waiter].contains(thread));
         for thread in std::iter::once(test).chain(others) {
-            if let Some(trace) = trace_of(thread) {
-                let name = if thread == test { self.case.path() } else { name(thread) };
-                let frames = frames(&trace.to_string(), self.case.file);
-                self.reporter.send(&Record::Stack { thread: format!("thread `{name}` ({thread})"), frames });
-            }
+            trace_of(thread).iter().for_each(|trace| self.tell(thread, trace));
         }
         self.reporter.send(&Record::Explained);
+    }
+
+    /// Says where a thread is, unless it is the one on which Rust's harness waits.
+    fn tell(&self, thread: i32, trace: &Backtrace) {
+        let trace = trace.to_string();
+        if trace.contains("test::run_tests") {
+            return;
+        }
+        let name = if thread == TEST.load(Ordering::Relaxed) { self.case.path() } else { name(thread) };
+        let frames = frames(&trace, self.case.file);
+        self.reporter.send(&Record::Stack { thread: format!("thread `{name}` ({thread})"), frames });
     }
 }
 
@@ -121,11 +142,15 @@ fn trace_of(thread: i32) -> Option<Backtrace> {
 }
 
 fn send(thread: i32) {
-    // SAFETY: plain numbers.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, STACKS_SIGNAL) };
+    signal(thread, STACKS_SIGNAL);
 }
 
-fn this_thread() -> i32 {
+pub(super) fn signal(thread: i32, signal: libc::c_int) {
+    // SAFETY: plain numbers.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) };
+}
+
+pub(super) fn this_thread() -> i32 {
     // SAFETY: it always succeeds.
     unsafe { libc::gettid() }
 }

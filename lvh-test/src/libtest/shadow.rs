@@ -64,15 +64,15 @@ fn run_all(instances: Vec<Instance>, path: &str, setup: &'static Setup) -> bool 
     let (mut failed, mut others) = (Vec::new(), Vec::new());
     for instance in instances {
         let outcome = run_instance(&instance, path, setup);
-        let heading = (several && outcome.failed()).then(|| format!("---- {} ----\n", instance.name));
+        let heading = (several && outcome.failed()).then(|| format!("\n---- {} ----\n", instance.name));
         show(&(heading.unwrap_or_default() + &outcome.block()));
         let list = if outcome.failed() { &mut failed } else { &mut others };
         list.push(instance.place.clone().unwrap_or_default());
         at_exit::keep(TestResult { index: 0, instance, outcome }, &setup.settings, nocapture());
     }
     if several && !failed.is_empty() {
-        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
-        show(&format!("\nfailed on {}, and not on {others}\n", failed.join(", ")));
+        let others = if others.is_empty() { String::new() } else { format!(", and not on {}", others.join(", ")) };
+        show(&format!("\nfailed on {}{others}\n", failed.join(", ")));
     }
     failed.is_empty()
 }

@@ -118,6 +118,7 @@ pub(super) async fn run(
             core,
             output: output_file,
             memory_mib: 0,
+            before: Vec::new(),
             network: false,
         }),
         status,

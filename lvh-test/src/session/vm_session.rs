@@ -115,6 +115,8 @@ struct Booted {
     logs: Option<LogDir>,
     /// It has a copy of the program in that one's place.
     shows_copy: bool,
+    /// The tests that ran in it.
+    before: Vec<String>,
 }
 
 impl<'a> Session<'a> {
@@ -174,7 +176,7 @@ impl<'a> Session<'a> {
         if let Some(start) = self.start.take() {
             let _ = start.send(vm.info().times.total());
         }
-        self.vm = Some(Booted { vm, logs, shows_copy: copy.is_some() });
+        self.vm = Some(Booted { vm, logs, shows_copy: copy.is_some(), before: Vec::new() });
         Ok(())
     }
 
@@ -204,7 +206,7 @@ impl<'a> Session<'a> {
     /// Runs one test; also tells what has it run again, where something does.
     async fn run_once(&mut self, instance: &Instance, launch: &Launch) -> (Outcome, Option<&'static str>) {
         let Shared { config, settings, context, nocapture, test_events, program, .. } = self.shared;
-        let Booted { vm, logs, shows_copy } = self.vm.as_mut().expect("the session is ready");
+        let Booted { vm, logs, shows_copy, before } = self.vm.as_mut().expect("the session is ready");
         let mut command =
             guest_run::command(instance, launch, context, context.guest_env(vm.root(), &config.vm.env), !nocapture);
         // Nobody looks at what it changes.
@@ -218,7 +220,9 @@ impl<'a> Session<'a> {
         run.ending.fail_on = fail_on(config, instance);
         if let Some(ran) = &mut run.ending.ran {
             (ran.memory_mib, ran.network) = (self.key.memory.mib(), self.key.network);
+            ran.before.clone_from(before);
         }
+        before.push(instance.name.clone());
         let problems = write_back(vm, run.vm_usable).await;
         problems
             .iter()

@@ -35,26 +35,35 @@ pub(super) fn broken(ending: &Ending, body_ended: bool) -> String {
     }
 }
 
+/// What std says before it aborts for a panic during a panic.
+const IN_A_DESTRUCTOR: &str = "panic in a destructor during cleanup";
+
 /// What the test and its kernel make known of an end that no event of the kernel explains.
 fn told_by_itself(ending: &Ending) -> String {
-    let panicked = ending.records.iter().rev().find_map(|record| match record {
-        Record::Panic { message, .. } => message.lines().next(),
+    let panics = ending.records.iter().filter_map(|record| match record {
+        Record::Panic { message, .. } => Some(message.lines().next().unwrap_or_default()),
         _ => None,
     });
-    match (&ending.status, panicked) {
-        (Status::Exited(_) | Status::Signaled(libc::SIGABRT), Some(message)) => {
+    let panics: Vec<&str> = panics.collect();
+    match (&ending.status, &panics[..]) {
+        (Status::Exited(_) | Status::Signaled(libc::SIGABRT), [.., first, second, IN_A_DESTRUCTOR]) => {
+            format!("; it had panicked: {}, and then in a destructor: {}", printable(first), printable(second))
+        }
+        (Status::Exited(_) | Status::Signaled(libc::SIGABRT), [.., message]) => {
             format!("; it had panicked: {}", printable(message))
         }
         // On the host a failure looks as libtest's do.
         _ if ending.ran.is_none() => String::new(),
-        (Status::Exited(_) | Status::Signaled(libc::SIGABRT), None) => {
+        (Status::Exited(_) | Status::Signaled(libc::SIGABRT), []) => {
             last_line(&ending.output).map(|line| format!("; it wrote last: {line}")).unwrap_or_default()
         }
         (Status::Signaled(libc::SIGKILL), _) => {
             ", which a process in the guest sent: the kernel reported no want of memory".to_owned()
         }
         (Status::TimedOut(_), _) if is_stopped(ending) => ": it is stopped, as by SIGSTOP".to_owned(),
-        (Status::TimedOut(_), _) => place(ending).map(|place| format!(" at {}", printable(place))).unwrap_or_default(),
+        (Status::TimedOut(_) | Status::Signaled(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE), _) => {
+            place(ending).map(|place| format!(" at {}", printable(place))).unwrap_or_default()
+        }
         _ => String::new(),
     }
 }
@@ -162,6 +171,12 @@ mod tests {
         );
         let panic = Record::Panic { message: "a\nb".into(), location: "f.rs:1:2".into() };
         check(Status::Exited(1), &[panic], "x\n", "", &format!("{exit}; it had panicked: a"));
+        let panic = |message: &str| Record::Panic { message: message.to_owned(), location: "b".to_owned() };
+        let [one, two, abort] = ["one\n more", "two", IN_A_DESTRUCTOR].map(panic);
+        let both = "killed by SIGABRT; it had panicked: one, and then in a destructor: two";
+        check(Status::Signaled(libc::SIGABRT), &[one, two.clone(), abort.clone()], "", "", both);
+        let alone = format!("killed by SIGABRT; it had panicked: {IN_A_DESTRUCTOR}");
+        check(Status::Signaled(libc::SIGABRT), &[two, abort], "", "", &alone);
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(crate) struct Ran {
     pub(crate) output: Option<PathBuf>,
     /// The VM's memory, in MiB.
     pub(crate) memory_mib: u32,
+    /// The tests that ran before in the VM.
+    pub(crate) before: Vec<String>,
     /// Whether the VM had a network.
     pub(crate) network: bool,
 }
@@ -180,6 +182,7 @@ pub(super) fn example() -> Ran {
         core: None,
         output: None,
         memory_mib: 256,
+        before: Vec::new(),
         network: false,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use lvh_core::config::KernelEventKind;
 use lvh_core::vm::KernelEvent;
 use lvh_core::{HostContext, Moved};
 
@@ -22,7 +23,7 @@ pub(super) fn failure_head(instance: &Instance, ending: &Ending, cause: &str, to
     let mut text = format!("failed on {place}{release}: {}\n", readable(beginning(cause.trim_end()).as_bytes()));
     text.push_str(&event_notes(&ending.kernel_log, told));
     text.push_str(&foreign_records(&ending.records));
-    text.push_str(&changes_note(&ending.changes));
+    text.push_str(&changes_note(ending));
     if let Some(test) = &ending.same_as {
         let _ = writeln!(text, "note: the same kept `{test}` from running, which tells more of it");
     }
@@ -83,12 +84,17 @@ fn foreign_records(records: &[Record]) -> String {
     malformed.map(note).unwrap_or_default()
 }
 
+/// What the kernel sets itself when it reports an oops.
+const BY_AN_OOPS: [&str; 2] = ["`/sys/kernel/tracing/tracing_on` is ", "`kernel.printk` is "];
+
 /// What the tests after it would have found.
-fn changes_note(changes: &[String]) -> String {
-    if changes.is_empty() {
+fn changes_note(ending: &Ending) -> String {
+    if ending.changes.is_empty() {
         return String::new();
     }
-    let lines: String = changes.iter().map(|change| format!("  {}\n", printable(change))).collect();
+    let oops = ending.kernel_log.events().iter().any(|event| event.kind == KernelEventKind::Oops);
+    let changes = ending.changes.iter().filter(|change| !(oops && BY_AN_OOPS.iter().any(|by| change.starts_with(by))));
+    let lines: String = changes.map(|change| format!("  {}\n", printable(change))).collect();
     format!("note: its VM is not as it was, and no other test runs in it:\n{lines}")
 }
 
@@ -130,11 +136,23 @@ fn log_file(ending: &Ending, name: &str) -> Option<String> {
     Some(ending.ran.as_ref()?.logs.as_ref()?.join(name).display().to_string())
 }
 
+/// What may have left something behind that it found: the last ones are told.
+fn earlier_tests(before: &[String]) -> String {
+    const TOLD: usize = 3;
+    let told: Vec<String> = before.iter().rev().take(TOLD).map(|test| format!("`{test}`")).collect();
+    match before.len().saturating_sub(TOLD) {
+        _ if told.is_empty() => String::new(),
+        0 => format!("ran before in this VM: {}\n", told.join(", ")),
+        more => format!("ran before in this VM: {} and {more} more\n", told.join(", ")),
+    }
+}
+
 /// What it ran on, its logs, and how to run it again.
 fn closing_lines(instance: &Instance, ran: Option<&Ran>) -> String {
     let mut text = "\n".to_owned();
-    if let Some(Ran { vm, kernel, logs, core, output, .. }) = ran {
+    if let Some(Ran { vm, kernel, logs, core, output, before, .. }) = ran {
         let _ = writeln!(text, "kernel: {vm}\nfrom: {}", short_digests(kernel));
+        text.push_str(&earlier_tests(before));
         if let Some(logs) = logs {
             let _ = writeln!(text, "log: {0}/kernel.log\nconsole: {0}/console.log", logs.display());
         }
@@ -301,6 +319,11 @@ mod tests {
         let logs = Ran { logs: Some("/t/6.1".into()), output: Some("/t/6.1/t/output.log".into()), ..ran() };
         let lines = format!("{vm}log: /t/6.1/kernel.log\nconsole: /t/6.1/console.log\noutput: /t/6.1/t/output.log\n");
         assert!(text(logs.clone()).starts_with(&format!("{lines}run it again: ")));
+        let before = |count: usize| (1..=count).map(|test| format!("t{test}")).collect();
+        let three = text(Ran { before: before(3), ..ran() });
+        assert!(three.starts_with(&format!("{vm}ran before in this VM: `t3`, `t2`, `t1`\nrun it again: ")), "{three}");
+        let five = text(Ran { before: before(5), ..ran() });
+        assert!(five.contains("\nran before in this VM: `t5`, `t4`, `t3` and 2 more\n"), "{five}");
         let all = text(Ran { core: Some(Ok("/t/6.1/t/core".into())), ..logs.clone() });
         assert!(all.starts_with(&format!("{lines}core: gdb ")), "{all}");
         assert!(all.contains(" /t/6.1/t/core\nrun it again: ") && all.ends_with(" --exact t::6.1\n"), "{all}");

@@ -18,6 +18,9 @@ const NO_NETWORK: &[&str] = &[
 /// How a program finds out that the disk is full, which is the guest's memory where the host's files are under it.
 const NO_ROOM: &[&str] = &["No space left on device"];
 
+/// What a program calls the making of a BPF map.
+const NO_MAP: &[&str] = &["BPF_MAP_CREATE", "failed to create map", "failed to create:", "RLIMIT_MEMLOCK"];
+
 /// What std says before it aborts a process that has no stack left.
 const OVERFLOW: &str = "has overflowed its stack\n";
 
@@ -46,8 +49,19 @@ pub(super) fn hint(ending: &Ending, cause: &str) -> Option<String> {
         );
     }
     if matches!(ending.status, Status::TimedOut(_)) && ending.kernel_log.events().is_empty() && !is_stopped(ending) {
+        return Some(match waits_for_itself(&ending.stacks) {
+            true => {
+                "all its threads wait for a lock, or for each other (futex), so more time would hardly help".to_owned()
+            }
+            false => "`timeout` in the test's attribute, or `test-timeout` in [vm] of lvh.toml, gives it more time"
+                .to_owned(),
+        });
+    }
+    if counts_maps(&ran.release) && said(NO_MAP) && said(&["Operation not permitted"]) {
         return Some(
-            "`timeout` in the test's attribute, or `test-timeout` in [vm] of lvh.toml, gives it more time".to_owned(),
+            "before Linux 5.11 the memory of BPF maps counts against the limit for locked memory, also for root: \
+             `setrlimit(RLIMIT_MEMLOCK, …)` raises it"
+                .to_owned(),
         );
     }
     if matches!(ending.status, Status::Exited(_)) && ending.records.is_empty() {
@@ -58,6 +72,21 @@ pub(super) fn hint(ending: &Ending, cause: &str) -> Option<String> {
     }
     said(NO_ROOM)
         .then(|| more_memory(ran, "files that the guest writes lie in it, unless an image has a disk for them"))
+}
+
+/// All threads of the test sleep until another one changes some memory.
+fn waits_for_itself(stacks: &[String]) -> bool {
+    let is_head = |line: &&String| !line.starts_with(' ');
+    let heads = stacks.iter().filter(is_head).count();
+    let waiting = stacks.windows(2).filter(|lines| lines[0].ends_with(": sleeps") && lines[1].contains("futex"));
+    heads > 0 && waiting.filter(|lines| is_head(&&lines[0])).count() == heads
+}
+
+/// Whether a kernel of this release counts the memory of BPF maps as locked.
+fn counts_maps(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    ((1, 0)..(5, 11)).contains(&version)
 }
 
 /// The number of the system call for which seccomp killed a thread.
@@ -105,7 +134,29 @@ mod tests {
         let refused = "5,1,1,-;audit: type=1326 audit(1.3:2): auid=1 sig=31 arch=c000003e syscall=39 compat=0\n";
         check("killed by SIGSYS", "", false, refused, Some("seccomp"));
         check("a bang", "nothing", false, "", None);
+        let map = "bpf(BPF_MAP_CREATE): Operation not permitted (os error 1)";
+        check(map, "", false, "", None);
+        let on = |release: &str| {
+            let ran = Some(Ran { release: release.to_owned(), ..example() });
+            hint(&Ending { ran, ..Ending::lost("") }, map).is_some_and(|hint| hint.contains("RLIMIT_MEMLOCK"))
+        };
+        assert_eq!(["5.10.0-32-amd64", "4.19", "5.11.1", "6.1", "x"].map(on), [true, true, false, false, false]);
     }
+
+    #[test]
+    fn a_deadlock_gets_no_more_time() {
+        let check = |stacks: &[&str], expected: bool| {
+            let stacks: Vec<String> = stacks.iter().map(|&line| line.to_owned()).collect();
+            assert_eq!(super::waits_for_itself(&stacks), expected, "{stacks:?}");
+        };
+        let lock = "  futex_wait_queue+0x68/0x90";
+        check(&["thread `a` (1), thread `b` (2): sleeps", lock, "  do_futex+0xcb/0x190"], true);
+        check(&["thread `a` (1): sleeps", lock, "thread `b` (2): sleeps", "  hrtimer_nanosleep+0x1/0x2"], false);
+        check(&["thread `a` (1): sleeps", lock, "thread `b` (2): runs"], false);
+        check(&["thread `a` (1): sleeps"], false);
+        check(&[], false);
+    }
+
     #[test]
     fn each_end_that_a_test_should_not_have_has_its_own() {
         let check = |status: Status, records: &[Record], output: &str, expected: Option<&str>| {

@@ -58,6 +58,8 @@ pub(super) fn shorten_around(
     let kinds = ["lines of registers and the like", "lines that tell it again", "more lines"];
     for (count, what) in [registers, repeated, more].into_iter().zip(kinds) {
         if count > 0 {
+            let what =
+                if count == 1 { what.replacen("lines", "line", 1).replace("tell", "tells") } else { what.to_owned() };
             lines.push(format!("[lvh: {count} {what} left out{place}]"));
         }
     }

@@ -50,7 +50,7 @@ fn check_last_lines(report: &Report, name: &str) {
             && again.ends_with(&format!(" LVH_KERNELS=6.12 cargo test -p lvh-tests --test in_vms -- --exact {name}")),
         "{block}"
     );
-    let mut last = last.filter(|line| !line.starts_with("core: "));
+    let mut last = last.filter(|line| !line.starts_with("core: ") && !line.starts_with("ran before in this VM: `"));
     for log in ["console: ", "log: "] {
         let file = last.next().and_then(|line| line.strip_prefix(log));
         assert!(file.is_some_and(|file| Path::new(file).is_file()), "{block}");
@@ -125,7 +125,9 @@ fn panics_and_errors() {
 
 #[test]
 fn processes_that_end_on_their_own() {
-    ENDS.check_failed("ends::segfaults", &["): killed by SIGSEGV\n", "kernel log (", "segfault at 0 ip "]);
+    let place = "in_vms::ends::_::segfaults at tests/outcomes/main.rs:51\n";
+    let words = ["): killed by SIGSEGV at tests/outcomes/main.rs:51\n", "where its threads were", place];
+    ENDS.check_failed("ends::segfaults", &[&words[..], &["kernel log (", "segfault at 0 ip "]].concat());
     ENDS.check_failed("ends::aborts", &["): killed by SIGABRT\n"]);
     let zero = "): exited with code 0 before the test returned; it wrote last: leaving\n\n---- output ----\nleaving\n";
     ENDS.check_failed("ends::exits_with_zero", &[zero, "\nhint: a test passes or fails by returning "]);
@@ -139,16 +141,20 @@ fn processes_that_end_on_their_own() {
 
 #[test]
 fn every_signal_that_kills_is_named() {
-    let names = "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGPROF SIGIO SIGILL SIGTRAP SIGFPE SIGBUS SIGPIPE \
-                 SIGALRM SIGXCPU SIGXFSZ SIGSYS";
+    let names =
+        "SIGHUP SIGINT SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGPROF SIGIO SIGBUS SIGPIPE SIGALRM SIGXCPU SIGXFSZ SIGSYS";
     for name in names.split(' ') {
         check_killed(&name.to_lowercase(), name, &[]);
     }
     check_killed("sigrtmin_and_3", "SIGRTMIN+3", &[]);
     // What the CPU refused, in the kernel's words.
-    check_killed("sigill", "SIGILL", &["kernel log (", " trap invalid opcode ip:"]);
     check_killed("sigtrap", "SIGTRAP", &["kernel log (", " trap int3 ip:"]);
-    check_killed("sigfpe", "SIGFPE", &["kernel log (", " trap divide error ip:"]);
+    for (name, word) in [("SIGILL", "invalid opcode"), ("SIGFPE", "divide error")] {
+        let test = name.to_lowercase();
+        let words = [format!("in_vms::signals::_::{test} at tests/outcomes/signals.rs:"), format!(" trap {word} ip:")];
+        let place = " at tests/outcomes/signals.rs:";
+        ENDS.check_failed(&format!("signals::{test}"), &[&format!("): killed by {name}{place}"), &words[0], &words[1]]);
+    }
 }
 
 #[track_caller]
@@ -167,12 +173,13 @@ fn time_is_up() {
         ["---- where its threads were ----\nthread `ends::hangs` (", &lock_both, "in_vms::ends::_::hangs", "thread `"];
     let kernel =
         ["where its threads were in the kernel", "thread `ends::hangs` (", "): sleeps\n  ", "futex", "so far\n"];
-    let hint = "\nhint: `timeout` in the test's attribute";
+    let hint = "\nhint: all its threads wait for a lock";
     ENDS.check_failed("ends::hangs", &[&[timed_out.as_str()], &own[..], &kernel, &[hint]].concat());
     let block = ENDS.block("ends::hangs");
     assert_eq!(block.matches(&lock_both).count(), 2, "{block}");
     assert!(!block.contains("own_stacks") && !block.contains("guest_mode"), "{block}");
-    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &[&timed_out]);
+    let hint = "\nhint: `timeout` in the test's attribute";
+    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &[&timed_out, hint]);
 }
 
 #[test]

@@ -38,10 +38,10 @@ fn record(line: &str) -> Option<KernelRecord> {
 }
 
 /// `/dev/kmsg` writes backslashes and what is not printable as `\xHH` (`msg_add_ext_text` in kernel/printk/printk.c).
-/// What a terminal might obey stays like that.
+/// What a terminal might obey stays like that; a record is a line.
 fn unescape(text: &str) -> String {
     // A backslash of the text stands as `\x5c`, so that it cannot begin what the first step looks for.
-    text.replace(r"\x09", "\t").replace(r"\x5c", r"\")
+    text.replace(r"\x09", "\t").replace(r"\x0a", " ").replace(r"\x5c", r"\")
 }
 
 impl std::fmt::Display for KernelRecord {

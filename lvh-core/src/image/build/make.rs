@@ -49,7 +49,7 @@ impl Making<'_> {
         let chroot = Chroot { place: &place, work: &work.0, log: &log, stop, time: &time };
         let made = self.make(&chroot).and_then(|product| product.publish(self.places));
         made.map_err(|error| match stop.check() {
-            Ok(()) => self.keep_failure(error, &chroot),
+            Ok(()) => self.keep_failure(full_disk(error, &work.0), &chroot),
             Err(stopped) => stopped,
         })?;
         let result = self.places.image().display().to_string();
@@ -91,7 +91,7 @@ impl Making<'_> {
             self.step(&title);
             let done = perform::perform(action, chroot, self.data_dir, &title);
             perform::clean(chroot);
-            done.map_err(|error| Error::new(error.kind(), format!("{title} failed")).with_source(error))?;
+            done.map_err(|error| not_done(&title, error))?;
         }
         self.step("making its disk");
         let packages = chroot.output(PACKAGES, &[])?;
@@ -176,6 +176,29 @@ fn not_installed(what: &str, error: Error) -> Error {
             "this machine lacks the keys of the packages' archive; Ubuntu's are ubuntu-archive-keyring.gpg in /usr/share/keyrings, of \
              its package ubuntu-keyring",
         ),
+        false => error,
+    }
+}
+
+/// A shell that does not find a program ends so.
+const NOT_FOUND: &str = "ended with exit code 127";
+
+fn not_done(title: &str, error: Error) -> Error {
+    let lacks = error.chain().contains(NOT_FOUND);
+    let error = failed(&format!("{title} failed"), error);
+    match lacks {
+        true => error.with_hint("commands run in the image, which has what its `packages` bring"),
+        false => error,
+    }
+}
+
+/// Where the image is made, where that is why it failed.
+fn full_disk(error: Error, dir: &Path) -> Error {
+    let is_full = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+        .any(|error| error.to_string().contains("No space left on device"));
+    match is_full {
+        true => error
+            .with_hint(format!("the disk of `{}` is full: make room, or build in another directory", dir.display())),
         false => error,
     }
 }

@@ -62,9 +62,8 @@ pub fn build(
 ) -> Result<Built> {
     let open = checkouts.open(name, events)?;
     let site = Site::new(&open, spec, events)?;
-    let built = site.build(products)?;
-    site.show()?;
-    Ok(built)
+    let built = site.build(products).and_then(|built| site.show().map(|()| built));
+    built.map_err(|error| error.about("kernel", name))
 }
 
 impl Site<'_> {

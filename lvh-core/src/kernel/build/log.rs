@@ -65,9 +65,16 @@ impl BuildLog {
         let text = fs::read(&self.path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines: Vec<&str> = text.lines().collect();
-        error.with_output(format!("{}\n(all of it: {})", telling(&lines), self.path.display()))
+        let output = format!("{}\n(all of it: {})", telling(&lines), self.path.display());
+        match lines.iter().find(|line| COMPLAINTS.iter().any(|words| line.contains(words))) {
+            Some(first) => Error::new(error.kind(), *first).with_source(error).with_output(output),
+            None => error.with_output(output),
+        }
     }
 }
+
+/// How compilers and linkers begin to say what is wrong.
+const COMPLAINTS: [&str; 3] = [": error: ", ": fatal error: ", ": undefined reference to "];
 
 /// The end, and where other jobs went on after the failure, what stands before make's first complaint.
 fn telling(lines: &[&str]) -> String {

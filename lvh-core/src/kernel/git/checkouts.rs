@@ -89,9 +89,11 @@ impl Checkouts {
     /// When git fails (its words are the error's output), when `url` stands for nothing, and when `local` is kept and
     /// in the way.
     pub fn fetch(&self, name: &str, url: &GitUrl, local: LocalWork, events: &Events) -> Result<Checkout> {
-        let work = self.begin(name, Some(url), events)?;
-        work.tree(events).bring_to(url, local)?;
-        work.tree(events).checkout()
+        let fetched = self.begin(name, Some(url), events).and_then(|work| {
+            work.tree(events).bring_to(url, local)?;
+            work.tree(events).checkout()
+        });
+        fetched.map_err(|error| error.about("kernel", name))
     }
 
     /// The tree of the kernel `name`, as it is.

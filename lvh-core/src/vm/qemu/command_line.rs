@@ -135,10 +135,11 @@ pub(crate) const LITTLE_MEMORY: u32 = 128;
 
 /// The kernel's command line. What is off here saves boot time and nothing that tests use: the self-tests of the
 /// crypto API (a third of a boot under TCG), the check that the timer works, the jitter entropy source (the CPU's
-/// random numbers are trusted instead). Nothing that BPF users need is off: BTF, kfuncs, tracing, module signatures.
+/// random numbers are trusted instead). Warnings are on the console: they have the stacks of lockups, after which nobody can be asked for
+/// the log. Nothing that BPF users need is off: BTF, kfuncs, tracing, module signatures.
 fn append(invocation: &Invocation) -> String {
     let mut words: Vec<String> = invocation.devices.iter().filter_map(Device::kernel).collect();
-    words.push("quiet panic=-1 cryptomgr.notests no_timer_check random.trust_cpu=on".to_owned());
+    words.push("quiet loglevel=5 panic=-1 cryptomgr.notests no_timer_check random.trust_cpu=on".to_owned());
     // What kills a kernel before it has its console is said all the same; `quiet` stands before it. It takes a sixth of a boot.
     if invocation.arch == Arch::X86_64 && invocation.memory_mib < LITTLE_MEMORY {
         words.push("earlyprintk=ttyS0".to_owned());

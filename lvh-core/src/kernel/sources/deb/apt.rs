@@ -7,6 +7,9 @@ use crate::process::Tool;
 use crate::store::{Key, Lock, Store};
 use crate::{Error, ErrorKind, Result};
 
+/// What apt says of a full disk.
+const FULL: &str = "No space left on device";
+
 /// One suite of one archive, for one architecture.
 #[derive(Debug)]
 pub(super) struct Archive {
@@ -127,9 +130,18 @@ APT::Update::Error-Mode "any";
             ("Could not resolve", "check the network and `mirror`"),
             ("Could not connect", "check the network and `mirror`"),
         ];
-        let hint = hints.iter().find(|(word, _)| said.contains(word)).map(|(_, hint)| *hint);
-        let error = Error::new(ErrorKind::Artifact, format!("failed to fetch from Debian's suite `{}`", self.suite));
-        let error = error.with_source(cause);
+        let mut hint = hints.iter().find(|(word, _)| said.contains(word)).map(|(_, hint)| (*hint).to_owned());
+        let mut message = format!("failed to fetch from Debian's suite `{}`", self.suite);
+        if said.contains(FULL) {
+            message = format!("{message}: {FULL}");
+            let dir = self.dir.display();
+            hint = Some(format!(
+                "the disk of `{dir}` is full: `lvh gc` makes room, or LVH_DATA_DIR names another directory"
+            ));
+        } else if let (Some(hint), Ok(mirror)) = (&mut hint, std::env::var("LVH_DEBIAN_MIRROR")) {
+            *hint = format!("{hint} (LVH_DEBIAN_MIRROR is `{mirror}`)");
+        }
+        let error = Error::new(ErrorKind::Artifact, message).with_source(cause);
         hint.into_iter().fold(error, Error::with_hint)
     }
 
