@@ -172,8 +172,10 @@ fn what_cannot_be_killed_ends_with_its_machine() {
     );
     let silent =
         "): timed out after 2s, and the guest has not answered lvh for 10s since: the kernel reported a lockup (";
-    report
-        .check_failed("stuck::c_keeps_the_only_cpu", &[silent, "watchdog: BUG: soft lockup - CPU#0", "console ----\n"]);
+    report.check_failed(
+        "stuck::c_keeps_the_only_cpu",
+        &[silent, "watchdog: BUG: soft lockup - CPU#0", "console ----\n", "RIP: 0010:tun_init+"],
+    );
     let stopped = "): timed out after 5s: its VM stands still, for QEMU is stopped, as by SIGSTOP\n";
     report.check_failed("stuck::e_is_stopped_with_its_machine", &[stopped]);
     let stdout = &report.finished().stdout;

@@ -18,7 +18,9 @@ pub(super) fn explanation(ending: &Ending) -> Option<&KernelEvent> {
                 | (Oom, Status::Signaled(libc::SIGKILL) | Status::Lost(_))
         )
     };
-    ending.kernel_log.events().iter().find(explains)
+    // A stall of RCU comes of what keeps a CPU, and does not name it.
+    let events = || ending.kernel_log.events().iter().filter(explains);
+    events().find(|event| event.kind != RcuStall).or_else(|| events().next())
 }
 
 /// What became of the test's process, and of the kernel.
@@ -198,6 +200,8 @@ mod tests {
         let lockup = "watchdog: BUG: soft lockup - CPU#0 stuck for 3s! [t:9]";
         let words = format!("{silent}: the kernel reported a lockup ({lockup})");
         check(stuck(Keeper::Guest), &[], "", &format!("0,1,1,-;{lockup}\n"), &words);
+        let stall = "3,1,1,-;rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n";
+        check(stuck(Keeper::Guest), &[], "", &format!("{stall}0,1,1,-;{lockup}\n"), &words);
         let words = "timed out after 2s: its VM stands still, for QEMU is stopped, as by SIGSTOP";
         check(stuck(Keeper::StoppedQemu), &[], "", "", words);
     }
