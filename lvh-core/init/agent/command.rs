@@ -84,7 +84,7 @@ impl Running {
     /// Where its threads are, and those of all that it started.
     pub fn stacks(&self) -> Vec<String> {
         let processes = self.cgroup.as_ref().map_or_else(Vec::new, Cgroup::processes);
-        stacks::of(if processes.is_empty() { vec![self.pid] } else { processes })
+        stacks::of(if processes.is_empty() { vec![self.pid] } else { processes }, self.pid)
     }
 
     /// Has the command itself tell where its threads are, if it can: whether it was asked.

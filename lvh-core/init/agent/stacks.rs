@@ -26,13 +26,13 @@ pub fn has_handler(process: i32, signal: i32) -> bool {
         .is_some_and(|caught| caught >> (signal - 1) & 1 == 1)
 }
 
-/// The threads of `processes` and where each is in the kernel, those alike together.
-pub fn of(mut processes: Vec<i32>) -> Vec<String> {
+/// The threads of `processes` and where each is in the kernel, those alike together. What `command` started is called a process.
+pub fn of(mut processes: Vec<i32>, command: i32) -> Vec<String> {
     processes.sort_unstable();
     let (sender, places) = mpsc::channel();
     thread::spawn(move || {
         for task in processes.into_iter().flat_map(tasks) {
-            let _ = sender.send(place(&task));
+            let _ = sender.send(place(&task, command));
         }
     });
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
@@ -60,7 +60,7 @@ fn tasks(process: i32) -> Vec<String> {
 }
 
 /// A thread's name, and its state and stack. One that has just ended is nowhere.
-fn place(task: &str) -> Option<(String, String)> {
+fn place(task: &str, command: i32) -> Option<(String, String)> {
     let read = |file: &str| fs::read_to_string(format!("{task}/{file}"));
     let stat = read("stat").ok()?;
     // The name may hold anything, blanks and brackets too: proc_pid_stat(5).
@@ -77,5 +77,7 @@ fn place(task: &str) -> Option<(String, String)> {
     let frames = stack.lines().map(|line| line.split_once("] ").map_or(line, |(_, frame)| frame));
     // What a thread that is on a CPU is told to be in was true before.
     let frames = frames.filter(|_| state != "runs").map(|frame| format!("\n  {frame}")).collect::<String>();
-    Some((format!("thread `{name}` ({id})"), format!("{state}{frames}")))
+    let is_another = id.parse() != Ok(command) && task.starts_with(&format!("/proc/{id}/"));
+    let kind = if is_another { "process" } else { "thread" };
+    Some((format!("{kind} `{name}` ({id})"), format!("{state}{frames}")))
 }

@@ -179,7 +179,7 @@ fn time_is_up() {
     assert_eq!(block.matches(&lock_both).count(), 2, "{block}");
     assert!(!block.contains("own_stacks") && !block.contains("guest_mode"), "{block}");
     let hint = "\nhint: `timeout` in the test's attribute";
-    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &[&timed_out, hint]);
+    ENDS.check_failed("ends::hangs_and_ignores_sigterm", &[&timed_out, "process `sh` (", hint]);
 }
 
 #[test]
