@@ -164,6 +164,18 @@ fn a_daemon_changes_the_image_where_that_is_asked_for() {
     assert!(is_empty(&dir.join("tmp")));
 }
 
+/// lvh-init says so where the disk has not even a place for the console.
+#[test]
+fn a_disk_without_an_init_is_told() {
+    let dir = prepare("no-init", "");
+    let disk = dir.join("empty");
+    fs::create_dir(dir.join("tree")).unwrap();
+    do_run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(dir.join("tree")).arg(&disk).arg("16M"));
+    let console = do_run(&mut lvh_run(&dir, &["--image", "empty", "--kernel", "6.12"]));
+    let words = "lvh-init: the disk has no init that starts (`/sbin/init`: No such file or directory (os error 2); ";
+    assert!(console.contains(words), "{console}");
+}
+
 #[test]
 fn who_is_interrupted_leaves_nothing() {
     let dir = prepare("interrupted", "");
