@@ -1,9 +1,9 @@
 //! lvh's agent in an image that has an init of its own, and nothing of lvh: a program, a line to it, and a service of systemd.
 //!
 //! Where a kernel boots directly, its [initial RAM disk](super::Initramfs) brings program and service to `/run`, which any systemd
-//! keeps as an initramfs leaves it. An image whose boot loader starts its kernel gets the program as a disk, and its systemd (256 or newer) takes the
-//! service from QEMU: as credentials of the firmware's tables, which the kernel's `dmi-sysfs` reads (systemd.system-credentials(7)).
-//! On the serial line `agent/resident.rs` of lvh-init answers to [`attach`](crate::vm::attach).
+//! keeps as an initramfs leaves it. An image whose boot loader starts its kernel gets the program as a disk, and its systemd (256 or
+//! newer) takes the service from QEMU: as credentials of the firmware's tables, which the kernel's `dmi-sysfs` reads
+//! (systemd.system-credentials(7)). On the serial line `agent/resident.rs` of lvh-init answers to [`attach`](crate::vm::attach).
 
 use std::ffi::OsString;
 use std::fs;
