@@ -42,7 +42,7 @@ fn on_a_new_kernel() {
             "settings",
             Fails(
                 ": a failure of its own",
-                &["`kernel.printk` is 0 4 1 7, was 4 4 1 7", "`vm.overcommit_memory` is 2, was 0"],
+                &["`kernel.printk` is 0 4 1 7, was 5 4 1 7", "`vm.overcommit_memory` is 2, was 0"],
             ),
         ),
         ("space", Passes("`/tmp` has ")),
