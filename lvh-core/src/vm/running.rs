@@ -199,7 +199,12 @@ impl Vm {
         self.qemu.is_stopped()
     }
 
-    /// The console's last lines.
+    /// What is kept of all that the console said.
+    pub fn console(&self) -> String {
+        self.console.text()
+    }
+
+    /// The console's last lines, and those where trouble of the kernel's began.
     pub fn console_tail(&self) -> String {
         self.console.tail(CONSOLE_LINES)
     }

@@ -104,7 +104,7 @@ pub(super) async fn run(
         }
     };
     let console = if vm_usable { String::new() } else { vm.console_tail() };
-    collected.kernel_log.watch_console(&console);
+    collected.kernel_log.watch_console(&if vm_usable { String::new() } else { vm.console() });
     let (output, output_file) = collected.output.finish(logs, &instance.name);
     let ending = Ending {
         console,

@@ -18,6 +18,9 @@ const FATAL: &[&str] = &["Kernel panic - not syncing", "end Kernel panic", "PANI
 /// How the kernel begins to tell that something broke.
 const BEGINS: &[&str] = &["BUG: ", "Oops: ", "general protection fault", "Kernel panic - not syncing"];
 
+/// What comes of what keeps a CPU, and may be told before that.
+const STALLED: &[&str] = &["rcu: INFO: "];
+
 /// What `earlyprintk` has the kernel say of itself, `quiet` or not (arch/x86/lib/kaslr.c).
 const EARLY: &str = "Poking KASLR using ";
 
@@ -46,7 +49,7 @@ impl Console {
         Ok(console)
     }
 
-    /// The last lines, without terminal escapes; up to twice as many where the kernel's death began before them.
+    /// The last lines, without terminal escapes; before them as many of where trouble of the kernel's began, if that was earlier.
     pub(crate) fn tail(&self, lines: usize) -> String {
         tail(&self.text(), lines)
     }
@@ -73,7 +76,8 @@ impl Console {
         words_of_init(&self.text())
     }
 
-    fn text(&self) -> String {
+    /// All that is kept, without terminal escapes.
+    pub(crate) fn text(&self) -> String {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = kept.iter().copied().collect();
         printable(&String::from_utf8_lossy(&bytes))
@@ -92,10 +96,19 @@ fn words_of_init(text: &str) -> Option<String> {
 fn tail(text: &str, lines: usize) -> String {
     let says_something = |line: &&str| !line.is_empty() && !line.starts_with(EARLY);
     let all: Vec<&str> = text.lines().map(str::trim_end).filter(says_something).collect();
-    let longest = &all[all.len().saturating_sub(2 * lines)..];
-    let begins = longest.iter().position(|line| BEGINS.iter().any(|word| line.contains(word)));
-    let start = begins.unwrap_or(longest.len()).min(longest.len().saturating_sub(lines));
-    longest[start..].join("\n")
+    let last = all.len().saturating_sub(lines);
+    let first = |words: &[&str]| all.iter().position(|line| words.iter().any(|word| line.contains(word)));
+    let begins = first(BEGINS).or_else(|| first(STALLED)).unwrap_or(last).min(last);
+    match last - begins {
+        more if more > lines => {
+            let note = match more - lines {
+                1 => "[lvh: 1 line left out]".to_owned(),
+                more => format!("[lvh: {more} lines left out]"),
+            };
+            [&all[begins..begins + lines], &[note.as_str()], &all[last..]].concat().join("\n")
+        }
+        _ => all[begins..].join("\n"),
+    }
 }
 
 /// Leaves out what would move a terminal's cursor or change its state: the guest may print anything.
@@ -142,7 +155,14 @@ mod tests {
     fn the_tail_begins_where_the_trouble_does() {
         assert_eq!(tail("a\n\nb  \nc\n", 2), "b\nc");
         assert_eq!(tail("a\nBUG: b\nc\nd\n", 2), "BUG: b\nc\nd");
-        assert_eq!(tail("BUG: a\nb\nc\nd\ne", 2), "d\ne");
+        let both = "BUG: a\nb\n[lvh: 1 line left out]\nd\ne";
+        assert_eq!(tail("BUG: a\nb\nc\nd\ne", 2), both);
+        assert_eq!(
+            tail("rcu: INFO: x\ny\nBUG: a\nb\nc\nBUG: d\ne", 2),
+            both.replace("d", "BUG: d"),
+            "the first, and not what is no cause"
+        );
+        assert_eq!(tail("a\nrcu: INFO: b\nc\nd", 2), "rcu: INFO: b\nc\nd");
         assert_eq!(tail("a\nb\nBUG: c", 2), "b\nBUG: c");
         assert_eq!(tail("", 2), "");
         assert_eq!(tail("Poking KASLR using RDRAND RDTSC...\na\n", 2), "a");
